@@ -1,0 +1,40 @@
+"""The package's exceptions. A tool prints the message and exits 1; a traceback is a bug of ours."""
+
+from collections.abc import Callable, Sequence
+
+
+class RoadKdError(Exception):
+    """Base of everything this package raises on purpose: what is wrong, where, what was expected, the mend."""
+
+
+class BundleError(RoadKdError):
+    """A model on disk that is missing, damaged or written for something else."""
+
+
+class FrameError(RoadKdError):
+    """A frame (or a ROS message) that cannot be segmented; the next one may well be fine."""
+
+
+class BagError(RoadKdError):
+    """A bag that cannot be read, or that lacks the topics it was asked for."""
+
+
+class ShapeMismatch(RoadKdError):
+    """Two tensors that had to agree and do not."""
+
+    def __init__(self, where: str, got: Sequence[int], expected: Sequence[int], *, mend: str) -> None:
+        super().__init__(f"{where}: got shape {tuple(got)}, expected {tuple(expected)}: {mend}.")
+
+
+def run_tool(main: Callable[[], int | None]) -> int:
+    """Run a console script's body; print a RoadKdError as one line on stderr and return its exit code."""
+    import sys
+
+    try:
+        return main() or 0
+    except RoadKdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,88 @@
+"""The two things that travel: an RGB-D frame in, a segmentation out. NumPy only; H and W are the camera's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.errors import FrameError
+
+IGNORE_INDEX = 255
+"""Label value of a pixel that nobody annotated: neither trained on nor scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsics:
+    """A pinhole camera: focal lengths and principal point in pixels of a `width` x `height` image."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def scaled(self, width: int, height: int) -> Intrinsics:
+        """The same camera after its image was resized to `width` x `height`."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class RgbdFrame:
+    """One synchronized colour and aligned depth image.
+
+    Raises:
+        FrameError: the images are not what a camera gives (type, rank), or their sizes differ.
+    """
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3), red first."""
+    depth_m: NDArray[np.float32] | None
+    """(H, W), metres along the optical axis, 0 where the sensor saw nothing; None without a depth sensor."""
+    intrinsics: Intrinsics | None = None
+    stamp_ns: int = 0
+    """Acquisition time, nanoseconds since the epoch of whichever clock the camera used."""
+    frame_id: str = ""
+    """Optical frame of the colour camera (z forward, x right, y down)."""
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise FrameError(f"rgb: got {self.rgb.dtype} {self.rgb.shape}, expected uint8 (H, W, 3)")
+        if self.depth_m is None:
+            return
+        if self.depth_m.ndim != 2 or self.depth_m.dtype != np.float32:
+            raise FrameError(f"depth_m: got {self.depth_m.dtype} {self.depth_m.shape}, expected float32 (H, W) in metres")
+        if self.depth_m.shape != self.rgb.shape[:2]:
+            raise FrameError(
+                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]}, colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
+                " the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+class LabelledFrame(NamedTuple):
+    """A frame and, where somebody knows it, its truth."""
+
+    frame: RgbdFrame
+    label: NDArray[np.uint8] | None
+    """(H, W) class ids of the taxonomy, IGNORE_INDEX where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Class and certainty per pixel, at the camera's resolution."""
+
+    label: NDArray[np.uint8]
+    """(H, W) class ids."""
+    confidence: NDArray[np.float32]
+    """(H, W), probability of the winning class, 0 to 1."""
+    stamp_ns: int = 0
+    frame_id: str = ""

@@ -1,0 +1,36 @@
+"""Every student and teacher of the five papers, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+
+__all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build_network"]
+
+NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {}
+"""Builders by name: `builder(num_classes, **kwargs)`."""
+
+
+def build_network(name: str, num_classes: int, **kwargs: Any) -> SegmentationNetwork:
+    """Build a network with random (or, with `pretrained=True`, ImageNet) weights.
+
+    Args:
+        name: a key of `NETWORKS`.
+        num_classes: K, channels of the logits.
+        **kwargs: the family's own options; its docstring lists them.
+
+    Raises:
+        RoadKdError: an unknown name or option.
+    """
+    if name not in NETWORKS:
+        close = difflib.get_close_matches(name, NETWORKS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(NETWORKS))}."
+        raise RoadKdError(f"network '{name}' is unknown: {hint}")
+    try:
+        return NETWORKS[name](num_classes, **kwargs)
+    except TypeError as error:
+        raise RoadKdError(f"network '{name}' does not take these options: {error}") from error

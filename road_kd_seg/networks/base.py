@@ -1,0 +1,77 @@
+"""What every network is to the rest of the package. B batch, K classes, C channels, H W size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from road_kd_seg.errors import FrameError, ShapeMismatch
+
+
+class SegOutput(NamedTuple):
+    """What a network returns, in training and in eval mode alike."""
+
+    logits: Tensor
+    """(B, K, H, W), at the input's size."""
+    features: dict[str, Tensor]
+    """Taps for distillation by name, (B, C, h, w) each; `feature_info` says which."""
+
+
+class FeatureInfo(NamedTuple):
+    """Shape of one tap: its channels, and the input's size divided by the tap's."""
+
+    channels: int
+    stride: int
+
+
+class SegmentationNetwork(nn.Module):
+    """Base of all networks: `forward(rgb, depth) -> SegOutput`."""
+
+    feature_info: dict[str, FeatureInfo]
+    modalities: tuple[str, ...] = ("rgb",)
+    """("rgb",) or ("rgb", "depth")."""
+    depth_channels: int = 0
+    """Channels of the depth input; 0 for an RGB network."""
+    size_divisor: int = 1
+    """Height and width must be multiples of this."""
+    num_classes: int
+
+    def check_input(self, rgb: Tensor, depth: Tensor | None) -> None:
+        """Refuse what `forward` cannot take, naming it.
+
+        Raises:
+            ShapeMismatch: a wrong rank, channel count, or depth size.
+            FrameError: a size that is not a multiple of `size_divisor`, or depth missing or unexpected.
+        """
+        name = type(self).__name__
+        if rgb.ndim != 4 or rgb.shape[1] != 3:
+            raise ShapeMismatch(f"{name}: rgb", rgb.shape, (rgb.shape[0], 3, *rgb.shape[-2:]), mend="pass (B, 3, H, W)")
+        height, width = rgb.shape[-2:]
+        if height % self.size_divisor or width % self.size_divisor:
+            raise FrameError(
+                f"{name}: input is {height}x{width}, expected multiples of {self.size_divisor}:"
+                f" resize to {_round_up(height, self.size_divisor)}x{_round_up(width, self.size_divisor)}"
+            )
+        if "depth" not in self.modalities:
+            if depth is not None:
+                raise FrameError(f"{name}: got depth, but this network takes RGB only: pass depth=None")
+            return
+        expected = (rgb.shape[0], self.depth_channels, height, width)
+        if depth is None:
+            raise FrameError(f"{name}: depth is missing, expected {expected}: use an RGB-only network without a depth camera")
+        if depth.shape != expected:
+            raise ShapeMismatch(f"{name}: depth", depth.shape, expected, mend="match depth_channels and the size of rgb")
+
+    def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
+        """Segment.
+
+        Args:
+            rgb: (B, 3, H, W), normalised.
+            depth: (B, depth_channels, H, W), encoded, or None for an RGB network.
+        """
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+
+def _round_up(size: int, divisor: int) -> int:
+    return -(-size // divisor) * divisor
