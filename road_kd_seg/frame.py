@@ -55,11 +55,13 @@ class RgbdFrame:
         if self.depth_m is None:
             return
         if self.depth_m.ndim != 2 or self.depth_m.dtype != np.float32:
-            raise FrameError(f"depth_m: got {self.depth_m.dtype} {self.depth_m.shape}, expected float32 (H, W) in metres")
+            raise FrameError(
+                f"depth_m: got {self.depth_m.dtype} {self.depth_m.shape}, expected float32 (H, W) in metres"
+            )
         if self.depth_m.shape != self.rgb.shape[:2]:
             raise FrameError(
-                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]}, colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
-                " the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
+                f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]},"
+                f" colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}: the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
             )
 
     @property

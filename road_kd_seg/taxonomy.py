@@ -89,12 +89,19 @@ class Taxonomy:
         """
         try:
             parsed = tuple(
-                SemanticClass(int(c["id"]), str(c["name"]), Role(c["role"]), (int(c["color"][0]), int(c["color"][1]), int(c["color"][2])))
+                SemanticClass(
+                    int(c["id"]),
+                    str(c["name"]),
+                    Role(c["role"]),
+                    (int(c["color"][0]), int(c["color"][1]), int(c["color"][2])),
+                )
                 for c in classes
             )
         except (KeyError, ValueError, TypeError, IndexError) as error:
             roles = ", ".join(role.value for role in Role)
-            raise RoadKdError(f"taxonomy: each class needs id, name, role ({roles}) and color [r, g, b]: {error}") from error
+            raise RoadKdError(
+                f"taxonomy: each class needs id, name, role ({roles}) and color [r, g, b]: {error}"
+            ) from error
         return Taxonomy(parsed)
 
 
@@ -107,4 +114,4 @@ DEFAULT_TAXONOMY = Taxonomy(
         SemanticClass(4, "positive_obstacle", Role.OBSTACLE, (255, 160, 0)),
     )
 )
-"""Negative obstacles lie below the road (potholes, cracks). Wet patches are road: they look like potholes and are not."""
+"""Negative obstacles lie below the road (potholes, cracks). Wet patches look like potholes and are road."""

@@ -1,0 +1,1 @@
+"""Backends run a network: encoded tensors in, logits out."""

@@ -1,0 +1,75 @@
+"""The confusion matrix and what is derived from it. Dataset-level: counts are summed over frames first. K classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.errors import RoadKdError, ShapeMismatch
+from road_kd_seg.frame import IGNORE_INDEX
+
+Counts = NDArray[np.int64]
+PerClass = NDArray[np.float64]
+
+
+def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int) -> Counts:
+    """Count pixels by true (row) and predicted (column) class; (K, K).
+
+    Args:
+        truth: class ids of any shape; IGNORE_INDEX is not counted.
+        prediction: class ids of the same shape.
+        num_classes: K.
+
+    Raises:
+        ShapeMismatch: the shapes differ.
+        RoadKdError: an id that is no class.
+    """
+    if truth.shape != prediction.shape:
+        raise ShapeMismatch(
+            "confusion_matrix: prediction", prediction.shape, truth.shape, mend="resize to the label, nearest"
+        )
+    scored = truth != IGNORE_INDEX
+    true, predicted = truth[scored].astype(np.int64), prediction[scored].astype(np.int64)
+    for what, ids in (("truth", true), ("prediction", predicted)):
+        if ids.size and ids.max() >= num_classes:
+            raise RoadKdError(
+                f"confusion_matrix: {what} has id {ids.max()}, expected 0..{num_classes - 1} or {IGNORE_INDEX} (ignore)"
+            )
+    counts: Counts = np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(
+        num_classes, num_classes
+    )
+    return counts
+
+
+def iou(counts: Counts) -> PerClass:
+    """Intersection over union, (K,); NaN for a class that is neither in the truth nor predicted."""
+    hits = np.diag(counts)
+    return _ratio(hits, counts.sum(0) + counts.sum(1) - hits)
+
+
+def precision(counts: Counts) -> PerClass:
+    """Share of the pixels predicted as a class that are, (K,); NaN where it was never predicted."""
+    return _ratio(np.diag(counts), counts.sum(0))
+
+
+def recall(counts: Counts) -> PerClass:
+    """Share of a class's pixels that were found, (K,); NaN where it does not occur."""
+    return _ratio(np.diag(counts), counts.sum(1))
+
+
+def f1(counts: Counts) -> PerClass:
+    """Harmonic mean of precision and recall (the papers' F-score), (K,)."""
+    hits = np.diag(counts)
+    return _ratio(2 * hits, counts.sum(0) + counts.sum(1))
+
+
+def mean_iou(counts: Counts) -> float:
+    """Mean IoU over the classes that occur in the truth; NaN if nothing was scored."""
+    present = counts.sum(1) > 0
+    return float(iou(counts)[present].mean()) if present.any() else float("nan")
+
+
+def _ratio(numerator: Counts, denominator: Counts) -> PerClass:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio: PerClass = np.where(denominator > 0, numerator / denominator, np.nan)
+    return ratio
