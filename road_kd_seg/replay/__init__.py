@@ -1,0 +1,1 @@
+"""Bags in and out, without ROS, and the report that scores what a node made of one."""
