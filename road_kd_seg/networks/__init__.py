@@ -8,10 +8,13 @@ from typing import Any
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.erfnet import ErfNet
 
 __all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build_network"]
 
-NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {}
+NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {
+    "erfnet": ErfNet,
+}
 """Builders by name: `builder(num_classes, **kwargs)`."""
 
 

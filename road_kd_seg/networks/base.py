@@ -59,9 +59,13 @@ class SegmentationNetwork(nn.Module):
             return
         expected = (rgb.shape[0], self.depth_channels, height, width)
         if depth is None:
-            raise FrameError(f"{name}: depth is missing, expected {expected}: use an RGB-only network without a depth camera")
+            raise FrameError(
+                f"{name}: depth is missing, expected {expected}: use an RGB-only network without a depth camera"
+            )
         if depth.shape != expected:
-            raise ShapeMismatch(f"{name}: depth", depth.shape, expected, mend="match depth_channels and the size of rgb")
+            raise ShapeMismatch(
+                f"{name}: depth", depth.shape, expected, mend="match depth_channels and the size of rgb"
+            )
 
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """Segment.
