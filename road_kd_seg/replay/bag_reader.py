@@ -1,0 +1,283 @@
+"""Read a rosbag2 (MCAP or SQLite) without ROS: raw messages to play back, or paired RGB-D frames to score."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag2 import Reader
+
+from road_kd_seg.errors import BagError, FrameError
+from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.image_codec import decode_color, decode_depth, decode_label
+from road_kd_seg.replay.cdr import CAMERA_INFO_TYPE, IMAGE_TYPE, decode_image, decode_intrinsics, header_stamp_ns
+from road_kd_seg.replay.pairing import half_period_ns, match_stamps
+from road_kd_seg.replay.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """Where in a bag the frames are; the defaults are a RealSense driver's names."""
+
+    color: str = COLOR_TOPIC
+    depth: str = DEPTH_TOPIC
+    camera_info: str = CAMERA_INFO_TOPIC
+    label: str = LABEL_TOPIC
+
+
+class BagMessage(NamedTuple):
+    """A message as it was recorded."""
+
+    topic: str
+    msgtype: str
+    log_time_ns: int
+    cdr: bytes
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """The frames of a bag by header stamp; N colour images."""
+
+    stamps_ns: NDArray[np.int64]
+    """(N,) header stamps of the colour images in the order of recording."""
+    depth: NDArray[np.int64]
+    """(N,) which message of the depth topic belongs to each, -1 for none."""
+    label: NDArray[np.int64]
+    """(N,) which message of the label topic belongs to each, -1 for none."""
+
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    @property
+    def num_with_depth(self) -> int:
+        """Colour images that have a depth image."""
+        return int((self.depth >= 0).sum())
+
+    @property
+    def num_labelled(self) -> int:
+        """Colour images that have a label image."""
+        return int((self.label >= 0).sum())
+
+
+class BagReader:
+    """A bag, open for reading; a context manager.
+
+    Args:
+        path: a rosbag2 folder, or a single .mcap or .db3 file.
+        names: where the frames are.
+        slop_s: a depth image may differ by this much from its colour image's stamp; None: half a frame period.
+            Labels must carry the very stamp of their image: the truth of its neighbour is not its truth.
+
+    Raises:
+        BagError: nothing is there, or it is no bag that can be read.
+    """
+
+    def __init__(self, path: str | Path, *, names: TopicNames | None = None, slop_s: float | None = None) -> None:
+        self.path = Path(path)
+        self.names = names or TopicNames()
+        self._slop_ns = None if slop_s is None else round(slop_s * 1e9)
+        self._reader = _open(self.path)
+        self.topics: dict[str, str] = {
+            name: info.msgtype or "several types" for name, info in self._reader.topics.items()
+        }
+        """Message type by topic."""
+        self.message_counts: dict[str, int] = {name: info.msgcount for name, info in self._reader.topics.items()}
+        """Number of messages by topic."""
+        self.duration_ns: int = self._reader.duration
+        """From the first message to the last, by the recorder's clock."""
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file; closing twice does no harm."""
+        if self._reader.is_open:
+            self._reader.close()
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether the depth topic is in the bag."""
+        return self.message_counts.get(self.names.depth, 0) > 0
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the label topic is in the bag."""
+        return self.message_counts.get(self.names.label, 0) > 0
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+        """Messages as they were recorded, by log time; of all topics, or of those named.
+
+        Raises:
+            BagError: the bag is damaged from some place on.
+        """
+        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        if not connections:
+            return
+        stored = self._reader.messages(connections)
+        while True:
+            try:
+                connection, log_time_ns, cdr = next(stored)
+            except StopIteration:
+                return
+            except Exception as error:  # a damaged file makes the parser stumble in any way
+                raise _damaged(self.path, error) from error
+            yield BagMessage(connection.topic, connection.msgtype, log_time_ns, cdr)
+
+    @cached_property
+    def index(self) -> FrameIndex:
+        """Which images belong together; reads the bag once.
+
+        Raises:
+            BagError: no colour topic, or a topic of another type.
+        """
+        self._check_topics()
+        names = self.names
+        stamps: dict[str, list[int]] = {names.color: [], names.depth: [], names.label: []}
+        for message in self.messages(stamps.keys()):
+            stamps[message.topic].append(header_stamp_ns(message.cdr))
+        color, depth, label = (np.array(stamps[name], np.int64) for name in stamps)
+        slop_ns = half_period_ns(color) if self._slop_ns is None else self._slop_ns
+        return FrameIndex(color, match_stamps(color, depth, slop_ns), match_stamps(color, label))
+
+    def frames(self, on_invalid: Callable[[FrameError], None] | None = None) -> Iterator[LabelledFrame]:
+        """Colour, depth and label of one moment, in the order of recording; depth and label are None where missing.
+
+        Args:
+            on_invalid: told of each frame that cannot be decoded, which is then left out.
+
+        Raises:
+            BagError: no colour topic, a topic of another type, a damaged file.
+            FrameError: a frame that cannot be decoded, if nobody wants to be told.
+        """
+        for message, depth, label, intrinsics in self._paired():
+            try:
+                frame = self._frame(message, depth, label, intrinsics)
+            except FrameError as error:
+                if on_invalid is None:
+                    raise
+                on_invalid(error)
+            else:
+                yield frame
+
+    def _paired(self) -> Iterator[tuple[bytes, bytes | None, bytes | None, Intrinsics | None]]:
+        """Colour, depth, label and the latest intrinsics; holds back only what still waits for a partner."""
+        index, names = self.index, self.names
+        intrinsics = self._first_intrinsics()
+        waiting: deque[tuple[int, bytes, Intrinsics | None]] = deque()
+        partners: dict[str, dict[int, bytes]] = {names.depth: {}, names.label: {}}
+        wanted = {names.depth: set(index.depth.tolist()), names.label: set(index.label.tolist())}
+        seen = dict.fromkeys((names.color, names.depth, names.label), 0)
+        for message in self.messages((*seen, names.camera_info)):
+            if message.topic == names.camera_info:
+                intrinsics = decode_intrinsics(message.cdr)
+                continue
+            number = seen[message.topic]
+            seen[message.topic] += 1
+            if message.topic == names.color:
+                waiting.append((number, message.cdr, intrinsics))
+            elif number in wanted[message.topic]:
+                partners[message.topic][number] = message.cdr
+            while waiting:
+                number, color, info = waiting[0]
+                depth, label = int(index.depth[number]), int(index.label[number])
+                if any(i >= 0 and i not in partners[t] for t, i in ((names.depth, depth), (names.label, label))):
+                    break
+                waiting.popleft()
+                yield color, partners[names.depth].pop(depth, None), partners[names.label].pop(label, None), info
+
+    def _first_intrinsics(self) -> Intrinsics | None:
+        """The bag's first camera_info, for images that were recorded before it."""
+        first = next(self.messages([self.names.camera_info]), None)
+        return None if first is None else decode_intrinsics(first.cdr)
+
+    def _frame(
+        self, color_cdr: bytes, depth_cdr: bytes | None, label_cdr: bytes | None, intrinsics: Intrinsics | None
+    ) -> LabelledFrame:
+        stamp_ns = header_stamp_ns(color_cdr)
+        try:
+            color = decode_image(color_cdr)
+            rgb = decode_color(*_image_fields(color))
+            depth_m = None if depth_cdr is None else decode_depth(*_image_fields(decode_image(depth_cdr)))
+            label = None if label_cdr is None else decode_label(*_image_fields(decode_image(label_cdr)))
+            if label is not None and label.shape != rgb.shape[:2]:
+                raise FrameError(
+                    f"label is {label.shape[::-1]} pixels, colour is {rgb.shape[1::-1]}: expected equal sizes"
+                )
+            frame = RgbdFrame(rgb, depth_m, intrinsics, stamp_ns, color.header.frame_id)
+        except FrameError as error:
+            raise FrameError(f"bag {self.path}, frame of {stamp_ns / 1e9:.3f} s: {error}") from error
+        return LabelledFrame(frame, label)
+
+    def _check_topics(self) -> None:
+        names = self.names
+        if not self.message_counts.get(names.color):
+            present = ", ".join(f"{name} ({kind})" for name, kind in sorted(self.topics.items())) or "no topic at all"
+            raise BagError(
+                f"bag {self.path}: no colour images on {names.color}; it holds {present}:"
+                " name the topics it was recorded with (--color-topic, --depth-topic, --camera-info-topic)"
+            )
+        expected = {
+            names.color: IMAGE_TYPE,
+            names.depth: IMAGE_TYPE,
+            names.label: IMAGE_TYPE,
+            names.camera_info: CAMERA_INFO_TYPE,
+        }
+        for name, msgtype in expected.items():
+            if self.topics.get(name, msgtype) != msgtype:
+                raise BagError(
+                    f"bag {self.path}: {name} is of type {self.topics[name]}, expected {msgtype}:"
+                    " name another topic, or decompress the bag"
+                )
+
+
+def _open(path: Path) -> Reader:
+    """An open rosbags reader, or a BagError that says what to do."""
+    if not path.exists():
+        raise BagError(f"bag {path}: no such file or folder: pass a rosbag2 folder or an .mcap file")
+    if path.suffix == ".bag":
+        raise BagError(
+            f"bag {path}: a ROS 1 bag, expected a rosbag2:"
+            f" convert it with 'rosbags-convert --src {path} --dst {path.stem}'"
+        )
+    storage = path
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        # A recorder that was killed leaves its file without the metadata beside it.
+        found = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
+        if len(found) != 1:
+            raise BagError(
+                f"bag {path}: no metadata.yaml and {len(found)} storage files, expected a rosbag2 folder: pass one file"
+            )
+        storage = found[0]
+    if storage.is_file() and storage.suffix not in (".mcap", ".db3"):
+        raise BagError(f"bag {path}: expected a rosbag2 folder, an .mcap or a .db3 file")
+    try:
+        reader = Reader(storage)
+        reader.open()
+    except Exception as error:  # a damaged file makes the parser stumble in any way
+        raise _damaged(path, error) from error
+    return reader
+
+
+def _damaged(path: Path, error: Exception) -> BagError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return BagError(
+        f"bag {path}: cannot be read: {reason} The recording was cut short or is damaged:"
+        " repair it ('mcap recover FILE -o NEW', 'ros2 bag reindex FOLDER') or record it again"
+    )
+
+
+def _image_fields(image: Any) -> tuple[str, int, int, int, int, NDArray[np.uint8]]:
+    """A stored image as `image_codec` takes it."""
+    return image.encoding, image.height, image.width, image.step, image.is_bigendian, image.data
