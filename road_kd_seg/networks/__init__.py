@@ -9,10 +9,14 @@ from typing import Any
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
 from road_kd_seg.networks.erfnet import ErfNet
+from road_kd_seg.networks.mafnet import mafnet_r18, mafnet_r34, mafnet_r152
 
 __all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build_network"]
 
 NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {
+    "mafnet_r152": mafnet_r152,
+    "mafnet_r34": mafnet_r34,
+    "mafnet_r18": mafnet_r18,
     "erfnet": ErfNet,
 }
 """Builders by name: `builder(num_classes, **kwargs)`."""

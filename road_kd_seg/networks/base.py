@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from road_kd_seg.errors import FrameError, ShapeMismatch
+from road_kd_seg.errors import FrameError, RoadKdError, ShapeMismatch
 
 
 class SegOutput(NamedTuple):
@@ -26,7 +26,12 @@ class FeatureInfo(NamedTuple):
 
 
 class SegmentationNetwork(nn.Module):
-    """Base of all networks: `forward(rgb, depth) -> SegOutput`."""
+    """Base of all networks: `forward(rgb, depth) -> SegOutput`.
+
+    Args:
+        num_classes: K, channels of the logits.
+        depth_channels: channels of the depth input; 0 makes an RGB network.
+    """
 
     feature_info: dict[str, FeatureInfo]
     modalities: tuple[str, ...] = ("rgb",)
@@ -36,6 +41,19 @@ class SegmentationNetwork(nn.Module):
     size_divisor: int = 1
     """Height and width must be multiples of this."""
     num_classes: int
+
+    def __init__(self, num_classes: int, *, depth_channels: int = 0) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if num_classes < 1:
+            raise RoadKdError(
+                f"{name}: num_classes is {num_classes}, expected 1 or more: pass the size of the taxonomy"
+            )
+        if depth_channels < 0:
+            raise RoadKdError(f"{name}: depth_channels is {depth_channels}, expected 0 (RGB only) or more")
+        self.num_classes = num_classes
+        self.depth_channels = depth_channels
+        self.modalities = ("rgb", "depth") if depth_channels else ("rgb",)
 
     def check_input(self, rgb: Tensor, depth: Tensor | None) -> None:
         """Refuse what `forward` cannot take, naming it.

@@ -40,10 +40,7 @@ class ErfNet(SegmentationNetwork):
     def __init__(
         self, num_classes: int, *, depth_channels: int = 0, encoder_head: bool = True, lane_existence: int = 0
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.depth_channels = depth_channels
-        self.modalities = ("rgb", "depth") if depth_channels else ("rgb",)
+        super().__init__(num_classes, depth_channels=depth_channels)
         self.block1 = _Downsample(3 + depth_channels, 16)
         self.block2 = nn.Sequential(_Downsample(16, 64), *(_NonBottleneck1d(64, 0.03) for _ in range(5)))
         self.block3 = nn.Sequential(
