@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import Reader
 
 from road_kd_seg.errors import BagError, FrameError
 from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
 from road_kd_seg.image_codec import decode_color, decode_depth, decode_label
 from road_kd_seg.replay.cdr import CAMERA_INFO_TYPE, IMAGE_TYPE, decode_image, decode_intrinsics, header_stamp_ns
 from road_kd_seg.replay.pairing import half_period_ns, match_stamps
+from road_kd_seg.replay.storage import damaged, open_storage
 from road_kd_seg.replay.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 
 
@@ -83,7 +83,7 @@ class BagReader:
         self.path = Path(path)
         self.names = names or TopicNames()
         self._slop_ns = None if slop_s is None else round(slop_s * 1e9)
-        self._reader = _open(self.path)
+        self._reader = open_storage(self.path)
         self.topics: dict[str, str] = {
             name: info.msgtype or "several types" for name, info in self._reader.topics.items()
         }
@@ -132,7 +132,7 @@ class BagReader:
             except StopIteration:
                 return
             except Exception as error:  # a damaged file makes the parser stumble in any way
-                raise _damaged(self.path, error) from error
+                raise damaged(self.path, error) from error
             yield BagMessage(connection.topic, connection.msgtype, log_time_ns, cdr)
 
     @cached_property
@@ -151,19 +151,41 @@ class BagReader:
         slop_ns = half_period_ns(color) if self._slop_ns is None else self._slop_ns
         return FrameIndex(color, match_stamps(color, depth, slop_ns), match_stamps(color, label))
 
-    def frames(self, on_invalid: Callable[[FrameError], None] | None = None) -> Iterator[LabelledFrame]:
+    def label_images(self, topic: str | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Header stamp (ns) and (H, W) class ids of every image on the label topic, or on another that holds labels.
+
+        Raises:
+            BagError: a topic of another type.
+            FrameError: an image that is no label.
+        """
+        topic = topic or self.names.label
+        self._check_type(topic, IMAGE_TYPE)
+        for message in self.messages([topic]):
+            stamp_ns = header_stamp_ns(message.cdr)
+            try:
+                label = decode_label(*_image_fields(decode_image(message.cdr)))
+            except FrameError as error:
+                raise FrameError(f"bag {self.path}, {topic} of {stamp_ns / 1e9:.3f} s: {error}") from error
+            yield stamp_ns, label
+
+    def frames(
+        self, *, stamps_ns: Collection[int] | None = None, on_invalid: Callable[[FrameError], None] | None = None
+    ) -> Iterator[LabelledFrame]:
         """Colour, depth and label of one moment, in the order of recording; depth and label are None where missing.
 
         Args:
+            stamps_ns: only the frames of these colour stamps.
             on_invalid: told of each frame that cannot be decoded, which is then left out.
 
         Raises:
             BagError: no colour topic, a topic of another type, a damaged file.
             FrameError: a frame that cannot be decoded, if nobody wants to be told.
         """
-        for message, depth, label, intrinsics in self._paired():
+        for color, depth, label, intrinsics in self._paired():
+            if stamps_ns is not None and header_stamp_ns(color) not in stamps_ns:
+                continue
             try:
-                frame = self._frame(message, depth, label, intrinsics)
+                frame = self._frame(color, depth, label, intrinsics)
             except FrameError as error:
                 if on_invalid is None:
                     raise
@@ -228,54 +250,17 @@ class BagReader:
                 f"bag {self.path}: no colour images on {names.color}; it holds {present}:"
                 " name the topics it was recorded with (--color-topic, --depth-topic, --camera-info-topic)"
             )
-        expected = {
-            names.color: IMAGE_TYPE,
-            names.depth: IMAGE_TYPE,
-            names.label: IMAGE_TYPE,
-            names.camera_info: CAMERA_INFO_TYPE,
-        }
-        for name, msgtype in expected.items():
-            if self.topics.get(name, msgtype) != msgtype:
-                raise BagError(
-                    f"bag {self.path}: {name} is of type {self.topics[name]}, expected {msgtype}:"
-                    " name another topic, or decompress the bag"
-                )
+        for topic in (names.color, names.depth, names.label):
+            self._check_type(topic, IMAGE_TYPE)
+        self._check_type(names.camera_info, CAMERA_INFO_TYPE)
 
-
-def _open(path: Path) -> Reader:
-    """An open rosbags reader, or a BagError that says what to do."""
-    if not path.exists():
-        raise BagError(f"bag {path}: no such file or folder: pass a rosbag2 folder or an .mcap file")
-    if path.suffix == ".bag":
-        raise BagError(
-            f"bag {path}: a ROS 1 bag, expected a rosbag2:"
-            f" convert it with 'rosbags-convert --src {path} --dst {path.stem}'"
-        )
-    storage = path
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        # A recorder that was killed leaves its file without the metadata beside it.
-        found = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-        if len(found) != 1:
+    def _check_type(self, topic: str, expected: str) -> None:
+        found = self.topics.get(topic, expected)
+        if found != expected:
             raise BagError(
-                f"bag {path}: no metadata.yaml and {len(found)} storage files, expected a rosbag2 folder: pass one file"
+                f"bag {self.path}: {topic} is of type {found}, expected {expected}:"
+                " name another topic, or decompress the bag"
             )
-        storage = found[0]
-    if storage.is_file() and storage.suffix not in (".mcap", ".db3"):
-        raise BagError(f"bag {path}: expected a rosbag2 folder, an .mcap or a .db3 file")
-    try:
-        reader = Reader(storage)
-        reader.open()
-    except Exception as error:  # a damaged file makes the parser stumble in any way
-        raise _damaged(path, error) from error
-    return reader
-
-
-def _damaged(path: Path, error: Exception) -> BagError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return BagError(
-        f"bag {path}: cannot be read: {reason} The recording was cut short or is damaged:"
-        " repair it ('mcap recover FILE -o NEW', 'ros2 bag reindex FOLDER') or record it again"
-    )
 
 
 def _image_fields(image: Any) -> tuple[str, int, int, int, int, NDArray[np.uint8]]:

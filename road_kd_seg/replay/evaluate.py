@@ -1,0 +1,113 @@
+"""Run a model over a bag without ROS, and score any run against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.errors import BagError, FrameError, RoadKdError
+from road_kd_seg.metrics import confusion_matrix, iou, mean_iou
+from road_kd_seg.replay.bag_reader import BagReader
+from road_kd_seg.replay.labels import Label, LabelStore
+from road_kd_seg.replay.results import DROP_REASONS, Accounting, FrameScore, Run, Scores
+from road_kd_seg.segmenter import Segmenter
+
+
+def check_depth(reader: BagReader, bundle: Bundle) -> None:
+    """Refuse a bag without depth for a model that needs it, before anything is started.
+
+    Raises:
+        BagError: no depth image, or none that belongs to a colour image; or no colour image either.
+    """
+    if bundle.input.depth is None or reader.index.num_with_depth:
+        return
+    depth = reader.names.depth
+    what = (
+        f"none of the {reader.message_counts[depth]} images on {depth} has the stamp of a colour image"
+        if reader.has_depth
+        else f"no depth images on {depth}"
+    )
+    raise BagError(
+        f"bag {reader.path}: {what}, and model '{bundle.name}' takes depth: record the aligned depth"
+        " (RealSense: align_depth.enable:=true enable_sync:=true), name its topic with --depth-topic,"
+        " or use an RGB-only model"
+    )
+
+
+def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], None] | None = None) -> Run:
+    """Segment every frame of a bag, one after the other; nothing is superseded.
+
+    Args:
+        reader: an open bag.
+        segmenter: it is warmed up with the first frame's size.
+        on_frame: called after each frame, whatever became of it.
+
+    Raises:
+        BagError: the bag cannot be read, or has no depth for a model that takes it.
+    """
+    check_depth(reader, segmenter.bundle)
+    labels, latency_ms = LabelStore(), dict[int, float]()
+    dropped = dict.fromkeys(DROP_REASONS, 0)
+    reasons: list[str] = []
+    begun = time.perf_counter()
+
+    def drop_invalid(error: FrameError) -> None:
+        dropped["invalid"] += 1
+        reasons.append(str(error))
+
+    for frame, _ in reader.frames(on_invalid=drop_invalid):
+        if segmenter.needs_depth and frame.depth_m is None:
+            dropped["unsynchronised"] += 1
+        else:
+            try:
+                if not labels:
+                    segmenter.warm_up(*frame.size)
+                start = time.perf_counter()
+                segmentation = segmenter(frame)
+                latency_ms[frame.stamp_ns] = (time.perf_counter() - start) * 1e3
+                labels.put(frame.stamp_ns, segmentation.label)
+            except FrameError as error:
+                drop_invalid(error)
+        if on_frame is not None:
+            on_frame()
+    sent = len(reader.index)
+    return Run(
+        mode="offline",
+        labels=labels,
+        latency_ms=latency_ms,
+        latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",
+        accounting=Accounting(sent, sent, sent - sum(dropped.values()), dropped),
+        device=segmenter.device_name,
+        wall_s=time.perf_counter() - begun,
+        notes=tuple(f"first invalid frame: {reason}" for reason in reasons[:1]),
+    )
+
+
+def score(truth: Iterable[tuple[int, Label]], answers: LabelStore, num_classes: int) -> Scores:
+    """Compare answers with the truth of the same stamp.
+
+    Args:
+        truth: header stamp (ns) and (H, W) class ids, IGNORE_INDEX where unknown.
+        answers: a run's labels; those without truth are not looked at.
+        num_classes: K.
+
+    Raises:
+        RoadKdError: sizes differ, or an id that is no class; the message names the frame.
+    """
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    frames: list[FrameScore] = []
+    num_labelled = 0
+    for stamp_ns, label in truth:
+        num_labelled += 1
+        if stamp_ns not in answers:
+            continue
+        try:
+            frame_counts = confusion_matrix(label, answers.get(stamp_ns), num_classes)
+        except RoadKdError as error:
+            raise RoadKdError(f"label of {stamp_ns / 1e9:.3f} s: {error}") from error
+        counts += frame_counts
+        frames.append(FrameScore(stamp_ns, mean_iou(frame_counts), iou(frame_counts)))
+    return Scores(counts, tuple(frames), num_labelled)

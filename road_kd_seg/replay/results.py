@@ -1,0 +1,138 @@
+"""What a replay yields, as plain data: what became of every frame, how fast, how well. K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.metrics import Counts, PerClass
+from road_kd_seg.replay.labels import LabelStore
+
+DROP_REASONS = ("superseded", "unsynchronised", "stale", "invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """What became of the colour images of a bag.
+
+    Raises:
+        RoadKdError: received is not published + Σ dropped, or more was received than sent.
+    """
+
+    sent: int
+    """Colour images in the bag."""
+    received: int
+    """Those that reached the model's process."""
+    published: int
+    """Those that were segmented and published."""
+    dropped: Mapping[str, int]
+    """The others that were received, by DROP_REASONS."""
+
+    def __post_init__(self) -> None:
+        if set(self.dropped) != set(DROP_REASONS):
+            raise RoadKdError(f"accounting: dropped has {sorted(self.dropped)}, expected {sorted(DROP_REASONS)}")
+        if self.received != self.published + sum(self.dropped.values()):
+            dropped = " + ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+            raise RoadKdError(
+                f"accounting: received {self.received}, but published {self.published} + dropped {dropped}"
+                f" = {self.published + sum(self.dropped.values())}: frames went missing in the node, which is a defect"
+            )
+        if self.received > self.sent:
+            raise RoadKdError(
+                f"accounting: received {self.received} colour images of a bag that holds {self.sent}:"
+                " somebody else publishes on the same topics; choose another --domain-id"
+            )
+
+    @property
+    def lost(self) -> int:
+        """Colour images that never reached the model's process."""
+        return self.sent - self.received
+
+    @staticmethod
+    def from_counters(sent: int, counters: Mapping[str, int]) -> Accounting:
+        """From the node's keys: received, published, dropped.<reason>.
+
+        Raises:
+            RoadKdError: a key is missing, or the numbers do not add up.
+        """
+        try:
+            dropped = {reason: counters[f"dropped.{reason}"] for reason in DROP_REASONS}
+            return Accounting(sent, counters["received"], counters["published"], dropped)
+        except KeyError as error:
+            raise RoadKdError(f"accounting: the node reported {sorted(counters)}, but not {error}") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model's answers to a bag."""
+
+    mode: str
+    """`offline` (frame by frame, no ROS) or `live` (node and player as processes)."""
+    labels: LabelStore
+    """What the model answered, by the colour image's stamp."""
+    latency_ms: Mapping[int, float]
+    """By the colour image's stamp; what it spans is in `latency_definition`."""
+    latency_definition: str
+    accounting: Accounting
+    device: str
+    wall_s: float
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers has to know, in sentences."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """One frame against its truth."""
+
+    stamp_ns: int
+    miou: float
+    """Mean over the classes in its truth; NaN if the truth is all ignored."""
+    iou: PerClass
+    """(K,), NaN where the class is neither in the truth nor predicted."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A run against the truth."""
+
+    counts: Counts
+    """(K, K), rows are the truth, summed over the scored frames."""
+    frames: tuple[FrameScore, ...] = ()
+    """The frames with truth and answer."""
+    num_labelled: int = 0
+    """Frames with truth, answered or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Percentiles in milliseconds; None where there are too few samples to say."""
+
+    samples: int
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+PERCENTILES = {"p50": (50, 1), "p95": (95, 20), "p99": (99, 100)}
+"""Percentile and the fewest samples it is given for: below 100 a p99 is the maximum under another name."""
+
+
+def summarize_latency(latency_ms: NDArray[np.float64]) -> LatencySummary:
+    """Percentiles of (N,) latencies."""
+    if latency_ms.size == 0:
+        return LatencySummary(0, notes=("no frame was published, so there is no latency",))
+    values, notes = {}, []
+    for name, (percent, fewest) in PERCENTILES.items():
+        if latency_ms.size >= fewest:
+            values[name] = float(np.percentile(latency_ms, percent))
+        else:
+            notes.append(f"{name} needs {fewest} samples, there are {latency_ms.size}")
+    mean_ms, max_ms = float(latency_ms.mean()), float(latency_ms.max())
+    return LatencySummary(latency_ms.size, mean=mean_ms, max=max_ms, notes=tuple(notes), **values)

@@ -1,0 +1,61 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.replay.labels import LabelStore, read_label_folder
+
+LABEL = np.array([[0, 1, 2], [3, 4, 255]], np.uint8)
+
+
+class TestLabelStore:
+    @given(label=arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6))))
+    def test_what_is_put_in_comes_out(self, label):
+        store = LabelStore()
+        store.put(7, label)
+        assert np.array_equal(store.get(7), label)
+
+    def test_a_slice_of_an_array_is_stored_as_it_looks(self):
+        store = LabelStore()
+        store.put(7, LABEL[:, ::2])
+        assert store.get(7).tolist() == [[0, 2], [3, 255]]
+
+    def test_it_knows_its_stamps(self):
+        store = LabelStore()
+        store.put(9, LABEL)
+        store.put(3, LABEL)
+        store.put(9, LABEL)
+        assert (store.stamps_ns, len(store), 3 in store, 4 in store) == ([9, 3], 2, True, False)
+
+
+class TestLabelFolder:
+    def test_files_are_read_by_stamp(self, tmp_path):
+        for stamp_ns in (1000, 900):
+            cv2.imwrite(str(tmp_path / f"{stamp_ns}.png"), LABEL)
+        (tmp_path / "README.png").write_text("not a label")
+        read = list(read_label_folder(tmp_path))
+        assert [stamp_ns for stamp_ns, _ in read] == [900, 1000]
+        assert np.array_equal(read[0][1], LABEL)
+
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(RoadKdError, match="no such folder, expected one 8-bit grey PNG"):
+            list(read_label_folder(tmp_path / "nowhere"))
+
+    def test_names_that_are_no_stamps(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "frame_1.png"), LABEL)
+        with pytest.raises(RoadKdError, match=r"no file is named by a stamp, .*<header stamp in ns>\.png"):
+            list(read_label_folder(tmp_path))
+
+    @pytest.mark.parametrize("image", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint16)])
+    def test_an_image_of_another_kind(self, tmp_path, image):
+        cv2.imwrite(str(tmp_path / "5.png"), image)
+        with pytest.raises(RoadKdError, match=r"5\.png: uint.*expected one 8-bit grey PNG"):
+            list(read_label_folder(tmp_path))
+
+    def test_a_file_that_is_no_image(self, tmp_path):
+        (tmp_path / "5.png").write_bytes(b"rubbish")
+        with pytest.raises(RoadKdError, match="no image"):
+            list(read_label_folder(tmp_path))
