@@ -40,6 +40,8 @@ class SegmentationNetwork(nn.Module):
     """Channels of the depth input; 0 for an RGB network."""
     size_divisor: int = 1
     """Height and width must be multiples of this."""
+    min_training_batch: int = 1
+    """2 where batch norm follows global pooling and so cannot train on one sample."""
     num_classes: int
 
     def __init__(self, num_classes: int, *, depth_channels: int = 0) -> None:
@@ -60,7 +62,8 @@ class SegmentationNetwork(nn.Module):
 
         Raises:
             ShapeMismatch: a wrong rank, channel count, or depth size.
-            FrameError: a size that is not a multiple of `size_divisor`, or depth missing or unexpected.
+            FrameError: a size that is not a multiple of `size_divisor`, depth missing or unexpected, or too small a
+                batch to train on.
         """
         name = type(self).__name__
         if rgb.ndim != 4 or rgb.shape[1] != 3:
@@ -70,6 +73,11 @@ class SegmentationNetwork(nn.Module):
             raise FrameError(
                 f"{name}: input is {height}x{width}, expected multiples of {self.size_divisor}:"
                 f" resize to {_round_up(height, self.size_divisor)}x{_round_up(width, self.size_divisor)}"
+            )
+        if self.training and rgb.shape[0] < self.min_training_batch:
+            raise FrameError(
+                f"{name}: got a batch of {rgb.shape[0]} in training, expected {self.min_training_batch} or more:"
+                " raise the batch size, or call eval()"
             )
         if "depth" not in self.modalities:
             if depth is not None:

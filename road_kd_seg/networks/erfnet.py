@@ -5,7 +5,7 @@ is given, is stacked on the colour channels (early fusion), which costs one wide
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `block2` (64, 1/4) and
 `block3` (128, 1/8), which IntRA-KD pairs with blocks 3 and 5 of its ResNet-101, `decoder` (16, 1/2), and, present with
-`encoder_head`, `encoder_logits` (K, 1/8). With `lane_existence`, a key of that name holds logits (B, L, 1, 1).
+`auxiliary`, `auxiliary_logits` (K, 1/8). With `lane_existence`, a key of that name holds logits (B, L, 1, 1).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class ErfNet(SegmentationNetwork):
     Args:
         num_classes: K.
         depth_channels: D; 0 makes an RGB network.
-        encoder_head: keep the 1x1 classifier on the encoder's output, with which the paper trains the encoder first.
-            The published parameter counts include it. It learns from a loss on `encoder_logits` only: without one,
+        auxiliary: keep the 1x1 classifier on the encoder's output, with which the paper trains the encoder first. The
+            published parameter counts include it. It learns from a loss on `auxiliary_logits` only: without one,
             leave it out.
         lane_existence: L, the lanes whose existence a second head predicts (CULane: 4); 0 for none. The published
             head (SCNN's) works at 208x976 only; here it pools any size to the grid of that one.
@@ -38,7 +38,7 @@ class ErfNet(SegmentationNetwork):
     size_divisor = 8
 
     def __init__(
-        self, num_classes: int, *, depth_channels: int = 0, encoder_head: bool = True, lane_existence: int = 0
+        self, num_classes: int, *, depth_channels: int = 0, auxiliary: bool = True, lane_existence: int = 0
     ) -> None:
         super().__init__(num_classes, depth_channels=depth_channels)
         self.block1 = _Downsample(3 + depth_channels, 16)
@@ -46,7 +46,7 @@ class ErfNet(SegmentationNetwork):
         self.block3 = nn.Sequential(
             _Downsample(64, 128), *(_NonBottleneck1d(128, 0.3, dilation) for dilation in _DILATIONS * 2)
         )
-        self.encoder_head = nn.Conv2d(128, num_classes, 1) if encoder_head else None
+        self.auxiliary_head = nn.Conv2d(128, num_classes, 1) if auxiliary else None
         self.existence_head = _LaneExistence(num_classes, lane_existence) if lane_existence else None
         self.decoder = nn.Sequential(
             _Upsample(128, 64),
@@ -62,8 +62,8 @@ class ErfNet(SegmentationNetwork):
             "block3": FeatureInfo(128, 8),
             "decoder": FeatureInfo(16, 2),
         }
-        if encoder_head:
-            self.feature_info["encoder_logits"] = FeatureInfo(num_classes, 8)
+        if auxiliary:
+            self.feature_info["auxiliary_logits"] = FeatureInfo(num_classes, 8)
 
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """See `SegmentationNetwork.forward`."""
@@ -73,8 +73,8 @@ class ErfNet(SegmentationNetwork):
         block3 = self.block3(block2)
         decoder = self.decoder(block3)
         features = {"block2": block2, "block3": block3, "decoder": decoder}
-        if self.encoder_head is not None:
-            features["encoder_logits"] = self.encoder_head(block3)
+        if self.auxiliary_head is not None:
+            features["auxiliary_logits"] = self.auxiliary_head(block3)
         if self.existence_head is not None:
             features["lane_existence"] = self.existence_head(block3)
         return SegOutput(self.classifier(decoder), features)

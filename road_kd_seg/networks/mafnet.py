@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks.attention import ChannelAttention, DualAttention, TransformerStage
 from road_kd_seg.networks.backbones import resnet_stages
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
@@ -47,6 +47,8 @@ class MafNet(SegmentationNetwork):
         image_size: (H, W) of the input that the position embeddings are learned at.
         pretrained: ImageNet weights for both trunks.
     """
+
+    min_training_batch = 2
 
     def __init__(
         self,
@@ -97,17 +99,9 @@ class MafNet(SegmentationNetwork):
         }
 
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
-        """See `SegmentationNetwork.forward`. Training needs a batch of 2, as in CPKD, or more.
-
-        Raises:
-            FrameError: a batch of 1 in training mode, which the channel attention's batch norm cannot take.
-        """
+        """See `SegmentationNetwork.forward`. Training needs a batch of 2, as in CPKD, or more."""
         self.check_input(rgb, depth)
         assert depth is not None  # check_input saw to it
-        if self.training and rgb.shape[0] == 1:
-            raise FrameError(
-                "MafNet: got a batch of 1 in training, expected 2 or more: raise batch_size, or call eval()"
-            )
         fused, depth = self._resize(rgb, self.input_scale), self._resize(depth, self.input_scale)
         features = {}
         encoder = zip(self.rgb_stages, self.depth_stages, self.fusions, strict=True)
