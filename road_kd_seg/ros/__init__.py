@@ -1,0 +1,1 @@
+"""The package's face to ROS 2. Nothing outside this folder knows that ROS exists."""

@@ -1,0 +1,12 @@
+"""`message_filters`, or our stand-in."""
+
+try:
+    from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynchronizer
+except ImportError:
+    from road_kd_seg.ros.compat.message_filters_fallback import (
+        ApproximateTimeSynchronizer,
+        SimpleFilter,
+        TimeSynchronizer,
+    )
+
+__all__ = ["ApproximateTimeSynchronizer", "SimpleFilter", "TimeSynchronizer"]

@@ -1,0 +1,159 @@
+"""The camera's topics → jobs for the worker. Lives while the node is active and enabled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.ros.accounting import Ledger, Outcome
+from road_kd_seg.ros.compressed import depth_from_compressed, rgb_from_compressed
+from road_kd_seg.ros.conversions import check_same_frame, depth_from_image, intrinsics_for_image, rgb_from_image
+from road_kd_seg.ros.diagnostics import Monitor
+from road_kd_seg.ros.parameters import Settings
+from road_kd_seg.ros.synchronizer import Arrival, RgbdSynchronizer
+
+COLOR_NAME = "color/image_raw"
+DEPTH_NAME = "aligned_depth_to_color/image_raw"
+CAMERA_INFO_NAME = "color/camera_info"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A frame on its way through the node."""
+
+    frame: RgbdFrame
+    header: Header
+    """Of the colour image; every output gets it as it is."""
+    received_ns: int
+    """When the colour image came, monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sinks:
+    """Where the inputs' findings go."""
+
+    on_job: Callable[[Job], None]
+    on_invalid: Callable[[Exception], None]
+    """A colour image, alone or with its depth, is no frame."""
+    on_time_went_back: Callable[[int], None]
+    """Stamps went back to this time in nanoseconds."""
+    runs_without_depth: Callable[[], bool]
+    """Whether some model takes colour alone."""
+
+
+class DepthWatch:
+    """Tells missing depth by the stamps alone, so that it is right at any replay rate and needs no clock."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_ns = round(timeout_s * 1e9)
+        self._reference_ns: int | None = None
+        self.missing = False
+        """Whether the last colour image was too far from any depth."""
+
+    def see_color(self, stamp_ns: int) -> bool:
+        """A colour image came; whether depth is missing."""
+        if self._reference_ns is None or stamp_ns < self._reference_ns - self._timeout_ns:
+            self._reference_ns = stamp_ns
+        self.missing = stamp_ns - self._reference_ns > self._timeout_ns
+        return self.missing
+
+    def see_depth(self, stamp_ns: int) -> None:
+        """A depth image came."""
+        self._reference_ns = stamp_ns
+
+
+class Inputs:
+    """Subscriptions, pairing, decoding. All of it runs on the executor's thread."""
+
+    def __init__(self, node: Node, settings: Settings, ledger: Ledger, monitor: Monitor, sinks: Sinks) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._monitor = monitor
+        self._sinks = sinks
+        self._compressed = settings.image_transport == "compressed"
+        self._camera_info: CameraInfo | None = None
+        self._depth_watch = DepthWatch(settings.depth_timeout_s)
+        self._synchronizer = RgbdSynchronizer(
+            self._on_pair,
+            lambda count: ledger.settle(Outcome.UNSYNCHRONISED, count),
+            sinks.on_time_went_back,
+            slop_s=settings.sync_slop_s,
+            queue_size=settings.sync_queue_size,
+        )
+        image_type, color_suffix, depth_suffix = (
+            (CompressedImage, "/compressed", "/compressedDepth") if self._compressed else (Image, "", "")
+        )
+        self._subscriptions = [
+            self._subscribe(image_type, COLOR_NAME + color_suffix, self._on_color),
+            self._subscribe(image_type, DEPTH_NAME + depth_suffix, self._on_depth),
+            self._subscribe(CameraInfo, CAMERA_INFO_NAME, self._on_camera_info),
+        ]
+
+    def close(self) -> None:
+        """Unsubscribe; colour images that wait for depth end as unsynchronised."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._synchronizer.clear()
+
+    def forget_newer_than(self, limit_ns: int) -> None:
+        """The clock went back to `limit_ns`: what waits with a later stamp is from the past run."""
+        self._synchronizer.forget_newer_than(limit_ns)
+
+    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> object:
+        # Depth 1: a deeper queue only adds latency. Best effort matches every publisher.
+        qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+        options = QoSOverridingOptions.with_default_policies()
+        return self._node.create_subscription(kind, name, callback, qos, qos_overriding_options=options)
+
+    def _on_camera_info(self, msg: CameraInfo) -> None:
+        self._camera_info = msg
+
+    def _on_color(self, msg: Image | CompressedImage) -> None:
+        self._ledger.receive()
+        color = Arrival(msg, time.monotonic_ns())
+        missing = self._depth_watch.see_color(color.stamp_ns)
+        self._monitor.see_color(depth_missing=missing)
+        if missing and self._sinks.runs_without_depth():
+            self._offer(color, None)
+        else:
+            self._synchronizer.add_color(color)
+
+    def _on_depth(self, msg: Image | CompressedImage) -> None:
+        depth = Arrival(msg, time.monotonic_ns())
+        self._monitor.see_depth()
+        self._depth_watch.see_depth(depth.stamp_ns)
+        self._synchronizer.add_depth(depth)
+
+    def _on_pair(self, color: Arrival, depth: Arrival) -> None:
+        self._monitor.see_pair()
+        self._offer(color, depth)
+
+    def _offer(self, color: Arrival, depth: Arrival | None) -> None:
+        try:
+            job = Job(self._decode(color, depth), color.header, color.received_ns)
+        except Exception as error:  # whatever a message holds, the node lives on
+            self._sinks.on_invalid(error)
+        else:
+            self._sinks.on_job(job)
+
+    def _decode(self, color: Arrival, depth: Arrival | None) -> RgbdFrame:
+        if depth is not None:
+            check_same_frame(color.header, depth.header)
+        to_rgb, to_depth_m = (
+            (rgb_from_compressed, depth_from_compressed) if self._compressed else (rgb_from_image, depth_from_image)
+        )
+        rgb = to_rgb(color.message)
+        depth_m = None if depth is None else to_depth_m(depth.message)
+        intrinsics = self._intrinsics(color.header, (rgb.shape[0], rgb.shape[1]))
+        return RgbdFrame(rgb, depth_m, intrinsics, color.stamp_ns, color.header.frame_id)
+
+    def _intrinsics(self, header: Header, size: tuple[int, int]) -> Intrinsics | None:
+        return None if self._camera_info is None else intrinsics_for_image(self._camera_info, header, size)

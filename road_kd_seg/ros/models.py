@@ -1,0 +1,66 @@
+"""The models that the node runs: one for its camera, and perhaps one for when depth is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.frame import RgbdFrame, Segmentation
+from road_kd_seg.ros.parameters import Settings
+from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Models:
+    """What segments a frame with depth, and what segments one without."""
+
+    main: Segmenter
+    rgb_only: Segmenter | None
+    """None: frames without depth cannot be segmented."""
+
+    @staticmethod
+    def load(settings: Settings) -> Models:
+        """Load and warm up, or fail without side effects.
+
+        Raises:
+            RoadKdError: a bundle, the device, the precision or the backend; or the two models do not fit together.
+        """
+        main = _load(settings.model, settings)
+        if not main.needs_depth:
+            return Models(main, main)
+        if not settings.rgb_only_model:
+            return Models(main, None)
+        rgb_only = _load(settings.rgb_only_model, settings)
+        if rgb_only.needs_depth:
+            raise RoadKdError(
+                f"parameter rgb_only_model: '{settings.rgb_only_model}' takes depth: choose a bundle without"
+            )
+        if rgb_only.taxonomy != main.taxonomy:
+            raise RoadKdError(
+                f"parameter rgb_only_model: '{settings.rgb_only_model}' has the classes {rgb_only.taxonomy.names},"
+                f" '{settings.model}' has {main.taxonomy.names}: choose bundles with equal classes"
+            )
+        return Models(main, rgb_only)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """Classes of every label image."""
+        return self.main.taxonomy
+
+    def segment(self, frame: RgbdFrame) -> Segmentation:
+        """Segment with the model that fits the frame.
+
+        Raises:
+            FrameError: it has no depth, and no model does without.
+        """
+        segmenter = self.main if frame.depth_m is not None else self.rgb_only or self.main
+        return segmenter(frame)
+
+
+def _load(name_or_path: str, settings: Settings) -> Segmenter:
+    segmenter = Segmenter.from_bundle(
+        name_or_path, device=settings.device, precision=settings.precision, backend=settings.backend
+    )
+    segmenter.warm_up(*segmenter.bundle.input.size)
+    return segmenter

@@ -1,0 +1,282 @@
+"""The lifecycle node `road_seg`: inputs → worker → outputs, and what a robot may ask of it while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.frame import Segmentation
+from road_kd_seg.ros import parameters
+from road_kd_seg.ros.accounting import Ledger, Outcome
+from road_kd_seg.ros.diagnostics import Monitor, NodeState
+from road_kd_seg.ros.inputs import Inputs, Job, Sinks
+from road_kd_seg.ros.models import Models
+from road_kd_seg.ros.parameters import Settings
+from road_kd_seg.ros.publishers import Outputs, Scene
+from road_kd_seg.ros.worker import NewestOnlyWorker
+
+_THROTTLE_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What changes as one when parameters change; the worker takes one reading of it per frame."""
+
+    settings: Settings
+    models: Models
+
+
+_Worker = NewestOnlyWorker[Job, tuple[_Engine, Segmentation]]
+_Transition = Callable[["RoadSegNode"], None]
+
+
+def _transition(step: _Transition) -> Callable[[RoadSegNode, LifecycleState], TransitionCallbackReturn]:
+    """A lifecycle callback that logs why it failed (rclpy swallows exceptions) and leaves the node in its state."""
+
+    def callback(self: RoadSegNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            step(self)
+        except RoadKdError as error:
+            self.failure = str(error)
+        except Exception as error:  # rclpy would hide it
+            self.failure = f"{type(error).__name__}: {error}"
+        else:
+            self.failure = ""
+            return TransitionCallbackReturn.SUCCESS
+        self.get_logger().error(f"stays {state.label}: {self.failure}")
+        return TransitionCallbackReturn.FAILURE
+
+    return callback
+
+
+class RoadSegNode(LifecycleNode):
+    """Segments a camera's frames; docs/NODE.md lists topics, services and parameters."""
+
+    def __init__(self) -> None:
+        super().__init__("road_seg")
+        parameters.declare(self)
+        self.failure = ""
+        """Why the last transition failed; empty if it did not."""
+        self._ledger = Ledger()
+        self._monitor = Monitor()
+        self._enabled = True
+        self._active = False
+        self._engine: _Engine | None = None
+        self._candidate: _Engine | None = None
+        self._outputs: Outputs | None = None
+        self._worker: _Worker | None = None
+        self._inputs: Inputs | None = None
+        self.add_on_set_parameters_callback(self._prepare_parameters)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self._set_enabled = self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A steady timer: with use_sim_time and no /clock, others never fire, and that is when one looks here.
+        self._timer = self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        self._jumps = self.get_clock().create_jump_callback(backward, post_callback=self._on_clock_jump)
+        self._guard_transitions()
+
+    def autostart(self) -> None:
+        """Configure and activate, if the parameter says so and nothing prevents it."""
+        if not self.get_parameter("autostart").value:
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def stop(self) -> None:
+        """Shut down from whatever state, which logs the accounts."""
+        if self.lifecycle_state != "finalized":
+            self.trigger_shutdown()
+
+    @property
+    def lifecycle_state(self) -> str:
+        """unconfigured, inactive, active or finalized."""
+        return str(self._state_machine.current_state[1])
+
+    @_transition
+    def _configure(self) -> None:
+        settings = parameters.read(self)
+        started_ns = time.monotonic_ns()
+        models = Models.load(settings)
+        self._engine = _Engine(settings, models)
+        self._outputs = Outputs(self)
+        self._outputs.announce(models.taxonomy, settings)
+        self._worker = NewestOnlyWorker(
+            self._segment,
+            self._deliver,
+            on_superseded=lambda _: self._ledger.settle(Outcome.SUPERSEDED),
+            on_discarded=lambda _: self._ledger.settle(Outcome.STALE),
+            on_error=lambda _, error: self._reject(error),
+        )
+        seconds = (time.monotonic_ns() - started_ns) / 1e9
+        self.get_logger().info(
+            f"model {models.main.bundle.path} on {models.main.device_name}, loaded in {seconds:.1f} s"
+        )
+
+    @_transition
+    def _activate(self) -> None:
+        self._active = True
+        self._open_inputs()
+        self.get_logger().info("active")
+
+    @_transition
+    def _deactivate(self) -> None:
+        self._active = False
+        self._close_inputs()
+        self.get_logger().info("inactive")
+
+    @_transition
+    def _cleanup(self) -> None:
+        self._release()
+
+    @_transition
+    def _shut_down(self) -> None:
+        self._active = False
+        self._close_inputs()
+        self._release()
+        self.get_logger().info(str(self._ledger.read()))
+
+    on_configure = _configure
+    on_activate = _activate
+    on_deactivate = _deactivate
+    on_cleanup = _cleanup
+    on_shutdown = _shut_down
+
+    def _release(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+        if self._outputs is not None:
+            self._outputs.close()
+        self._worker = self._outputs = self._engine = None
+
+    def _open_inputs(self) -> None:
+        if self._active and self._enabled and self._inputs is None and self._engine is not None:
+            sinks = Sinks(self._on_job, self._reject, self._on_time_went_back, self._runs_without_depth)
+            self._inputs = Inputs(self, self._engine.settings, self._ledger, self._monitor, sinks)
+
+    def _close_inputs(self) -> None:
+        """Unsubscribe and wait for the worker, so that nothing is published once this returns."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        if self._worker is not None:
+            self._worker.discard(lambda _: True)
+            self._worker.wait_until_idle()
+
+    def _runs_without_depth(self) -> bool:
+        return self._engine is not None and self._engine.models.rgb_only is not None
+
+    def _on_job(self, job: Job) -> None:
+        if self._worker is not None:
+            self._worker.offer(job)
+
+    def _segment(self, job: Job) -> tuple[_Engine, Segmentation]:
+        engine = self._engine
+        if engine is None:
+            raise FrameError("the node was cleaned up meanwhile")
+        return engine, engine.models.segment(job.frame)
+
+    def _deliver(self, job: Job, result: tuple[_Engine, Segmentation]) -> None:
+        engine, segmentation = result
+        if self._outputs is not None:
+            self._outputs.publish(Scene(job.frame, segmentation, job.header, engine.models.taxonomy, engine.settings))
+        self._ledger.settle(Outcome.PUBLISHED)
+        self._monitor.see_published((time.monotonic_ns() - job.received_ns) / 1e6)
+
+    def _reject(self, error: Exception) -> None:
+        """A frame that cannot be decoded, segmented or published: say so and go on."""
+        text = str(error) if isinstance(error, RoadKdError) else f"{type(error).__name__}: {error}"
+        self._ledger.settle(Outcome.INVALID)
+        self._monitor.see_problem(text)
+        self.get_logger().warning(f"dropped a frame: {text}", throttle_duration_sec=_THROTTLE_S)
+
+    def _on_time_went_back(self, now_ns: int) -> None:
+        self.get_logger().info(
+            "time went back: a bag looped, or its player was restarted", throttle_duration_sec=_THROTTLE_S
+        )
+        if self._worker is not None:
+            self._worker.discard(lambda job: job.frame.stamp_ns > now_ns)
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        if self._inputs is None:
+            return
+        now_ns = self.get_clock().now().nanoseconds
+        self._inputs.forget_newer_than(now_ns)
+        self._on_time_went_back(now_ns)
+
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = bool(request.data)
+        if self._enabled:
+            self._open_inputs()
+        else:
+            self._close_inputs()
+        response.success = True
+        response.message = f"{'enabled' if self._enabled else 'disabled'}, {self.lifecycle_state}"
+        return response
+
+    def _prepare_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        """Do all that can fail before any parameter changes; unconfigured, that is left to the configure transition."""
+        engine = self._engine
+        self._candidate = None
+        if engine is None:
+            return SetParametersResult(successful=True)
+        try:
+            settings = parameters.merge(engine.settings, {change.name: change.value for change in changes})
+            same = (settings.model, settings.rgb_only_model) == (engine.settings.model, engine.settings.rgb_only_model)
+            self._candidate = _Engine(settings, engine.models if same else Models.load(settings))
+        except RoadKdError as error:
+            self.get_logger().error(f"parameters unchanged: {error}")
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, _: Sequence[Parameter]) -> None:
+        candidate, self._candidate = self._candidate, None
+        if candidate is None or candidate == self._engine:
+            return
+        self._engine = candidate
+        if self._outputs is not None:
+            self._outputs.announce(candidate.models.taxonomy, candidate.settings)
+
+    def _diagnose(self) -> None:
+        engine = self._engine
+        settings = engine.settings if engine is not None else None
+        state = NodeState(
+            lifecycle=self.lifecycle_state,
+            enabled=self._enabled,
+            model=settings.model if settings else str(self.get_parameter("model").value),
+            rgb_only_model=settings.rgb_only_model if settings else str(self.get_parameter("rgb_only_model").value),
+            device=engine.models.main.device_name if engine is not None else "",
+            runs_without_depth=self._runs_without_depth(),
+            failure=self.failure,
+        )
+        status = self._monitor.report(state, self._ledger.read(), f"{self.get_fully_qualified_name()}: segmentation")
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _guard_transitions(self) -> None:
+        """Answer a transition that is impossible in this state with success=False; in rclpy it ends the process."""
+        change_state = next(service for service in self.services if service.srv_type is ChangeState)
+        transition = change_state.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return transition(request, response)
+            except RuntimeError as error:  # RCLError is one
+                self.get_logger().warning(f"no such transition from {self.lifecycle_state}: {error}")
+                response.success = False
+                return response
+
+        change_state.callback = guarded

@@ -1,0 +1,103 @@
+"""The node's parameters: what they are called, what they may be, and a consistent reading of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from road_kd_seg.errors import RoadKdError
+
+IMAGE_TRANSPORTS = ("raw", "compressed")
+
+
+def _parameter(default: Any, description: str, *, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"description": description, "range": None if low is None else (low, high)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One reading of the parameters; the defaults here are the node's."""
+
+    model: str = _parameter("road_student", "Model bundle: a folder, or the name of one that ships with road_kd_seg.")
+    rgb_only_model: str = _parameter("", "RGB bundle that takes over while depth is missing; empty for none.")
+    device: str = _parameter("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N.")
+    precision: str = _parameter("auto", "auto (fp16 on CUDA, fp32 on a CPU), fp32, fp16 or bf16.")
+    backend: str = _parameter("torch", "Inference engine.")
+    sync_slop_s: float = _parameter(
+        0.0, "Largest stamp difference of colour and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
+    )
+    sync_queue_size: int = _parameter(5, "Images of each kind that may wait for their partner.", low=1, high=100)
+    depth_timeout_s: float = _parameter(
+        1.0, "Depth counts as missing once colour is this much newer than it, seconds.", low=0.05, high=60.0
+    )
+    min_confidence: float = _parameter(
+        0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
+    )
+    max_range_m: float = _parameter(
+        10.0, "Obstacle points further along the optical axis are left out, metres.", low=0.1, high=100.0
+    )
+    overlay_alpha: float = _parameter(
+        0.5, "Overlay: 0 shows the image only, 1 the class colours only.", low=0.0, high=1.0
+    )
+    image_transport: str = _parameter("raw", "raw, or compressed (topics .../compressed and .../compressedDepth).")
+    autostart: bool = _parameter(True, "Configure and activate without being asked.")
+
+
+LIVE = frozenset({"model", "rgb_only_model", "min_confidence", "max_range_m", "overlay_alpha"})
+"""May change at any time; the others only while the node is unconfigured."""
+
+
+def declare(node: Node) -> None:
+    """Declare all parameters with their descriptions and ranges."""
+    for item in fields(Settings):
+        node.declare_parameter(item.name, item.default, _descriptor(item.default, **item.metadata))
+
+
+def read(node: Node) -> Settings:
+    """What the parameters say now.
+
+    Raises:
+        RoadKdError: a value is wrong in a way that no range can express.
+    """
+    return _checked(Settings(**{item.name: node.get_parameter(item.name).value for item in fields(Settings)}))
+
+
+def merge(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Settings after a change of live parameters; parameters that are not ours are ignored.
+
+    Raises:
+        RoadKdError: a change has to wait until the node is unconfigured, or a value is wrong.
+    """
+    ours = {item.name: getattr(settings, item.name) for item in fields(Settings)}
+    changed = {name: value for name, value in changes.items() if name in ours and value != ours[name]}
+    fixed = sorted(changed.keys() - LIVE)
+    if fixed:
+        raise RoadKdError(
+            f"parameter {', '.join(fixed)}: cannot change while the node is configured: deactivate and clean up first"
+        )
+    return _checked(Settings(**{**ours, **changed}))
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.image_transport not in IMAGE_TRANSPORTS:
+        expected = " or ".join(IMAGE_TRANSPORTS)
+        raise RoadKdError(f"parameter image_transport: got '{settings.image_transport}', expected {expected}")
+    if not settings.model:
+        raise RoadKdError("parameter model: it is empty, expected the folder or the name of a model bundle")
+    return settings
+
+
+def _descriptor(default: Any, description: str, range: tuple[float, float] | None) -> ParameterDescriptor:  # noqa: A002
+    descriptor = ParameterDescriptor(description=description)
+    if range is None:
+        return descriptor
+    low, high = range
+    if isinstance(default, int):
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=0)]
+    else:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    return descriptor

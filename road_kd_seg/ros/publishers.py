@@ -1,0 +1,121 @@
+"""What the node publishes. An output that nobody subscribes to is not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header, String
+
+from road_kd_seg.frame import RgbdFrame, Segmentation
+from road_kd_seg.postprocess import obstacle_points, overlay, role_mask
+from road_kd_seg.ros.conversions import cloud_from_points, image_from_array
+from road_kd_seg.ros.parameters import Settings
+from road_kd_seg.taxonomy import Role, Taxonomy
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:  # PyPI has no wheels of vision_msgs; ~/legend says the same
+    LabelInfo = None
+
+_THROTTLE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A segmented frame, and what its outputs are made with."""
+
+    frame: RgbdFrame
+    segmentation: Segmentation
+    header: Header
+    taxonomy: Taxonomy
+    settings: Settings
+
+    def mask(self, role: Role) -> NDArray[np.uint8]:
+        """0/255 mask of a role, (H, W)."""
+        return role_mask(self.segmentation, self.taxonomy, role, self.settings.min_confidence)
+
+    def confidence(self) -> NDArray[np.uint8]:
+        """Winning probability x 255, (H, W)."""
+        return np.rint(self.segmentation.confidence * 255).astype(np.uint8)
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """Class colours over the image, (H, W, 3) RGB."""
+        return overlay(self.frame.rgb, self.segmentation.label, self.taxonomy, self.settings.overlay_alpha)
+
+
+_IMAGES: Mapping[str, tuple[str, Callable[[Scene], NDArray[np.uint8]]]] = {
+    "~/obstacle_mask": ("mono8", lambda scene: scene.mask(Role.OBSTACLE)),
+    "~/lane_mask": ("mono8", lambda scene: scene.mask(Role.LANE)),
+    "~/label": ("mono8", lambda scene: scene.segmentation.label),
+    "~/confidence": ("mono8", lambda scene: scene.confidence()),
+    "~/overlay": ("rgb8", lambda scene: scene.overlay()),
+}
+"""Encoding and pixels by topic, in the order of publication."""
+
+
+class Outputs:
+    """Publishers of everything but diagnostics. `publish` may be called from the worker's thread."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._images = {name: _create(node, Image, name) for name in _IMAGES}
+        self._points = _create(node, PointCloud2, "~/obstacle_points")
+        latched = QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
+        )
+        self._legend = node.create_publisher(String, "~/legend", latched)
+        self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched) if LabelInfo else None
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        latched = [self._legend, self._label_info]
+        for publisher in [*self._images.values(), self._points, *latched]:
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+
+    def announce(self, taxonomy: Taxonomy, settings: Settings) -> None:
+        """Publish what the label values mean; late subscribers get it too."""
+        self._legend.publish(String(data=taxonomy.to_json()))
+        if self._label_info is not None:
+            classes = [VisionClass(class_id=c.id, class_name=c.name) for c in taxonomy.classes]
+            info = LabelInfo(class_map=classes, threshold=float(settings.min_confidence))
+            info.header.stamp = self._node.get_clock().now().to_msg()
+            self._label_info.publish(info)
+
+    def publish(self, scene: Scene) -> None:
+        """Publish what somebody listens to."""
+        for name, (encoding, pixels) in _IMAGES.items():
+            if self._images[name].get_subscription_count():
+                self._images[name].publish(image_from_array(pixels(scene), encoding, scene.header))
+        if self._points.get_subscription_count():
+            self._publish_points(scene)
+
+    def _publish_points(self, scene: Scene) -> None:
+        frame, settings = scene.frame, scene.settings
+        if frame.depth_m is None or frame.intrinsics is None:
+            lacking = "depth" if frame.depth_m is None else "a calibrated camera_info"
+            self._node.get_logger().warning(
+                f"no obstacle points: they need {lacking}; the masks are not affected",
+                throttle_duration_sec=_THROTTLE_S,
+            )
+            return
+        points = obstacle_points(
+            frame,
+            scene.segmentation,
+            scene.taxonomy,
+            max_range_m=settings.max_range_m,
+            min_confidence=settings.min_confidence,
+        )
+        self._points.publish(cloud_from_points(points, scene.header))
+
+
+def _create(node: Node, kind: type, name: str):  # type: ignore[no-untyped-def]  # rclpy's publishers are untyped
+    qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    return node.create_publisher(kind, name, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
