@@ -22,6 +22,10 @@ PLANE_TOLERANCE_PER_M = 0.01
 """|1/z - plane| in 1/m up to which a point counts as road while the plane is being found: several times the noise of
 a D455 (0.15 px of disparity), and less than half of a 5 cm pothole two metres ahead."""
 
+ROAD_SLOPE_PER_M = 0.05
+"""Least growth of 1/z in 1/m from the middle of the image to its bottom for a plane to be a road; seen from a metre
+above, a road has 0.2 to 0.6, a wall across the view 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class DepthEncoding:
@@ -224,7 +228,7 @@ def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
     planes = (solvers @ target[:, triplets, None])[..., 0]  # (B, M, 3)
     error = target[:, None] - planes @ points.T  # (B, M, N)
     score = ((1 - (error / PLANE_TOLERANCE_PER_M).square()).clamp(min=0) * usable[:, None]).sum(-1)
-    possible = usable[:, triplets].all(-1) & (planes[..., 1] > 0)
+    possible = usable[:, triplets].all(-1) & (planes[..., 1] > ROAD_SLOPE_PER_M)
     best_score, best = torch.where(possible, score, -1).max(dim=1)
     plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 

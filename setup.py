@@ -1,0 +1,72 @@
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "road_kd_seg"
+
+
+def tree(folder: str) -> list[tuple[str, list[str]]]:
+    """data_files entries that install `folder` below share/road_kd_seg, subfolders included."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    folders = sorted({path.parent for path in files})
+    return [
+        (f"share/{PACKAGE}/{parent.as_posix()}", [p.as_posix() for p in files if p.parent == parent])
+        for parent in folders
+    ]
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Real-time segmentation of potholes, obstacles and lane markings from an RGB-D camera.",
+    license="Apache-2.0",
+    maintainer="road_kd_seg maintainers",
+    maintainer_email="maintainers@users.noreply.github.com",
+    packages=find_packages(include=[f"{PACKAGE}*"]),
+    package_data={PACKAGE: ["py.typed", "replay/templates/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        *tree("config"),
+        *tree("models"),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "setuptools",
+        "torch>=2.6",
+        "timm>=1.0",
+        "safetensors",
+        "numpy",
+        "opencv-python-headless<5",  # cv_bridge breaks on 5
+        "pyyaml",
+        "rosbags>=0.10",
+        "jinja2",
+        "matplotlib",
+        "rich",
+    ],
+    extras_require={
+        # Real ROS 2 Jazzy, for machines without ROS.
+        "ros": [
+            "ros-rclpy[fastrtps]~=7.1.6",
+            "ros-sensor-msgs~=5.3.6",
+            "ros-std-msgs~=5.3.6",
+            "ros-geometry-msgs~=5.3.6",
+            "ros-diagnostic-msgs~=5.3.6",
+            "ros-std-srvs~=5.3.6",
+            "ros-lifecycle-msgs~=2.0.3",
+            "ros-rosgraph-msgs~=2.0.3",
+        ],
+        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "hypothesis", "mcap"],
+        "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML"],
+    },
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "seg_node = road_kd_seg.ros.seg_node:main",
+            "bag_player = road_kd_seg.ros.bag_player:main",
+            "replay_eval = road_kd_seg.replay.cli:main",
+        ],
+    },
+)

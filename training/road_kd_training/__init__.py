@@ -1,0 +1,1 @@
+"""Training and distillation for road_kd_seg."""

@@ -1,0 +1,44 @@
+"""What a run needs to go on where it stopped. Written beside the old one and renamed, so that neither is ever half."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from road_kd_training.errors import TrainingError
+
+LAST = "last.pt"
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write `state` (tensors and plain data) as the run's last checkpoint.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written.
+    """
+    partial = folder / f"{LAST}.part"
+    try:
+        torch.save(dict(state), partial)
+        os.replace(partial, folder / LAST)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(f"{folder / LAST} cannot be written: {error}: free some space and run again") from error
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The run's last checkpoint, or None if it has none.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a damaged file
+        raise TrainingError(f"{path} is damaged ({type(error).__name__}): delete it to start over") from error
+    return state

@@ -1,0 +1,35 @@
+"""Every dataset by name; each yields `RgbdSample`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from road_kd_training.datasets.sample import RgbdDataset, RgbdSample
+from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
+from road_kd_training.datasets.synthetic import SyntheticScenes
+from road_kd_training.errors import DatasetError
+
+__all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"]
+
+DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
+    "synthetic": SyntheticScenes,
+    "stereo_pothole": StereoPothole,
+}
+
+BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
+"""What needs no network, printed beside every score on that dataset."""
+
+
+def build_dataset(name: str, **kwargs: Any) -> RgbdDataset:
+    """Build a dataset.
+
+    Raises:
+        DatasetError: an unknown name or option, or whatever the dataset finds wrong with its files.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"dataset '{name}' is unknown: use one of {', '.join(DATASETS)}")
+    try:
+        return DATASETS[name](**kwargs)
+    except TypeError as error:
+        raise DatasetError(f"dataset '{name}' does not take these options: {error}") from error

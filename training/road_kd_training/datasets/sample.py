@@ -1,0 +1,55 @@
+"""What every dataset yields. H W image size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_training.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class RgbdSample:
+    """One labelled (or unlabelled) frame."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3)."""
+    depth_m: NDArray[np.float32] | None
+    """(H, W), 0 where invalid."""
+    label: NDArray[np.uint8] | None
+    """(H, W) class ids, 255 where unknown."""
+    id: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RgbdDataset(Protocol):
+    """Random access to samples; the length is known."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> RgbdSample: ...
+
+
+def read_image(path: Path, flags: int) -> NDArray[Any]:
+    """Read an image file with OpenCV.
+
+    Raises:
+        DatasetError: the file is missing or is not an image.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again")
+    return image
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a colour image, red first."""
+    return cv2.cvtColor(read_image(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
