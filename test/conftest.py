@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from road_kd_seg.bundle import save_bundle
+from road_kd_seg.networks import build_network
+from road_kd_seg.preprocess import DepthEncoding, InputSpec
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory) -> Path:
+    """An untrained RGB-D student with a 64x96 input: right in every way but its answers. Copy it before changing it."""
+    torch.manual_seed(0)
+    kwargs = {"depth_channels": 1}
+    return save_bundle(
+        tmp_path_factory.mktemp("models") / "tiny",
+        build_network("erfnet", len(DEFAULT_TAXONOMY), **kwargs),
+        name="tiny",
+        network_name="erfnet",
+        network_kwargs=kwargs,
+        taxonomy=DEFAULT_TAXONOMY,
+        input_spec=InputSpec((64, 96), DepthEncoding("plane_residual")),
+        provenance={"trained": False},
+    )

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from road_kd_seg import metrics
+from road_kd_seg.errors import RoadKdError, ShapeMismatch
+
+
+def labels(*values):
+    return np.array(values, np.uint8)
+
+
+class TestConfusionMatrix:
+    def test_rows_are_truth_and_columns_are_prediction(self):
+        counts = metrics.confusion_matrix(labels(0, 0, 1, 2), labels(0, 1, 1, 1), 3)
+        assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+
+    def test_ignored_pixels_are_not_counted_whatever_was_predicted(self):
+        assert metrics.confusion_matrix(labels(255, 1), labels(0, 1), 2).tolist() == [[0, 0], [0, 1]]
+
+    def test_other_shapes_are_named(self):
+        with pytest.raises(ShapeMismatch, match=r"got shape \(2,\), expected \(3,\): resize to the label, nearest"):
+            metrics.confusion_matrix(labels(0, 0, 0), labels(0, 0), 2)
+
+    @pytest.mark.parametrize(("truth", "prediction"), [(labels(7), labels(0)), (labels(0), labels(255))])
+    def test_an_id_that_is_no_class_is_refused(self, truth, prediction):
+        with pytest.raises(RoadKdError, match=r"expected 0..2 or 255 \(ignore\)"):
+            metrics.confusion_matrix(truth, prediction, 3)
+
+    @given(seed=st.integers(0, 1000), parts=st.integers(1, 5))
+    @settings(max_examples=20, deadline=None)
+    def test_counts_of_parts_add_up(self, seed, parts):
+        generator = np.random.default_rng(seed)
+        truth, prediction = generator.integers(0, 4, (2, 60), np.uint8)
+        split = zip(np.array_split(truth, parts), np.array_split(prediction, parts), strict=True)
+        total = sum(metrics.confusion_matrix(t, p, 4) for t, p in split)
+        assert (total == metrics.confusion_matrix(truth, prediction, 4)).all()
+
+
+class TestDerived:
+    counts = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+
+    def test_by_hand(self):
+        np.testing.assert_allclose(metrics.iou(self.counts), [6 / 9, 3 / 6, np.nan])
+        np.testing.assert_allclose(metrics.precision(self.counts), [6 / 7, 3 / 5, np.nan])
+        np.testing.assert_allclose(metrics.recall(self.counts), [6 / 8, 3 / 4, np.nan])
+        np.testing.assert_allclose(metrics.f1(self.counts), [12 / 15, 6 / 9, np.nan])
+
+    def test_the_mean_leaves_out_classes_without_truth(self):
+        assert metrics.mean_iou(self.counts) == pytest.approx((6 / 9 + 3 / 6) / 2)
+
+    def test_nothing_scored_is_not_a_number(self):
+        assert np.isnan(metrics.mean_iou(np.zeros((3, 3), np.int64)))
+
+    @given(seed=st.integers(0, 1000))
+    @settings(max_examples=20, deadline=None)
+    def test_f1_and_iou_are_two_views_of_one_thing(self, seed):
+        counts = np.random.default_rng(seed).integers(1, 50, (4, 4))
+        iou = metrics.iou(counts)
+        np.testing.assert_allclose(metrics.f1(counts), 2 * iou / (1 + iou))
