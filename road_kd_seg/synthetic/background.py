@@ -1,0 +1,223 @@
+"""What is not road: sky, horizon, walls along the street and pictures of trees and posts. All of it is background."""
+
+from __future__ import annotations
+
+import math
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.camera import View
+from road_kd_seg.synthetic.canvas import BACKGROUND, Canvas
+from road_kd_seg.synthetic.scene import Billboard, Light, Road
+
+F32 = NDArray[np.float32]
+
+_PANORAMA_PX = (192, 4096)
+"""Rows from +13 to -3 degrees, columns all around."""
+_TOP_RAD, _BOTTOM_RAD = math.radians(13), math.radians(-3)
+_HAZE_M = 220.0
+
+
+def paint_sky(canvas: Canvas, view: View, road: Road, bottom: int) -> None:
+    """Sky with clouds, and the horizon's hills, trees and houses, into the rows above `bottom`."""
+    if bottom <= 0:
+        return
+    x, y, z = view.directions(0, 0, bottom, view.camera.width)
+    elevation = np.arctan2(z, np.hypot(x, y))
+    azimuth = np.arctan2(x, y)
+    light = road.light
+    height = np.clip(elevation / np.float32(0.5), 0, 1)[..., None] ** np.float32(0.6)
+    sky = np.array(light.horizon, np.float32) * (1 - height) + np.array(light.zenith, np.float32) * height
+    # Clouds lie on a plane overhead: their texture runs together towards the horizon.
+    overhead = 1 / np.maximum(elevation, np.float32(0.03))
+    clouds = textures.sample(
+        textures.cloud(road.seed % 3), azimuth * overhead * 60 + 700, overhead * 90 + road.seed % 977
+    )
+    whiteness = np.clip((clouds - 0.1) * 0.9, 0, 1)[..., None] * np.float32(0.75) * np.clip(height * 4, 0, 1)
+    sky += (np.float32(1.05) * np.max(light.horizon) - sky) * whiteness
+    columns = (azimuth + np.float32(math.pi)) * np.float32(_PANORAMA_PX[1] / (2 * math.pi))
+    rows = (np.float32(_TOP_RAD) - elevation) * np.float32(_PANORAMA_PX[0] / (_TOP_RAD - _BOTTOM_RAD))
+    picture = textures.sample(_panorama(road), columns, np.minimum(rows, _PANORAMA_PX[0] - 1))
+    cover = picture[..., 3:] * (rows > 0)[..., None]
+    unseen = ~np.isfinite(canvas.depth_m[:bottom])
+    canvas.rgb[:bottom][unseen] = (sky + (picture[..., :3] - sky) * cover)[unseen]
+
+
+@lru_cache(maxsize=4)
+def _panorama(road: Road) -> F32:
+    """(rows, columns, 4): lit colour and cover of the horizon."""
+    rng = np.random.default_rng([road.seed, 4])
+    rows, columns = _PANORAMA_PX
+    elevation = np.linspace(_TOP_RAD, _BOTTOM_RAD, rows, dtype=np.float32)[:, None]
+    image = np.zeros((rows, columns, 4), np.float32)
+    lit = np.array(road.light.sky, np.float32) + 0.4 * np.array(road.light.sun, np.float32)
+    haze = np.array(road.light.horizon, np.float32)
+    for rise, rough, rgb, hazy in (
+        (3.5, 0.15, (0.08, 0.11, 0.07), 0.65),
+        (2.2, 0.5, (0.07, 0.10, 0.04), 0.35),
+        (1.6, 0.9, (0.05, 0.08, 0.03), 0.15),
+    ):
+        skyline = math.radians(rise) * rng.uniform(0.5, 1.3) * (1 + rough * _profile(rng, columns))
+        cover = np.clip((skyline - elevation) / 0.002 + 0.5, 0, 1)[..., None]
+        leaves = 1 + 0.35 * cv2.resize(textures.speckle(1)[:rows], (columns, rows))[..., None]
+        color = (np.array(rgb, np.float32) * lit * leaves) * (1 - hazy) + haze * hazy
+        image[..., :3] += (color - image[..., :3]) * cover
+        np.maximum(image[..., 3:], cover, out=image[..., 3:])
+    if road.style == "urban":
+        _draw_houses(image, rng, lit, haze)
+    return image
+
+
+def _profile(rng: np.random.Generator, count: int) -> F32:
+    line = textures.fractal_noise(rng, 1024, (16, 32, 64, 128, 256), (1, 0.8, 0.6, 0.5, 0.4))[int(rng.integers(1024))]
+    return cv2.resize(line[None], (count, 1))[0]
+
+
+def _draw_houses(image: F32, rng: np.random.Generator, lit: F32, haze: F32) -> None:
+    rows, columns = image.shape[:2]
+    horizon_row = round(rows * _TOP_RAD / (_TOP_RAD - _BOTTOM_RAD))
+    left = 0
+    while left < columns:
+        width, height = int(rng.integers(25, 120)), int(rng.integers(20, 130))
+        if rng.random() < 0.6:
+            rgb = rng.uniform(0.15, 0.45) * (1 + rng.normal(0, 0.08) * np.array([1, 0.2, -1])) * lit
+            house = image[max(0, horizon_row - height) : horizon_row + 4, left : left + width]
+            house[..., :3] = 0.7 * rgb + 0.3 * haze
+            house[6::14, :, :3] *= 0.8
+            house[4:, 3::9, :3] *= 0.75
+            house[..., 3] = 1
+        left += width
+
+
+class _Wall(NamedTuple):
+    side: float
+    seed: int
+
+
+def paint_walls(canvas: Canvas, view: View, road: Road) -> None:
+    """House fronts on both sides of a straight street."""
+    height, width = view.camera.height, view.camera.width
+    x, y, z = view.directions(0, 0, height, width)
+    for side in (-1.0, 1.0):
+        wall_x = side * (road.half_width_m + road.verge_width_m + 0.6)
+        toward = x * np.float32(side)
+        depth_m = np.float32(abs(wall_x - view.pose.x_m)) / np.maximum(toward, np.float32(1e-3))
+        up_m = np.float32(view.pose.height_m) + depth_m * z
+        along_m = np.float32(view.pose.y_m) + depth_m * y
+        house = np.floor(along_m / 14).astype(np.int64) + (500 if side > 0 else 0) + road.seed % 997
+        looks = _house_looks()[house % 256]
+        seen = (toward > 1e-3) & (depth_m < 90) & (up_m >= 0) & (up_m < looks[..., 3]) & (depth_m < canvas.depth_m)
+        if not seen.any():
+            continue
+        front = textures.sample(
+            _front(), along_m * np.float32(1024 / 14), (np.float32(12) - up_m) * np.float32(1024 / 14)
+        )
+        rgb = front[seen].astype(np.float32) * np.float32(1 / 128) * looks[seen][:, :3]
+        to_sun = np.array(road.light.to_sun)
+        facing = max(0.0, float(-side * to_sun[0]))
+        lit = np.array(road.light.sky, np.float32) * 0.75 + np.array(road.light.sun, np.float32) * np.float32(facing)
+        canvas.rgb[seen] = rgb * lit
+        canvas.depth_m[seen] = depth_m[seen]
+        canvas.label[seen] = BACKGROUND
+
+
+@cache
+def _house_looks() -> F32:
+    """(256, 4): colour and height in metres."""
+    rng = np.random.default_rng(21)
+    brightness = rng.uniform(0.2, 0.55, (256, 1))
+    rgb = brightness * (1 + rng.normal(0, 0.1, (256, 1)) * np.array([[1.0, 0.1, -1.2]]))
+    return np.concatenate([rgb, rng.choice([1.2, 2.4, 6.0, 9.0, 11.0], (256, 1))], 1).astype(np.float32)
+
+
+@cache
+def _front() -> NDArray[np.uint8]:
+    """(1024, 1024, 3) tint of 14 m x 14 m of house front, bottom row = 2 m below the street."""
+    rng = np.random.default_rng(22)
+    image = np.ones((1024, 1024), np.float32) + 0.05 * textures.cloud(0) + 0.05 * textures.speckle(0)
+    px = 1024 / 14
+    courses = np.arange(1024)
+    image[(courses % 12) == 0] *= 0.88
+    for floor_m in (1.0, 4.2, 7.4):
+        for left_m in np.arange(1.0, 13.0, 2.6):
+            top, bottom = round((12 - floor_m - 1.7) * px), round((12 - floor_m) * px)
+            left, right = round(left_m * px), round((left_m + 1.2) * px)
+            image[top - 6 : bottom + 6, left - 6 : right + 6] = 1.25
+            image[top:bottom, left:right] = 0.22 + 0.25 * rng.random()
+            image[top:bottom, (left + right) // 2 - 2 : (left + right) // 2 + 2] = 1.2
+    image[round(11.2 * px) : round(12 * px)] *= 0.65
+    return np.clip(np.repeat(image[..., None], 3, 2) * 128, 0, 255).astype(np.uint8)
+
+
+def paint_billboard(canvas: Canvas, view: View, road: Road, board: Billboard) -> None:
+    """An upright picture; hides what is behind it."""
+    foot = np.array([[float(road.middle_x(board.s_m)) + board.t_m, board.s_m, 0.0]])
+    column, row, depth_m = view.project(foot)[0]
+    if depth_m < 1.5 or depth_m > 70:
+        return
+    px_per_m = view.camera.fx / depth_m
+    width_px, height_px = board.width_m * px_per_m, board.height_m * px_per_m
+    left, right = max(0, math.floor(column - width_px / 2)), min(view.camera.width, math.ceil(column + width_px / 2))
+    top, bottom = max(0, math.floor(row - height_px)), min(view.camera.height, math.ceil(row))
+    if left >= right or top >= bottom:
+        return
+    sprite = _sprite(board.kind, board.shape)
+    u = (np.arange(left, right) - (column - width_px / 2)) * (sprite.shape[1] / width_px)
+    v = (np.arange(top, bottom) - (row - height_px)) * (sprite.shape[0] / height_px)
+    picture = textures.sample(sprite, *(a.astype(np.float32) for a in np.meshgrid(u, v)))
+    region = (slice(top, bottom), slice(left, right))
+    seen = (picture[..., 3] > 0.5) & (canvas.depth_m[region] > depth_m)
+    light = road.light
+    lit = np.array(light.sky, np.float32) + np.float32(0.55) * np.array(light.sun, np.float32)
+    canvas.rgb[region][seen] = (picture[..., :3] * lit)[seen]
+    canvas.depth_m[region][seen] = depth_m
+    canvas.label[region][seen] = BACKGROUND
+
+
+@cache
+def _sprite(kind: str, shape: int) -> F32:
+    """(n, m, 4) albedo and cover of an upright picture, bottom row at its foot."""
+    rng = np.random.default_rng([23, shape, len(kind)])
+    if kind == "post":
+        image = np.zeros((160, 22, 4), np.float32)
+        image[:, 2:20] = (0.7, 0.7, 0.68, 1)
+        image[22:52, 2:20, :3] = 0.03
+        return image
+    if kind == "lamp":
+        image = np.zeros((600, 120, 4), np.float32)
+        image[12:, 8:16] = (0.25, 0.26, 0.27, 1)
+        image[8:16, 8:90] = (0.25, 0.26, 0.27, 1)
+        image[10:24, 74:116] = (0.4, 0.4, 0.4, 1)
+        return image
+    image = np.zeros((256, 256, 4), np.float32)
+    y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
+    noise = textures.fractal_noise(rng, 256, (4, 8, 16, 32, 64), (1, 0.8, 0.7, 0.6, 0.5))
+    middle, stretch = (-0.28, 1.35) if kind == "tree" else (0.15, 1.0)
+    crown = 0.78 - np.hypot(x, (y - middle) * stretch) + 0.13 * noise
+    if kind == "tree":
+        trunk = np.abs(x) < 0.035 + 0.02 * y
+        image[trunk & (y > 0)] = (0.11, 0.085, 0.06, 1)
+    else:
+        crown = np.minimum(crown, 1.0) + 0.6 * (y > 0.7) * (np.abs(x) < 0.75)
+    leaf = (
+        np.array([0.07, 0.115, 0.035], np.float32)
+        * rng.uniform(0.8, 1.5)
+        * (1 + rng.normal(0, 0.15) * np.array([1, 0, -0.5]))
+    )
+    shade = np.clip(0.85 - 0.45 * (y - middle) + 0.28 * noise, 0.25, 1.6)
+    foliage = crown > 0
+    image[foliage, :3] = leaf * shade[foliage][:, None]
+    image[foliage, 3] = 1
+    return image
+
+
+def add_haze(canvas: Canvas, light: Light) -> None:
+    """Far things take the horizon's colour."""
+    far = np.isfinite(canvas.depth_m) & (canvas.depth_m > 8)
+    amount = 1 - np.exp(canvas.depth_m[far] * np.float32(-1 / _HAZE_M))
+    canvas.rgb[far] += (np.array(light.horizon, np.float32) - canvas.rgb[far]) * amount[:, None]

@@ -1,0 +1,97 @@
+"""Drives along random roads, and single scenes: what the rest of the project asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from road_kd_seg.frame import LabelledFrame
+from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
+from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
+from road_kd_seg.synthetic.render import render
+from road_kd_seg.synthetic.roads import draw_road
+from road_kd_seg.synthetic.scene import Road
+from road_kd_seg.synthetic.sensor import draw_sensor_look
+
+FIRST_STAMP_NS = 1_750_000_000_000_000_000
+_CLOSE_UP_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """A drive along one road, with one camera, in one light."""
+
+    seed: int = 0
+    """Of everything: the same seed gives the same bytes."""
+    num_frames: int = 300
+    rate_hz: float = 15.0
+    height: int = 576
+    """Pixels."""
+    width: int = 1024
+    """Pixels; with the height in 16:9 the field of view is a D455's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """How the camera is mounted and moved."""
+
+    speed_m_s: float
+    height_m: float
+    pitch_rad: float
+    roll_rad: float
+    sway: float
+    """How much the vehicle rocks; 1 is a bad road."""
+
+    def pose(self, road: Road, time_s: float) -> CameraPose:
+        """Where the camera is after `time_s` of driving."""
+        s_m = self.speed_m_s * time_s
+        t_m = road.ego_t_m + 0.12 * math.sin(0.5 * time_s)
+        return CameraPose(
+            x_m=float(road.middle_x(s_m)) + t_m,
+            y_m=s_m,
+            height_m=self.height_m + 0.012 * self.sway * math.sin(9.1 * time_s),
+            heading_rad=road.heading_rad(s_m) + 0.02 * math.sin(0.7 * time_s),
+            pitch_rad=self.pitch_rad + 0.006 * self.sway * math.sin(7.3 * time_s + 1),
+            roll_rad=self.roll_rad + 0.006 * self.sway * math.sin(5.7 * time_s + 2),
+        )
+
+
+def render_drive(config: DriveConfig) -> Iterator[LabelledFrame]:
+    """Frames of one drive, one at a time, in order."""
+    road = draw_road(config.seed, clear_path=True, close_up=False)
+    rng = np.random.default_rng([config.seed, 5])
+    rig, look = _draw_rig(rng, close_up=False), draw_sensor_look(rng)
+    camera = d455_intrinsics(config.height, config.width)
+    for i in range(config.num_frames):
+        time_s = i / config.rate_hz
+        stamp_ns = FIRST_STAMP_NS + round(time_s * 1e9)
+        frame_rng = np.random.default_rng([config.seed, 6, i])
+        yield render(road, View(camera, rig.pose(road, time_s)), look, frame_rng, stamp_ns, COLOR_OPTICAL_FRAME)
+
+
+def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabelledFrame:
+    """One frame of a road that no other seed has, for training on many of them.
+
+    About one in seven is a steep close-up of rough asphalt with a pothole instead of a view along a road. Obstacles may
+    stand in the way, which they never do in a drive.
+    """
+    rng = np.random.default_rng([seed, 7])
+    close_up = bool(rng.random() < _CLOSE_UP_SHARE)
+    road = draw_road(seed, clear_path=False, close_up=close_up)
+    rig, look = _draw_rig(rng, close_up=close_up), draw_sensor_look(rng)
+    view = View(d455_intrinsics(height, width), rig.pose(road, 0.0))
+    return render(road, view, look, rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)
+
+
+def _draw_rig(rng: np.random.Generator, *, close_up: bool) -> Rig:
+    pitch_deg = rng.uniform(36, 55) if close_up else rng.uniform(10, 25)
+    return Rig(
+        speed_m_s=rng.uniform(2.0, 6.0),
+        height_m=rng.uniform(0.7, 1.25) if close_up else rng.uniform(1.0, 1.6),
+        pitch_rad=math.radians(pitch_deg),
+        roll_rad=math.radians(rng.normal(0, 1.2)),
+        sway=rng.uniform(0.2, 1.0),
+    )
