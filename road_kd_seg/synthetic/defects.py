@@ -79,16 +79,17 @@ def _outline_radius(rng: np.random.Generator, angle: F32, mean_radius_m: float) 
 
 
 def _floor_rgb(defect: Defect, rng: np.random.Generator, asphalt_rgb: F32, n: int) -> F32:
-    sand_rgb = np.array([0.36, 0.30, 0.23], np.float32) * rng.uniform(0.7, 1.2)
-    if defect.filling == "sand":
-        grain = 1 + 0.10 * _crop(textures.speckle(2), n, rng) + 0.08 * _crop(textures.cloud(1), n, rng)
-        return sand_rgb * grain[..., None]
     stones = _crop(textures.gravel(), n, rng).astype(np.float32) / 128
+    if defect.filling == "dark":
+        return asphalt_rgb * rng.uniform(0.3, 0.65) * (0.4 + 0.6 * stones)
+    # Old potholes are filled with the road's own crumbs and dust, and hardly differ from it in colour.
+    dust_rgb = float(asphalt_rgb.mean()) * np.array([1.12, 1.0, 0.84], np.float32) * rng.uniform(0.75, 1.35)
+    likeness = rng.uniform(0, 0.8)
+    base_rgb = likeness * asphalt_rgb * rng.uniform(0.8, 1.05) + (1 - likeness) * dust_rgb
     if defect.filling == "gravel":
-        mix = rng.uniform(0, 0.6)
-        base_rgb = (1 - mix) * asphalt_rgb * rng.uniform(0.75, 1.1) + mix * sand_rgb
-        return base_rgb * stones
-    return asphalt_rgb * rng.uniform(0.3, 0.6) * (0.4 + 0.6 * stones)
+        return base_rgb * (1 + rng.uniform(0.4, 1.0) * (stones - 1))
+    grain = 1 + 0.10 * _crop(textures.speckle(2), n, rng) + 0.08 * _crop(textures.cloud(1), n, rng)
+    return base_rgb * grain[..., None]
 
 
 def _crop(tile: NDArray[np.generic], n: int, rng: np.random.Generator) -> NDArray[np.generic]:

@@ -81,7 +81,8 @@ def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabelledFra
     rng = np.random.default_rng([seed, 7])
     close_up = bool(rng.random() < _CLOSE_UP_SHARE)
     road = draw_road(seed, clear_path=False, close_up=close_up)
-    rig, look = _draw_rig(rng, close_up=close_up), draw_sensor_look(rng)
+    rig = _draw_rig(rng, close_up=close_up)
+    look = draw_sensor_look(rng, mean_exposure=1.4 if close_up else 1.0)
     view = View(d455_intrinsics(height, width), rig.pose(road, 0.0))
     return render(road, view, look, rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)
 

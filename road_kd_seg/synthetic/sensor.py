@@ -43,11 +43,11 @@ class SensorLook:
     """Of matches on the road lost for no visible reason."""
 
 
-def draw_sensor_look(rng: np.random.Generator) -> SensorLook:
+def draw_sensor_look(rng: np.random.Generator, *, mean_exposure: float = 1.0) -> SensorLook:
     """A camera that is a little better or worse than the last."""
     tint = 1 + rng.normal(0, 0.035)
     return SensorLook(
-        exposure=float(np.exp(rng.normal(0.0, 0.17))),
+        exposure=mean_exposure * float(np.exp(rng.normal(0.0, 0.22))),
         white_balance=(tint, 1.0, 2 - tint + rng.normal(0, 0.015)),
         contrast=rng.uniform(0.8, 1.15),
         vignetting=rng.uniform(0.05, 0.3),

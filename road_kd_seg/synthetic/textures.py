@@ -84,7 +84,7 @@ def asphalt(kind: int) -> U8:
     grain = (0.10, 0.14, 0.16, 0.13, 0.22)[kind]
     stones = (4000, 9000, 14000, 16000, 9000)[kind]
     largest_px = (2.5, 3.5, 5.0, 8.0, 4.0)[kind]
-    colourful = (0.05, 0.08, 0.15, 0.30, 0.06)[kind]
+    colourful = (0.05, 0.08, 0.12, 0.20, 0.06)[kind]
     warm = np.abs(rng.normal(0.0, colourful, (64, 1))) * rng.choice([1.0, 1.0, 1.0, -0.3], (64, 1))
     brightness = rng.normal(1.08, 0.22, (64, 1))
     colors = np.clip(brightness * (1 + warm * np.array([[0.7, 0.1, -0.8]])), 0.4, 1.9).astype(np.float32)
@@ -150,7 +150,7 @@ def white_noise() -> F32:
 
 @cache
 def blob(kind: int) -> U8:
-    """(256, 256) soft-edged irregular patch, 255 inside; what puddles, stains and small shadows look like from above."""
+    """(256, 256) soft-edged irregular patch, 255 inside: a puddle, stain or small shadow from above."""
     rng = np.random.default_rng([17, kind])
     y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
     noise = fractal_noise(rng, 256, (4, 8, 16, 32), (1.0, 0.6, 0.4, 0.2))
