@@ -8,8 +8,21 @@ from typing import Any
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.deeplab import (
+    deeplabv3_mbv2,
+    deeplabv3_r18,
+    deeplabv3_r18_half,
+    deeplabv3plus_r50,
+    deeplabv3plus_r101,
+)
+from road_kd_seg.networks.enet import ENet
 from road_kd_seg.networks.erfnet import ErfNet
 from road_kd_seg.networks.mafnet import mafnet_r18, mafnet_r34, mafnet_r152
+from road_kd_seg.networks.mfnet import MfNet, mfnet_rgb
+from road_kd_seg.networks.pspnet import pspnet_mbv2, pspnet_r18, pspnet_r18_half, pspnet_r101
+from road_kd_seg.networks.segnet import SegNetVgg16
+from road_kd_seg.networks.sne_roadseg import SneRoadSeg, sne_roadseg_r152_rgb
+from road_kd_seg.networks.unet import UNetR34
 
 __all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build_network"]
 
@@ -18,6 +31,22 @@ NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {
     "mafnet_r34": mafnet_r34,
     "mafnet_r18": mafnet_r18,
     "erfnet": ErfNet,
+    "enet": ENet,
+    "pspnet_r101": pspnet_r101,
+    "pspnet_r18": pspnet_r18,
+    "pspnet_r18_half": pspnet_r18_half,
+    "pspnet_mbv2": pspnet_mbv2,
+    "deeplabv3_r18": deeplabv3_r18,
+    "deeplabv3_r18_half": deeplabv3_r18_half,
+    "deeplabv3_mbv2": deeplabv3_mbv2,
+    "deeplabv3plus_r101": deeplabv3plus_r101,
+    "deeplabv3plus_r50": deeplabv3plus_r50,
+    "segnet_vgg16": SegNetVgg16,
+    "unet_r34": UNetR34,
+    "sne_roadseg_r152": SneRoadSeg,
+    "sne_roadseg_r152_rgb": sne_roadseg_r152_rgb,
+    "mfnet": MfNet,
+    "mfnet_rgb": mfnet_rgb,
 }
 """Builders by name: `builder(num_classes, **kwargs)`."""
 

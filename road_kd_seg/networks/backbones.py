@@ -1,8 +1,8 @@
-"""Classification trunks from timm, cut into the stages that segmentation networks tap and fuse."""
+"""Classification trunks from timm, as feature pyramids or cut into the stages that networks fuse."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -10,51 +10,71 @@ from road_kd_seg.errors import RoadKdError
 
 
 def load_trunk(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Create a timm feature trunk; `kwargs` go to `timm.create_model`.
+    """Create a timm feature trunk: (B, C, H, W) → its blocks' features, from 1/2 down.
+
+    Args:
+        name: timm's name, with the tag of the weights.
+        pretrained: ImageNet weights, from timm's cache or downloaded.
+        **kwargs: for `timm.create_model`, e.g. `out_indices`, `output_stride`, `in_chans`.
 
     Raises:
-        RoadKdError: the ImageNet weights are neither in timm's cache nor to be downloaded.
+        RoadKdError: the weights are neither in timm's cache nor to be downloaded.
     """
     import timm  # here, so that networks without a trunk start without it
 
     if not pretrained:
         return timm.create_model(name, pretrained=False, features_only=True, **kwargs)
-    if not timm.is_model_pretrained(name):
-        raise RoadKdError(f"backbone '{name}': timm has no ImageNet weights for it: pass pretrained=False")
     try:
         return timm.create_model(name, pretrained=True, features_only=True, **kwargs)
     except Exception as error:  # the hub's client raises families of its own (OSError, httpx, RuntimeError)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        config = timm.get_pretrained_cfg(name)
-        weights = config.hf_hub_id if config else name
         raise RoadKdError(
-            f"backbone '{name}': ImageNet weights '{weights}' are neither in timm's cache nor to be downloaded"
-            f" ({reason}): run `timm.create_model('{name}', pretrained=True)` once with a connection, copy the"
-            " Hugging Face cache of a machine that has them, or pass pretrained=False"
+            f"backbone '{name}': its ImageNet weights are neither in timm's cache nor to be downloaded ({reason}): run"
+            f" `timm.create_model('{name}', pretrained=True)` once with a connection, copy the Hugging Face cache of a"
+            " machine that has them, or pass pretrained=False"
         ) from error
 
 
-def resnet_stages(
-    name: str, *, in_channels: int = 3, pretrained: bool = False, depth: int = 4, output_stride: int = 32, **kwargs: Any
-) -> nn.ModuleList:
+def trunk_channels(trunk: nn.Module) -> list[int]:
+    """Channels of each feature that a trunk returns."""
+    info: Any = trunk.feature_info
+    return list(info.channels())
+
+
+def deep_stem_trunk(name: Literal["resnet18", "resnet101"], *, pretrained: bool = False) -> nn.Module:
+    """A ResNet at 1/8 whose stem is three 3x3 convolutions (64, 64, 128), as PSPNet's is.
+
+    No ImageNet weights of ResNet-18 with this stem are public: `pretrained` takes those of the plain one for every
+    layer of equal shape, and leaves the stem and the two convolutions on its 128 channels random.
+    """
+    if name == "resnet101":
+        return load_trunk("resnet101s.gluon_in1k", pretrained=pretrained, output_stride=8)
+    trunk = load_trunk("resnet18", pretrained=False, output_stride=8, stem_type="deep", stem_width=64)
+    if pretrained:
+        own = trunk.state_dict()
+        plain = load_trunk("resnet18.tv_in1k", pretrained=True).state_dict()
+        own.update({key: value for key, value in plain.items() if key in own and own[key].shape == value.shape})
+        trunk.load_state_dict(own)
+    return trunk
+
+
+def half_resnet18_trunk() -> nn.Module:
+    """ResNet-18 at 1/8 with a deep stem and half the channels throughout. No ImageNet weights exist."""
+    return load_trunk(
+        "resnet18", pretrained=False, output_stride=8, stem_type="deep", stem_width=32, channels=(32, 64, 128, 256)
+    )
+
+
+def resnet_stages(name: str, *, in_channels: int = 3, pretrained: bool = False, depth: int = 4) -> nn.ModuleList:
     """A ResNet as a list: stem (1/2), max-pool with layer 1 (1/4), and layers 2 to `depth`.
 
     Args:
-        name: timm's name, e.g. "resnet18".
+        name: timm's name.
         in_channels: of the image; timm adapts ImageNet weights to any number.
         pretrained: ImageNet weights.
-        depth: the last layer kept; later ones are not built into the result.
-        output_stride: 8 or 16 trade the last layers' strides for dilation (2, 4).
-        **kwargs: further options of timm's ResNet.
+        depth: the last layer kept.
     """
-    trunk = load_trunk(
-        name,
-        pretrained=pretrained,
-        in_chans=in_channels,
-        out_indices=tuple(range(depth + 1)),
-        output_stride=output_stride,
-        **kwargs,
-    )
+    trunk = load_trunk(name, pretrained=pretrained, in_chans=in_channels, out_indices=tuple(range(depth + 1)))
     parts = dict(trunk.named_children())
     stem = nn.Sequential(parts["conv1"], parts["bn1"], parts["act1"])
     first = nn.Sequential(parts["maxpool"], parts["layer1"])

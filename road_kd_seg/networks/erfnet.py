@@ -1,11 +1,12 @@
 """ERFNet (Romera et al., "ERFNet: Efficient Residual Factorized ConvNet", T-ITS 2018), the student of IntRA-KD.
 
-Table I of the paper: 16 layers of encoder down to 1/8 of the input, 6 of decoder, no skip connections. Depth, where it
-is given, is stacked on the colour channels (early fusion), which costs one wider first convolution and nothing else.
+Table I of the paper: 16 layers of encoder down to 1/8 of the input, 6 of decoder, no skip connections. Depth, where
+it is given, is stacked on the colour channels (early fusion), which costs one wider first convolution and nothing
+else.
 
-Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `block2` (64, 1/4) and
-`block3` (128, 1/8), which IntRA-KD pairs with blocks 3 and 5 of its ResNet-101, `decoder` (16, 1/2), and, present with
-`auxiliary`, `auxiliary_logits` (K, 1/8). With `lane_existence`, a key of that name holds logits (B, L, 1, 1).
+Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `block2` (64, 1/4)
+and `block3` (128, 1/8), which IntRA-KD pairs with blocks 3 and 5 of its ResNet-101, `decoder` (16, 1/2), and, present
+with `auxiliary`, `auxiliary_logits` (K, 1/8). With `lane_existence`, a key of that name holds logits (B, L, 1, 1).
 """
 
 from __future__ import annotations

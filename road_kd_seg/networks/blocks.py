@@ -1,0 +1,37 @@
+"""Pieces that several families share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 3, *, dilation: int = 1) -> nn.Sequential:
+    """A size-preserving convolution without bias, batch norm and ReLU: (B, C, H, W) → (B, out, H, W)."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C, h, w) → (B, C, *size), bilinear."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def max_unpool(x: Tensor, indices: Tensor) -> Tensor:
+    """Undo a 2x2 max-pool: each value returns to where it came from, zeros elsewhere. (B, C, h, w) → (B, C, 2h, 2w).
+
+    A scatter, because ONNX has no operator for `F.max_unpool2d`, which it equals.
+
+    Args:
+        x: (B, C, h, w).
+        indices: as `F.max_pool2d(..., return_indices=True)` gave them, of the same shape.
+    """
+    batch, channels, height, width = x.shape
+    zeros = x.new_zeros(batch, channels, 4 * height * width)
+    return zeros.scatter(2, indices.flatten(2), x.flatten(2)).reshape(batch, channels, 2 * height, 2 * width)
