@@ -85,7 +85,6 @@ class Trainer:
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
         self.step, self.best = state["step"], state["best"]
         console.print(f"resumed {self.folder} at step {self.step}")
 
@@ -94,7 +93,6 @@ class Trainer:
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
             "step": self.step,
             "best": self.best,
         }
@@ -142,6 +140,8 @@ class Trainer:
         check_labels(label, len(self.taxonomy))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
+        # Dropout draws anew at every step, and alike in a resumed run.
+        torch.manual_seed(config.seed * 1_000_003 + self.step)
         self.network.train()
         colour, depth = preprocess(rgb, depth_m, self.spec)
         with self.accelerator.autocast():

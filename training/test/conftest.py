@@ -1,0 +1,24 @@
+import cv2
+import numpy as np
+import pytest
+
+SIZE = (72, 128)
+
+
+@pytest.fixture
+def stereo_tree(tmp_path):
+    """stereo_pothole in small: four frames, two of them validation; a pothole 17,000 units deep."""
+    root = tmp_path / "stereo_pothole"
+    generator = np.random.default_rng(0)
+    for folder in ("rgb", "tdisp", "label"):
+        (root / folder).mkdir(parents=True)
+    for name in ("d1_01", "d1_02", "d1_06", "d2_09"):
+        label = np.zeros(SIZE, np.uint8)
+        label[40:50, 30:60] = 255
+        tdisp = generator.normal(50_000, 300, SIZE)
+        tdisp[label > 0] -= 17_000
+        tdisp[0, :10] = 0
+        cv2.imwrite(str(root / "rgb" / f"{name}.jpg"), generator.integers(90, 110, (*SIZE, 3), np.uint8))
+        cv2.imwrite(str(root / "tdisp" / f"{name}.png"), tdisp.astype(np.uint16))
+        cv2.imwrite(str(root / "label" / f"{name}.png"), label)
+    return root

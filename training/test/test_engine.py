@@ -1,0 +1,97 @@
+import dataclasses
+import itertools
+import json
+
+import pytest
+import torch
+
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.segmenter import Segmenter
+from road_kd_training.checkpoints import LAST
+from road_kd_training.config import AugmentConfig, DataConfig, InputConfig, NetworkConfig, TrainConfig
+from road_kd_training.datasets import build_dataset
+from road_kd_training.engine import Trainer, learning_rate
+from road_kd_training.errors import TrainingError
+from road_kd_training.evaluate import score_dataset
+
+
+@pytest.fixture
+def config(stereo_tree, tmp_path):
+    def data(split):
+        return [DataConfig("stereo_pothole", {"root": str(stereo_tree), "split": split})]
+
+    return TrainConfig(
+        name="tiny",
+        network=NetworkConfig("erfnet", {"depth_channels": 1}),
+        train=data("train"),
+        validation=data("validation"),
+        output=str(tmp_path / "run"),
+        input=InputConfig(height=32, width=64),
+        augment=AugmentConfig(),
+        steps=4,
+        batch_size=2,
+        warmup_steps=1,
+        ema_decay=0.5,
+        mixed_precision="no",
+        num_workers=0,
+        validate_every=4,
+    )
+
+
+class InterruptedTrainer(Trainer):
+    """Somebody presses Ctrl-C during the third step."""
+
+    def _train_step(self, rgb, depth_m, label):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return super()._train_step(rgb, depth_m, label)
+
+
+def weights_of(folder):
+    return torch.load(folder, weights_only=True)["average"]
+
+
+class TestTrainer:
+    def test_interrupt_and_resume_give_the_same_weights_as_one_run(self, config, tmp_path):
+        Trainer(config).run()
+        halved = dataclasses.replace(config, output=str(tmp_path / "halved"))
+        with pytest.raises(KeyboardInterrupt):
+            InterruptedTrainer(halved).run()
+        assert torch.load(tmp_path / "halved" / LAST, weights_only=True)["step"] == 2
+        Trainer(halved).run()
+        whole, resumed = weights_of(tmp_path / "run" / LAST), weights_of(tmp_path / "halved" / LAST)
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+    def test_the_bundle_segments_and_says_where_it_comes_from(self, config):
+        bundle = Trainer(config).run()
+        segmenter = Segmenter.from_bundle(bundle, device="cpu")
+        score = score_dataset(segmenter, build_dataset("stereo_pothole", **config.validation[0].options))
+        provenance = load_bundle(bundle).provenance
+        assert provenance["step"] == 4
+        assert provenance["validation"]["stereo_pothole"] == score.to_dict(segmenter.taxonomy)
+        assert json.loads((bundle.parent / "config.json").read_text())["steps"] == 4
+
+    def test_a_loss_that_is_not_finite_stops_the_run(self, config):
+        trainer = Trainer(dataclasses.replace(config, class_weights=[float("inf")] * 5))
+        with pytest.raises(TrainingError, match="cross_entropy is (nan|inf) at step 0: lower learning_rate"):
+            trainer.run()
+
+    def test_class_weights_must_fit_the_classes(self, config):
+        with pytest.raises(TrainingError, match="has 2 values, expected 5: one each for background, road"):
+            Trainer(dataclasses.replace(config, class_weights=[1.0, 2.0]))
+
+    def test_a_damaged_checkpoint_says_what_to_do(self, config, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / LAST).write_bytes(b"half a check")
+        with pytest.raises(TrainingError, match=r"last.pt is damaged .*: delete it to start over"):
+            Trainer(config)
+
+
+def test_the_learning_rate_warms_up_and_decays_to_nothing(config):
+    config = dataclasses.replace(config, steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert rates[50] == pytest.approx(0.5**0.9)
+    assert rates[-1] == pytest.approx(0.01**0.9)
+    assert all(a > b for a, b in itertools.pairwise(rates[9:]))
