@@ -11,7 +11,7 @@ and ReLU, so logits are ≥ 0. Taps: `encoder1` (64, 1/2), `encoder2` (256, 1/4)
 (1024, 1/16).
 
 201,318,534 parameters with one depth channel and 2 classes, 116,281,344 of them in the encoders; the encoder of the
-RGB network has 58,143,808. Deviation: bilinear up-sampling without aligned corners, which every exporter knows.
+RGB network has 58,143,808.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _UpConv(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
