@@ -51,6 +51,8 @@ class FrameIndex:
     """(N,) which message of the depth topic belongs to each, -1 for none."""
     label: NDArray[np.int64]
     """(N,) which message of the label topic belongs to each, -1 for none."""
+    slop_ns: int
+    """What a synchronizer has to allow to find the same pairs; 0 where all stamps are equal."""
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -149,7 +151,9 @@ class BagReader:
             stamps[message.topic].append(header_stamp_ns(message.cdr))
         color, depth, label = (np.array(stamps[name], np.int64) for name in stamps)
         slop_ns = half_period_ns(color) if self._slop_ns is None else self._slop_ns
-        return FrameIndex(color, match_stamps(color, depth, slop_ns), match_stamps(color, label))
+        depth_of = match_stamps(color, depth, slop_ns)
+        exact = np.array_equal(depth_of, match_stamps(color, depth))
+        return FrameIndex(color, depth_of, match_stamps(color, label), 0 if exact else slop_ns)
 
     def label_images(self, topic: str | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Header stamp (ns) and (H, W) class ids of every image on the label topic, or on another that holds labels.

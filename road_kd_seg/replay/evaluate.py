@@ -76,6 +76,7 @@ def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], 
     sent = len(reader.index)
     return Run(
         mode="offline",
+        stamps_ns=tuple(reader.index.stamps_ns.tolist()),
         labels=labels,
         latency_ms=latency_ms,
         latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -36,6 +36,18 @@ class LabelStore:
         """Keep an (H, W) label; a second one of the same stamp replaces the first."""
         height, width = label.shape
         self._stored[stamp_ns] = (height, width), zlib.compress(label.tobytes(), level=1)
+
+    def items(self) -> Iterator[tuple[int, Label]]:
+        """Stamp and label, in the order of arrival."""
+        return ((stamp_ns, self.get(stamp_ns)) for stamp_ns in self._stored)
+
+    @classmethod
+    def of(cls, labels: Iterable[tuple[int, Label]]) -> LabelStore:
+        """A store of (stamp in ns, label) pairs."""
+        store = cls()
+        for stamp_ns, label in labels:
+            store.put(stamp_ns, label)
+        return store
 
     def get(self, stamp_ns: int) -> Label:
         """The (H, W) label of a stamp.

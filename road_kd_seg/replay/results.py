@@ -48,8 +48,8 @@ class Accounting:
             )
 
     @property
-    def lost(self) -> int:
-        """Colour images that never reached the model's process."""
+    def not_received(self) -> int:
+        """Lost in transport, or overwritten in the input queue of depth one before the process took them."""
         return self.sent - self.received
 
     @staticmethod
@@ -72,6 +72,8 @@ class Run:
 
     mode: str
     """`offline` (frame by frame, no ROS) or `live` (node and player as processes)."""
+    stamps_ns: tuple[int, ...]
+    """Every colour image of the bag."""
     labels: LabelStore
     """What the model answered, by the colour image's stamp."""
     latency_ms: Mapping[int, float]

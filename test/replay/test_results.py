@@ -18,7 +18,7 @@ COUNTERS = {
 class TestAccounting:
     def test_it_reads_what_the_node_says(self):
         accounting = Accounting.from_counters(12, COUNTERS)
-        assert (accounting.sent, accounting.received, accounting.published, accounting.lost) == (12, 10, 4, 2)
+        assert (accounting.sent, accounting.received, accounting.published, accounting.not_received) == (12, 10, 4, 2)
         assert accounting.dropped == {"superseded": 3, "unsynchronised": 2, "stale": 0, "invalid": 1}
 
     @pytest.mark.parametrize("key", ["received", "published", "dropped.superseded", "dropped.invalid"])

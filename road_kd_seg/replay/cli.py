@@ -1,0 +1,140 @@
+"""Console script `replay_eval`: a bag and a model in, a report out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from road_kd_seg.bundle import Bundle, load_bundle
+from road_kd_seg.errors import run_tool
+from road_kd_seg.replay.bag_reader import BagReader, TopicNames
+from road_kd_seg.replay.evaluate import check_depth, score, segment_bag
+from road_kd_seg.replay.labels import LabelStore, read_label_folder
+from road_kd_seg.replay.report import Replay, write_report
+from road_kd_seg.replay.results import Run
+from road_kd_seg.segmenter import Segmenter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool; 0, or 1 after one line on stderr."""
+    options = _parser().parse_args(arguments)
+    return run_tool(lambda: _evaluate(options, Console()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("replay_eval", description="Score a model on a bag and write a report.")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("--model", default="road_student", help="model bundle: a folder, or the name of a shipped one")
+    parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.json, per_frame.csv")
+    parser.add_argument("--live", action="store_true", help="run seg_node and bag_player on ROS 2 instead of the model")
+    parser.add_argument(
+        "--labels", type=Path, help="folder of <header stamp in ns>.png; default: the bag's label topic"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--slop-s", type=_positive, help="stamp difference of colour and depth; default: half a frame")
+    parser.add_argument("--rate", type=_positive, default=1.0, help="with --live: play this many times as fast")
+    parser.add_argument(
+        "--domain-id",
+        type=int,
+        choices=range(102),
+        metavar="0..101",
+        help="with --live: ROS domain; default: one of its own",
+    )
+    defaults = TopicNames()
+    for name in ("color", "depth", "camera_info", "label"):
+        default = getattr(defaults, name)
+        parser.add_argument(f"--{name.replace('_', '-')}-topic", default=default, help=f"default: {default}")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    names = TopicNames(options.color_topic, options.depth_topic, options.camera_info_topic, options.label_topic)
+    # Whatever can be wrong with the arguments is found here, before minutes are spent.
+    bundle = load_bundle(options.model)
+    with BagReader(options.bag, names=names, slop_s=options.slop_s) as reader:
+        check_depth(reader, bundle)
+        truth, truth_source = _truth(reader, options.labels)
+        run = _run_live(options, reader, bundle, console) if options.live else _run_offline(options, reader, console)
+        scores = score(truth.items(), run.labels, len(bundle.taxonomy))
+        report = write_report(options.out, reader, Replay(bundle, run, scores, truth, truth_source))
+    _print(report, options.out, console)
+    return 0
+
+
+def _truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
+    if folder is not None:
+        return LabelStore.of(read_label_folder(folder)), f"the PNG files in {folder}"
+    return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
+
+
+def _run_offline(options: argparse.Namespace, reader: BagReader, console: Console) -> Run:
+    segmenter = Segmenter.from_bundle(options.model, device=options.device, precision=options.precision)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("segmenting", total=len(reader.index))
+        return segment_bag(reader, segmenter, lambda: progress.advance(task))
+
+
+def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, console: Console) -> Run:
+    from road_kd_seg.ros.live_replay import LiveOptions, replay_live  # only this mode needs ROS
+
+    live = LiveOptions(
+        device=options.device, precision=options.precision, rate=options.rate, domain_id=options.domain_id
+    )
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("replaying", total=len(reader.index))
+        return replay_live(
+            reader,
+            bundle,
+            options.out,
+            live,
+            lambda phase, done: progress.update(task, description=phase, completed=done),
+        )
+
+
+def _print(report: dict[str, Any], folder: Path, console: Console) -> None:
+    """A short table and where to look."""
+    frames, latency, metrics = report["frames"], report["latency_ms"], report["metrics"]
+    table = Table(title=f"{report['model']} on {report['bag']['path']} ({report['mode']}, {report['device']})")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    if metrics is None:
+        table.add_row("IoU", report["metrics_note"])
+    else:
+        for name, value in metrics["iou"].items():
+            table.add_row(f"IoU {name}", _text(value, 3))
+        table.add_row("[bold]mIoU[/bold]", f"[bold]{_text(metrics['miou'], 3)}[/bold]")
+    table.add_section()
+    percentiles = " / ".join(_text(latency[name], 1) for name in ("p50", "p95", "p99"))
+    table.add_row("latency p50 / p95 / p99 (ms)", percentiles)
+    table.add_section()
+    dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
+    table.add_row(
+        "colour images sent / received / published", f"{frames['sent']} / {frames['received']} / {frames['published']}"
+    )
+    table.add_row("dropped", dropped)
+    console.print(table)
+    console.print(f"report: {folder / 'report.html'} (and report.json, per_frame.csv)", soft_wrap=True)
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The report's plots, as SVG data URIs that suit a light and a dark page."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#7d8590"
+"""Mid grey: readable on white and on near-black alike."""
+BLUE, ORANGE = "#4c8dd6", "#e08a2e"
+"""Told apart by every kind of colour vision, and by lightness."""
+
+
+def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) -> str:
+    """Histogram and cumulative share of (N,) latencies, with named marks such as p50."""
+    figure = Figure(figsize=(7.2, 2.9))
+    histogram, cumulative = figure.subplots(1, 2)
+    histogram.hist(latency_ms, bins=min(40, max(5, latency_ms.size // 5)), color=BLUE)
+    histogram.set(xlabel="latency (ms)", ylabel="frames")
+    ordered = np.sort(latency_ms)
+    cumulative.step(ordered, np.arange(1, ordered.size + 1) / ordered.size * 100, where="post", color=BLUE)
+    cumulative.set(xlabel="latency (ms)", ylabel="frames at most this late (%)", ylim=(0, 103))
+    for axes in (histogram, cumulative):
+        axes.set_xlim(left=0)
+        _mark(axes, marks_ms, labelled=axes is cumulative)
+    return _svg_uri(figure)
+
+
+def timeline_figure(
+    latency_s_ms: NDArray[np.float64], miou_s: NDArray[np.float64] | None, dropped_s: NDArray[np.float64]
+) -> str:
+    """Latency, accuracy and frames without an answer over the bag's time.
+
+    Args:
+        latency_s_ms: (N, 2) seconds from the bag's start, milliseconds.
+        miou_s: (M, 2) seconds, mIoU of the frame; None without truth.
+        dropped_s: (D,) seconds of the frames that got no answer.
+    """
+    rows = 1 if miou_s is None else 2
+    figure = Figure(figsize=(7.2, 1.9 * rows + 0.6))
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    panels[0].plot(*latency_s_ms.T, ".", color=BLUE, markersize=4)
+    panels[0].set(ylabel="latency (ms)")
+    panels[0].set_ylim(bottom=0)
+    if dropped_s.size:
+        label = f"no answer ({dropped_s.size})"
+        panels[0].plot(dropped_s, np.zeros_like(dropped_s), "|", color=ORANGE, markersize=9, label=label)
+        panels[0].legend(loc="upper right", frameon=False, labelcolor=INK, fontsize=8)
+    if miou_s is not None:
+        panels[1].plot(*miou_s.T, ".", color=BLUE, markersize=4)
+        panels[1].set(ylabel="mIoU of the frame", ylim=(0, 1.03))
+    panels[-1].set(xlabel="time in the bag (s)")
+    return _svg_uri(figure)
+
+
+def _mark(axes: Axes, marks_ms: dict[str, float], *, labelled: bool) -> None:
+    for i, (name, value_ms) in enumerate(marks_ms.items()):
+        axes.axvline(value_ms, color=ORANGE, linewidth=1, linestyle=("-", "--", ":")[i % 3])
+        if labelled:
+            text = f"{name} {value_ms:.0f} ms"
+            axes.annotate(
+                text, (value_ms, 8 + 14 * i), textcoords="offset points", xytext=(4, 0), color=INK, fontsize=8
+            )
+
+
+def _svg_uri(figure: Figure) -> str:
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+        axes.tick_params(colors=INK, labelsize=8)
+        axes.xaxis.label.set_color(INK)
+        axes.yaxis.label.set_color(INK)
+        axes.grid(color=INK, alpha=0.2, linewidth=0.6)
+        axes.set_axisbelow(True)
+        for side, spine in axes.spines.items():
+            spine.set_color(INK)
+            spine.set_visible(side in ("left", "bottom"))
+    buffer = BytesIO()
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "road_kd_seg"}):
+        figure.tight_layout()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,93 @@
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from road_kd_seg.replay.bag_writer import write_bag
+from road_kd_seg.replay.cli import main
+from road_kd_seg.replay.topics import COLOR_TOPIC
+
+
+@pytest.fixture
+def bag(tmp_path, frames_of):
+    write_bag(tmp_path / "bag", frames_of(range(2), height=48, width=80))
+    return tmp_path / "bag"
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs the tool, which must fail with one line on stderr and no traceback; gives that line."""
+
+    def run(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return run
+
+
+class TestOffline:
+    def test_a_bag_and_a_model_make_a_report(self, tmp_path, bag, tiny_bundle, capsys):
+        out = tmp_path / "out"
+        assert main([str(bag), "--model", str(tiny_bundle), "--out", str(out), "--device", "cpu"]) == 0
+        report = json.loads((out / "report.json").read_text())
+        assert (report["mode"], report["frames"]["published"], report["frames"]["scored"]) == ("offline", 2, 2)
+        printed = capsys.readouterr().out
+        assert "mIoU" in printed
+        assert str(out / "report.html") in printed
+
+    def test_an_unlabelled_bag_prints_na_instead_of_zero(self, tmp_path, frames_of, tiny_bundle, capsys):
+        write_bag(tmp_path / "bag", frames_of(range(2), height=48, width=80, label=False))
+        assert main([str(tmp_path / "bag"), "--model", str(tiny_bundle), "--out", str(tmp_path / "out")]) == 0
+        assert "n/a (0 labelled frames)" in capsys.readouterr().out
+
+    def test_truth_can_come_from_a_folder(self, tmp_path, bag, frames_of, tiny_bundle):
+        (tmp_path / "truth").mkdir()
+        stamp_ns = frames_of([1])[0].frame.stamp_ns
+        cv2.imwrite(str(tmp_path / "truth" / f"{stamp_ns}.png"), np.ones((48, 80), np.uint8))
+        out = tmp_path / "out"
+        arguments = [bag, "--model", tiny_bundle, "--out", out, "--labels", tmp_path / "truth"]
+        assert main([str(argument) for argument in arguments]) == 0
+        report = json.loads((out / "report.json").read_text())
+        assert (report["frames"]["labelled"], report["frames"]["scored"]) == (1, 1)
+        assert sum(map(sum, report["metrics"]["confusion_matrix"])) == 48 * 80
+
+
+class TestOneLineAndExitCodeOne:
+    @pytest.mark.parametrize("mode", [[], ["--live"]])
+    def test_no_such_model(self, tmp_path, bag, fails, mode):
+        assert "no model.yaml in" in fails(bag, "--model", tmp_path / "none", "--out", tmp_path / "out", *mode)
+
+    @pytest.mark.parametrize("mode", [[], ["--live"]])
+    def test_weights_that_were_cut_short(self, tmp_path, bag, tiny_bundle, fails, mode):
+        broken = shutil.copytree(tiny_bundle, tmp_path / "broken")
+        weights = broken / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-10])
+        assert "sha256" in fails(bag, "--model", broken, "--out", tmp_path / "out", *mode)
+
+    def test_no_such_bag(self, tmp_path, tiny_bundle, fails):
+        assert "no such file or folder" in fails(tmp_path / "none", "--model", tiny_bundle, "--out", tmp_path / "out")
+
+    def test_no_such_topic(self, tmp_path, bag, tiny_bundle, fails):
+        line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--color-topic", "/left")
+        assert "no colour images on /left; it holds" in line
+        assert COLOR_TOPIC in line
+
+    @pytest.mark.parametrize("mode", [[], ["--live"]])
+    def test_no_depth_for_a_model_that_takes_it(self, tmp_path, frames_of, tiny_bundle, fails, mode):
+        write_bag(tmp_path / "flat", frames_of(range(2), depth=False))
+        line = fails(tmp_path / "flat", "--model", tiny_bundle, "--out", tmp_path / "out", *mode)
+        assert "takes depth: record the aligned depth" in line
+
+    def test_labels_of_another_size(self, tmp_path, bag, frames_of, tiny_bundle, fails):
+        stamp_ns = frames_of([0])[0].frame.stamp_ns
+        cv2.imwrite(str(tmp_path / f"{stamp_ns}.png"), np.ones((9, 9), np.uint8))
+        line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--labels", tmp_path)
+        assert "label of 1.000 s" in line
+
+    def test_no_such_device(self, tmp_path, bag, tiny_bundle, fails):
+        line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--device", "abacus")
+        assert "device 'abacus' is unknown" in line
