@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cache, lru_cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,40 +11,70 @@ from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import BACKGROUND, Canvas
+from road_kd_seg.synthetic.canvas import BACKGROUND, Canvas, blend
 from road_kd_seg.synthetic.scene import Billboard, Light, Road
 
 F32 = NDArray[np.float32]
 
-_PANORAMA_PX = (192, 4096)
-"""Rows from +13 to -3 degrees, columns all around."""
+_PANORAMA_PX = (128, 2048)
+"""Rows from +13 to -3 degrees, columns from 80 degrees left to 80 right of straight on."""
 _TOP_RAD, _BOTTOM_RAD = math.radians(13), math.radians(-3)
+_SIDE_RAD = math.radians(80)
+_COARSE = 4
 _HAZE_M = 220.0
+_HAZE_FROM_M = 8.0
+_WALLS_SIGHT_M = 90.0
+_TALLEST_M = 11.0
+_HOUSE_M = 14.0
+_FRONT_PX = 1024
 
 
-def paint_sky(canvas: Canvas, view: View, road: Road, bottom: int) -> None:
-    """Sky with clouds, and the horizon's hills, trees and houses, into the rows above `bottom`."""
-    if bottom <= 0:
+def paint_sky(canvas: Canvas, view: View, road: Road) -> None:
+    """Sky with clouds, and the horizon's hills, trees and houses, wherever there is nothing yet."""
+    unseen = ~np.isfinite(canvas.depth_m)
+    rows = np.flatnonzero(unseen.any(axis=1))
+    if rows.size == 0:
         return
-    x, y, z = view.directions(0, 0, bottom, view.camera.width)
-    elevation = np.arctan2(z, np.hypot(x, y))
-    azimuth = np.arctan2(x, y)
+    bottom, width = int(rows[-1]) + 1, view.camera.width
+    # Everything up here is smooth: angles and sky are worked out for every fourth pixel.
+    angles = view.directions(0, 0, bottom, width, step_px=_COARSE)
+    elevation = np.arctan2(angles[2], np.hypot(angles[0], angles[1]))
+    azimuth = np.arctan2(angles[0], angles[1])
+    sky = _enlarge(_sky(road, elevation, azimuth), bottom, width)
+    pano_rows = _enlarge(
+        (np.float32(_TOP_RAD) - elevation) * np.float32(_PANORAMA_PX[0] / (_TOP_RAD - _BOTTOM_RAD)), bottom, width
+    )
+    pano_columns = _enlarge(
+        (azimuth + np.float32(_SIDE_RAD)) * np.float32(_PANORAMA_PX[1] / (2 * _SIDE_RAD)), bottom, width
+    )
+    first = int(np.argmax((pano_rows > 0).any(axis=1)))
+    picture = textures.sample(
+        _panorama(road), pano_columns[first:], np.clip(pano_rows[first:], 0, np.float32(_PANORAMA_PX[0] - 1))
+    )
+    red, green, blue, cover = cv2.split(picture)
+    blend(sky[first:], cv2.merge((red, green, blue)), cover * (pano_rows[first:] > 0))
+    np.copyto(canvas.rgb[:bottom], sky, where=unseen[:bottom, :, None])
+
+
+def _enlarge(coarse: F32, height: int, width: int) -> F32:
+    """Interpolate what was computed at every fourth pixel, from pixel 0 on, up to (height, width)."""
+    shift = np.array([[_COARSE, 0, 0], [0, _COARSE, 0]], np.float32)
+    return cv2.warpAffine(coarse, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _sky(road: Road, elevation: F32, azimuth: F32) -> F32:
+    """(h, w, 3) light of the sky."""
     light = road.light
-    height = np.clip(elevation / np.float32(0.5), 0, 1)[..., None] ** np.float32(0.6)
+    height = np.clip(elevation * 2, 0, 1)[..., None] ** np.float32(0.6)
     sky = np.array(light.horizon, np.float32) * (1 - height) + np.array(light.zenith, np.float32) * height
     # Clouds lie on a plane overhead: their texture runs together towards the horizon.
     overhead = 1 / np.maximum(elevation, np.float32(0.03))
     clouds = textures.sample(
-        textures.cloud(road.seed % 3), azimuth * overhead * 60 + 700, overhead * 90 + road.seed % 977
+        textures.cloud(road.seed % 3), azimuth * overhead * 60 + 700, overhead * 90 + np.float32(road.seed % 977)
     )
     whiteness = np.clip((clouds - 0.1) * 0.9, 0, 1)[..., None] * np.float32(0.75) * np.clip(height * 4, 0, 1)
-    sky += (np.float32(1.05) * np.max(light.horizon) - sky) * whiteness
-    columns = (azimuth + np.float32(math.pi)) * np.float32(_PANORAMA_PX[1] / (2 * math.pi))
-    rows = (np.float32(_TOP_RAD) - elevation) * np.float32(_PANORAMA_PX[0] / (_TOP_RAD - _BOTTOM_RAD))
-    picture = textures.sample(_panorama(road), columns, np.minimum(rows, _PANORAMA_PX[0] - 1))
-    cover = picture[..., 3:] * (rows > 0)[..., None]
-    unseen = ~np.isfinite(canvas.depth_m[:bottom])
-    canvas.rgb[:bottom][unseen] = (sky + (picture[..., :3] - sky) * cover)[unseen]
+    sky += (np.float32(1.05 * max(light.horizon)) - sky) * whiteness
+    return sky
 
 
 @lru_cache(maxsize=4)
@@ -54,27 +83,36 @@ def _panorama(road: Road) -> F32:
     rng = np.random.default_rng([road.seed, 4])
     rows, columns = _PANORAMA_PX
     elevation = np.linspace(_TOP_RAD, _BOTTOM_RAD, rows, dtype=np.float32)[:, None]
-    image = np.zeros((rows, columns, 4), np.float32)
+    image = np.zeros((rows, columns, 3), np.float32)
+    total = np.zeros((rows, columns), np.float32)
     lit = np.array(road.light.sky, np.float32) + 0.4 * np.array(road.light.sun, np.float32)
     haze = np.array(road.light.horizon, np.float32)
-    for rise, rough, rgb, hazy in (
-        (3.5, 0.15, (0.08, 0.11, 0.07), 0.65),
-        (2.2, 0.5, (0.07, 0.10, 0.04), 0.35),
-        (1.6, 0.9, (0.05, 0.08, 0.03), 0.15),
-    ):
-        skyline = math.radians(rise) * rng.uniform(0.5, 1.3) * (1 + rough * _profile(rng, columns))
-        cover = np.clip((skyline - elevation) / 0.002 + 0.5, 0, 1)[..., None]
-        leaves = 1 + 0.35 * cv2.resize(textures.speckle(1)[:rows], (columns, rows))[..., None]
-        color = (np.array(rgb, np.float32) * lit * leaves) * (1 - hazy) + haze * hazy
-        image[..., :3] += (color - image[..., :3]) * cover
-        np.maximum(image[..., 3:], cover, out=image[..., 3:])
+    leaves = 1 + 0.3 * cv2.resize(textures.speckle(1)[:rows], (columns, rows))
+    for rise_deg, rough, rgb, hazy in _RIDGES:
+        skyline = math.radians(rise_deg) * rng.uniform(0.5, 1.3) * (1 + rough * _profile(rng, columns))
+        cover = np.clip((skyline - elevation) * np.float32(500) + np.float32(0.5), 0, 1)
+        color = np.array(rgb, np.float32) * lit * (1 - hazy)
+        ridge = cv2.merge([leaves * np.float32(c) + np.float32(h * hazy) for c, h in zip(color, haze, strict=True)])
+        blend(image, ridge, cover)
+        np.maximum(total, cover, out=total)
+    picture = cv2.merge((*cv2.split(image), total))
     if road.style == "urban":
-        _draw_houses(image, rng, lit, haze)
-    return image
+        _draw_houses(picture, rng, lit, haze)
+    return picture
+
+
+_RIDGES = (
+    (3.5, 0.15, (0.08, 0.11, 0.07), 0.65),
+    (2.2, 0.5, (0.07, 0.10, 0.04), 0.35),
+    (1.6, 0.9, (0.05, 0.08, 0.03), 0.15),
+)
+"""Far to near: height in degrees, roughness of the skyline, albedo, share of haze."""
 
 
 def _profile(rng: np.random.Generator, count: int) -> F32:
-    line = textures.fractal_noise(rng, 1024, (16, 32, 64, 128, 256), (1, 0.8, 0.6, 0.5, 0.4))[int(rng.integers(1024))]
+    """(count,) wavy line of about unit deviation: hills with trees on them."""
+    row, start = rng.integers(textures.TILE_PX, size=2)
+    line = np.roll(textures.cloud(1)[row], start)[: textures.TILE_PX // 2]
     return cv2.resize(line[None], (count, 1))[0]
 
 
@@ -83,56 +121,71 @@ def _draw_houses(image: F32, rng: np.random.Generator, lit: F32, haze: F32) -> N
     horizon_row = round(rows * _TOP_RAD / (_TOP_RAD - _BOTTOM_RAD))
     left = 0
     while left < columns:
-        width, height = int(rng.integers(25, 120)), int(rng.integers(20, 130))
+        width, height = int(rng.integers(40, 160)), int(rng.integers(12, 70))
         if rng.random() < 0.6:
             rgb = rng.uniform(0.15, 0.45) * (1 + rng.normal(0, 0.08) * np.array([1, 0.2, -1])) * lit
             house = image[max(0, horizon_row - height) : horizon_row + 4, left : left + width]
             house[..., :3] = 0.7 * rgb + 0.3 * haze
-            house[6::14, :, :3] *= 0.8
-            house[4:, 3::9, :3] *= 0.75
+            house[5::9, :, :3] *= 0.8
+            house[3:, 3::11, :3] *= 0.75
             house[..., 3] = 1
         left += width
 
 
-class _Wall(NamedTuple):
-    side: float
-    seed: int
-
-
 def paint_walls(canvas: Canvas, view: View, road: Road) -> None:
     """House fronts on both sides of a straight street."""
-    height, width = view.camera.height, view.camera.width
-    x, y, z = view.directions(0, 0, height, width)
+    x, y, z = view.directions(0, 0, view.camera.height, view.camera.width)
     for side in (-1.0, 1.0):
-        wall_x = side * (road.half_width_m + road.verge_width_m + 0.6)
+        wall_m = road.half_width_m + road.verge_width_m + 0.6 - side * view.pose.x_m
         toward = x * np.float32(side)
-        depth_m = np.float32(abs(wall_x - view.pose.x_m)) / np.maximum(toward, np.float32(1e-3))
+        depth_m = np.float32(wall_m) / np.maximum(toward, np.float32(1e-3))
         up_m = np.float32(view.pose.height_m) + depth_m * z
-        along_m = np.float32(view.pose.y_m) + depth_m * y
-        house = np.floor(along_m / 14).astype(np.int64) + (500 if side > 0 else 0) + road.seed % 997
-        looks = _house_looks()[house % 256]
-        seen = (toward > 1e-3) & (depth_m < 90) & (up_m >= 0) & (up_m < looks[..., 3]) & (depth_m < canvas.depth_m)
-        if not seen.any():
-            continue
-        front = textures.sample(
-            _front(), along_m * np.float32(1024 / 14), (np.float32(12) - up_m) * np.float32(1024 / 14)
-        )
-        rgb = front[seen].astype(np.float32) * np.float32(1 / 128) * looks[seen][:, :3]
-        to_sun = np.array(road.light.to_sun)
-        facing = max(0.0, float(-side * to_sun[0]))
-        lit = np.array(road.light.sky, np.float32) * 0.75 + np.array(road.light.sun, np.float32) * np.float32(facing)
-        canvas.rgb[seen] = rgb * lit
-        canvas.depth_m[seen] = depth_m[seen]
-        canvas.label[seen] = BACKGROUND
+        seen = (depth_m < _WALLS_SIGHT_M) & (up_m >= 0) & (up_m < _TALLEST_M) & (depth_m < canvas.depth_m)
+        box = _bounds(seen)
+        if box is not None:
+            along_m = np.float32(view.pose.y_m) + depth_m[box] * y[box]
+            _paint_front(canvas, box, seen[box], along_m, up_m[box], depth_m[box], road, side)
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _paint_front(
+    canvas: Canvas,
+    box: tuple[slice, slice],
+    seen: NDArray[np.bool_],
+    along_m: F32,
+    up_m: F32,
+    depth_m: F32,
+    road: Road,
+    side: float,
+) -> None:
+    house = np.floor(along_m * np.float32(1 / _HOUSE_M)).astype(np.int32) + (500 if side > 0 else 0) + road.seed % 997
+    house &= 255
+    rgb, height_m = _house_looks()
+    seen &= up_m < height_m[house]
+    px_per_m = np.float32(_FRONT_PX / _HOUSE_M)
+    front = textures.sample_tint(_front(), along_m * px_per_m, (np.float32(12) - up_m) * px_per_m)
+    facing = max(0.0, -side * road.light.to_sun[0])
+    lit = np.array(road.light.sky, np.float32) * 0.75 + np.array(road.light.sun, np.float32) * np.float32(facing)
+    front *= (rgb * lit)[house]
+    np.copyto(canvas.rgb[box], front, where=seen[..., None])
+    np.copyto(canvas.depth_m[box], depth_m, where=seen)
+    canvas.label[box][seen] = BACKGROUND
 
 
 @cache
-def _house_looks() -> F32:
-    """(256, 4): colour and height in metres."""
+def _house_looks() -> tuple[F32, F32]:
+    """(256, 3) colours and (256,) heights in metres."""
     rng = np.random.default_rng(21)
     brightness = rng.uniform(0.2, 0.55, (256, 1))
     rgb = brightness * (1 + rng.normal(0, 0.1, (256, 1)) * np.array([[1.0, 0.1, -1.2]]))
-    return np.concatenate([rgb, rng.choice([1.2, 2.4, 6.0, 9.0, 11.0], (256, 1))], 1).astype(np.float32)
+    heights_m = rng.choice([1.2, 2.4, 6.0, 9.0, _TALLEST_M], 256)
+    return rgb.astype(np.float32), heights_m.astype(np.float32)
 
 
 @cache
@@ -218,6 +271,13 @@ def _sprite(kind: str, shape: int) -> F32:
 
 def add_haze(canvas: Canvas, light: Light) -> None:
     """Far things take the horizon's colour."""
-    far = np.isfinite(canvas.depth_m) & (canvas.depth_m > 8)
-    amount = 1 - np.exp(canvas.depth_m[far] * np.float32(-1 / _HAZE_M))
-    canvas.rgb[far] += (np.array(light.horizon, np.float32) - canvas.rgb[far]) * amount[:, None]
+    rows = np.flatnonzero((canvas.depth_m > _HAZE_FROM_M).any(axis=1))
+    if rows.size == 0:
+        return
+    bottom = int(rows[-1]) + 1
+    depth_m = canvas.depth_m[:bottom]
+    # The sky and its horizon are painted with their haze already.
+    amount = np.where(np.isfinite(depth_m), 1 - np.exp(depth_m * np.float32(-1 / _HAZE_M)), 0)
+    haze = np.empty((1, 1, 3), np.float32)
+    haze[:] = light.horizon
+    blend(canvas.rgb[:bottom], haze, amount)

@@ -69,21 +69,21 @@ class View:
     camera: Intrinsics
     pose: CameraPose
 
-    def directions(
-        self, top: float, left: int, height: int, width: int, *, rows_per_px: int = 1
-    ) -> tuple[F32, F32, F32]:
-        """World x, y, z of the rays of a region, each (height * rows_per_px, width).
+    def directions(self, top: int, left: int, height: int, width: int, *, step_px: int = 1) -> tuple[F32, F32, F32]:
+        """World x, y, z of the rays of a region, one at every `step_px`-th row and column, plus one row and column.
 
         Args:
             top: first pixel row of the region.
             left: first pixel column.
             height: rows of pixels.
             width: columns.
-            rows_per_px: rays per pixel in the vertical, evenly spread over the pixel.
+            step_px: 1 gives (height, width) rays; n gives (height // n + 2, width // n + 2), which reach over the edge.
         """
-        sub_rows = (np.arange(height * rows_per_px) + 0.5) / rows_per_px - 0.5 + top
-        v = ((sub_rows - self.camera.cy) / self.camera.fy).astype(np.float32)[:, None]
-        u = ((np.arange(left, left + width) - self.camera.cx) / self.camera.fx).astype(np.float32)[None, :]
+        extra = 0 if step_px == 1 else 2
+        v_px = np.arange(height // step_px + extra) * step_px + top - self.camera.cy
+        u_px = np.arange(width // step_px + extra) * step_px + left - self.camera.cx
+        v = (v_px / self.camera.fy).astype(np.float32)[:, None]
+        u = (u_px / self.camera.fx).astype(np.float32)[None, :]
         x, y, z = (np.float32(r[2]) + np.float32(r[1]) * v + np.float32(r[0]) * u for r in self.pose.rotation())
         return x, y, z
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,16 @@ _HORIZON_M = 110.0
 """Where the plain ends and the picture of the horizon begins."""
 _MARGIN_PX = 4
 _STRIDE_PX = 4
+
+
+def spread(gray: F32) -> F32:
+    """(h, w) → (h, w, 3); much faster in arithmetic than broadcasting over a last axis of 3."""
+    return cv2.merge((gray, gray, gray))
+
+
+def blend(base: F32, target: F32, share: F32) -> None:
+    """Move base, (h, w, 3), towards the target, (h, w, 3), by a share, (h, w), in place."""
+    base += (target - base) * spread(share)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from road_kd_seg.synthetic.scene import Defect, Light, Rgb
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Pixel = TypeVar("Pixel", np.float32, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def build_patch(defect: Defect, light: Light, asphalt_rgb: Rgb) -> Patch:
 def _pothole(defect: Defect, rng: np.random.Generator, light: Light, asphalt_rgb: F32) -> Patch:
     n = 2 * round(defect.reach_m / defect.resolution_m)
     y, x = (np.mgrid[0:n, 0:n].astype(np.float32) - n / 2 + 0.5) * defect.resolution_m
-    noise = cv2.resize(textures.fractal_noise(rng, 256, (4, 8, 16, 32, 64), (1, 0.6, 0.45, 0.3, 0.2)), (n, n))
+    noise = _ragged_noise(rng, n)
     # q: 1 on the ragged outline, smaller inside.
     q = np.hypot(x, y) / _outline_radius(rng, np.arctan2(y, x), defect.size_m) + 0.07 * noise
     opening = np.clip(255 * ((1 - q) * defect.size_m / (2 * defect.resolution_m) + 0.5), 0, 255).astype(np.uint8)
@@ -68,6 +70,11 @@ def _pothole(defect: Defect, rng: np.random.Generator, light: Light, asphalt_rgb
     rgb = (floor * inside + rim_rgb * (1 - inside)) * shade[..., None]
     cover = np.where(q < 1, 255, 190 * crumbs * (pebbles > -0.3)).astype(np.uint8)
     return Patch(opening, depth_m, np.clip(rgb, 0.004, 2).astype(np.float32), cover)
+
+
+def _ragged_noise(rng: np.random.Generator, n: int) -> F32:
+    noise = cv2.resize(_crop(textures.cloud(int(rng.integers(3))), 256, rng), (n, n))
+    return (noise - noise.mean()) / noise.std()
 
 
 def _outline_radius(rng: np.random.Generator, angle: F32, mean_radius_m: float) -> F32:
@@ -92,7 +99,7 @@ def _floor_rgb(defect: Defect, rng: np.random.Generator, asphalt_rgb: F32, n: in
     return base_rgb * grain[..., None]
 
 
-def _crop(tile: NDArray[np.generic], n: int, rng: np.random.Generator) -> NDArray[np.generic]:
+def _crop(tile: NDArray[Pixel], n: int, rng: np.random.Generator) -> NDArray[Pixel]:
     top, left = rng.integers(0, tile.shape[0], 2)
     rows, columns = (np.arange(n) + top) % tile.shape[0], (np.arange(n) + left) % tile.shape[1]
     return tile[rows[:, None], columns[None, :]]

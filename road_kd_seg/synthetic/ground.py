@@ -8,17 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import paint, textures
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import LANE_MARKING, NEGATIVE_OBSTACLE, ROAD, Canvas, Ground
+from road_kd_seg.synthetic.canvas import LANE_MARKING, NEGATIVE_OBSTACLE, ROAD, Canvas, Ground, blend, spread
 from road_kd_seg.synthetic.defects import build_patch
 from road_kd_seg.synthetic.scene import Defect, Mark, Rgb, Road, Stain
 
 F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
 
+_FAINT = 0.04
+"""Share of a texture's contrast below which it is not looked up at all."""
 _PAINT_FADES_M = (18.0, 30.0)
 _DEFECTS_FADE_M = {"pothole": (8.5, 10.5), "crack": (6.0, 7.5)}
 """Nearer than the first, all is drawn; beyond the second, nothing: what nobody can see is not labelled either."""
@@ -30,36 +34,62 @@ def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
     s_m = ground.s_m + np.float32(road.texture_offset_m[0])
     t_m = ground.t_m + np.float32(road.texture_offset_m[1])
     footprint_m = np.sqrt(ground.pixel_s_m * ground.pixel_t_m)
-    broad = _layer(textures.cloud(0), s_m, t_m, 0.025)
-    streaks = _layer(textures.cloud(1), s_m * np.float32(0.1), t_m, 0.02)
+    broad = _smooth_layer(textures.cloud(0), s_m, t_m, 0.025)
+    streaks = _smooth_layer(textures.cloud(1), s_m * np.float32(0.1), t_m, 0.02)
     medium = _layer(textures.speckle(0), s_m, t_m, 0.012) * _resolved(footprint_m, 0.03)
-    fine = _layer(textures.asphalt(road.asphalt_kind), s_m, t_m, road.asphalt_px_m).astype(np.float32)
-    gain = road.grain * _resolved(footprint_m, 2.5 * road.asphalt_px_m)
     mottle = np.float32(road.mottle)
     smooth = 1 + mottle * broad + np.float32(0.6) * mottle * streaks + np.float32(0.35) * mottle * medium
-    asphalt = (1 + (fine * np.float32(1 / 128) - 1) * gain[..., None]) * smooth[..., None]
-    asphalt *= np.array(road.asphalt_rgb, np.float32)
+    asphalt = _flat(road.asphalt_rgb, smooth)
+    _engrave(asphalt, textures.asphalt(road.asphalt_kind), s_m, t_m, road.asphalt_px_m, footprint_m, road.grain)
 
     ragged_m = 0.0 if road.verge == "pavement" else 0.09
     inward_m = np.float32(road.half_width_m) + np.float32(ragged_m) * (broad + 0.5 * medium) - np.abs(ground.t_m)
     on_road = inward_m > 0
-    if on_road.all():
-        canvas.rgb[:] = asphalt
-    else:
+    canvas.rgb[:] = asphalt
+    if not on_road.all():
         share = np.clip(inward_m / np.maximum(ground.pixel_t_m, np.float32(0.02)) + np.float32(0.5), 0, 1)
-        verge = _verge(ground, road, -inward_m, s_m, t_m, broad, footprint_m)
-        canvas.rgb[:] = verge + (asphalt - verge) * share[..., None]
+        blend(canvas.rgb, _verge(ground, road, -inward_m, s_m, t_m, broad, footprint_m), 1 - share)
     on_road &= np.isfinite(ground.depth_m)
     canvas.label[on_road] = ROAD
     canvas.depth_m[:] = ground.depth_m
 
 
-def _layer(tile: NDArray[np.generic], s_m: F32, t_m: F32, pixel_m: float) -> NDArray[np.generic]:
+def _flat(rgb: Rgb, gain: F32) -> F32:
+    """One colour times (h, w)."""
+    return cv2.merge([gain * np.float32(channel) for channel in rgb])
+
+
+def _layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
     """Look a tile up at `pixel_m` metres per texel. Positions are first moved by whole tiles towards 0, because remap
     keeps 16 bits of them."""
+    return textures.sample(tile, *_texels(s_m, t_m, pixel_m))
+
+
+def _smooth_layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
+    """The same at half the resolution, for what varies slowly."""
+    height, width = s_m.shape
+    half = _layer(tile, s_m[::2, ::2], t_m[::2, ::2], pixel_m)
+    return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m: F32, strength: float) -> None:
+    """Multiply base, (h, w, 3), by a tint tile where pixels are small enough to show it."""
+    gain = np.float32(strength) * _resolved(footprint_m, 2.5 * pixel_m)
+    rows = np.flatnonzero((gain > _FAINT).any(axis=1))
+    if rows.size == 0:
+        return
+    near = slice(int(rows[0]), int(rows[-1]) + 1)
+    tints = textures.sample_tint(tint, *_texels(s_m[near], t_m[near], pixel_m))
+    tints -= 1
+    tints *= spread(gain[near])
+    tints += 1
+    base[near] *= tints
+
+
+def _texels(s_m: F32, t_m: F32, pixel_m: float) -> tuple[F32, F32]:
     per_m = np.float32(1 / pixel_m)
-    columns, rows = t_m * per_m, s_m * per_m
-    return textures.sample(tile, columns, rows - np.float32(_whole_tiles(rows)))
+    rows = s_m * per_m
+    return t_m * per_m, rows - np.float32(_whole_tiles(rows))
 
 
 def _whole_tiles(rows: F32) -> float:
@@ -68,35 +98,36 @@ def _whole_tiles(rows: F32) -> float:
 
 def _resolved(footprint_m: F32, detail_m: float) -> F32:
     """1 where pixels are smaller than a detail, falling to 0 where they are larger (so that it does not alias)."""
-    share = footprint_m / np.float32(detail_m)
+    share = footprint_m * np.float32(1 / detail_m)
     return 1 / (1 + share * share)
 
 
 def _verge(ground: Ground, road: Road, outward_m: F32, s_m: F32, t_m: F32, broad: F32, footprint_m: F32) -> F32:
-    near = _resolved(footprint_m, 0.02)[..., None]
-    grass = 1 + (_layer(textures.grass(), s_m, t_m, 0.004).astype(np.float32) / 128 - 1) * near
-    grass *= (1 + 0.16 * broad)[..., None] * np.array(road.ground_rgb, np.float32)
+    grass = _flat(road.ground_rgb, 1 + np.float32(0.16) * broad)
+    _engrave(grass, textures.grass(), s_m, t_m, 0.004, footprint_m, 1.0)
     if road.verge == "grass":
         return grass
     width_m = np.float32(road.verge_width_m)
     if road.verge == "gravel":
-        strip = 1 + (_layer(textures.gravel(), s_m, t_m, 0.004).astype(np.float32) / 128 - 1) * near
-        strip *= (1 + 0.10 * broad)[..., None] * np.array((0.36, 0.33, 0.29), np.float32)
-        width_m = width_m * (1 + np.float32(0.3) * broad)
+        strip = _flat((0.36, 0.33, 0.29), 1 + np.float32(0.10) * broad)
+        _engrave(strip, textures.gravel(), s_m, t_m, 0.004, footprint_m, 1.0)
+        edge_m = width_m * (1 + np.float32(0.3) * broad)
     else:
-        strip = _pavement(ground, outward_m, s_m, t_m, broad, near)
-    inside = np.clip((width_m - outward_m) / np.maximum(ground.pixel_t_m, np.float32(0.05)) + 0.5, 0, 1)[..., None]
-    return grass + (strip - grass) * inside
+        strip = _flat((1.0, 0.98, 0.94), _paving(ground, outward_m, s_m, broad))
+        _engrave(strip, textures.asphalt(0), s_m, t_m, 0.004, footprint_m, 0.5)
+        edge_m = np.full_like(broad, width_m)
+    inside = (edge_m - outward_m) / np.maximum(ground.pixel_t_m, np.float32(0.05)) + np.float32(0.5)
+    blend(grass, strip, np.clip(inside, 0, 1))
+    return grass
 
 
-def _pavement(ground: Ground, outward_m: F32, s_m: F32, t_m: F32, broad: F32, near: F32) -> F32:
-    """Flush kerb stones, then slabs with joints."""
-    grain = 1 + 0.5 * (_layer(textures.asphalt(0), s_m, t_m, 0.004).astype(np.float32) / 128 - 1) * near
-    is_kerb = outward_m < 0.16
+def _paving(ground: Ground, outward_m: F32, s_m: F32, broad: F32) -> F32:
+    """Brightness of flush kerb stones, then slabs with joints."""
+    is_kerb = outward_m < np.float32(0.16)
     joint_s = _joint(s_m, np.where(is_kerb, np.float32(1.0), np.float32(0.4)), ground.pixel_s_m)
-    joint_t = np.where(is_kerb, 1, _joint(outward_m - 0.16, np.float32(0.4), ground.pixel_t_m))
-    tone = np.where(is_kerb, np.float32(0.46), np.float32(0.34)) * joint_s * joint_t * (1 + 0.08 * broad)
-    return grain * tone[..., None] * np.array((1.0, 0.98, 0.94), np.float32)
+    joint_t = np.where(is_kerb, np.float32(1), _joint(outward_m - np.float32(0.16), np.float32(0.4), ground.pixel_t_m))
+    tone = np.where(is_kerb, np.float32(0.46), np.float32(0.34))
+    return tone * joint_s * joint_t * (1 + np.float32(0.08) * broad)
 
 
 def _joint(position_m: F32, period_m: F32 | np.float32, pixel_m: F32) -> F32:
@@ -114,32 +145,40 @@ def paint_lines(canvas: Canvas, ground: Ground, road: Road, marks: Iterable[Mark
     first = int(rows[0])
     s_m, t_m = ground.s_m[first:], ground.t_m[first:]
     coverage = np.zeros_like(s_m)
-    rgb = np.ones((3,), np.float32) * 0.7
-    tinted = np.zeros_like(s_m)
+    yellow = np.zeros_like(s_m)
     for line in road.lines:
         one = paint.line_coverage(line, s_m, t_m, ground.pixel_s_m[first:], ground.pixel_t_m[first:])
-        np.maximum(coverage, one, out=coverage)
-        if line.rgb[2] < 0.3:
-            np.maximum(tinted, one, out=tinted)
+        target = yellow if line.yellow else coverage
+        np.maximum(target, one, out=target)
     for mark in marks:
         _stamp(coverage, ground, first, mark)
+    is_yellow = yellow > coverage
+    np.maximum(coverage, yellow, out=coverage)
     if not coverage.any():
         return
     coverage *= _fade(ground.depth_m[first:], *_PAINT_FADES_M)
     texture_s_m, texture_t_m = s_m + np.float32(road.texture_offset_m[0]), t_m + np.float32(road.texture_offset_m[1])
     wear = _layer(textures.cloud(2), texture_s_m, texture_t_m, 0.008)
     coverage *= np.clip((np.float32(2.6 - 2.9 * road.paint_wear) - wear) * np.float32(4) + np.float32(0.5), 0, 1)
-    canvas.label[first:][(coverage > 0.5) & (canvas.label[first:] == ROAD)] = LANE_MARKING
-    # Aggregate that shows through makes paint rough and thin; it is still paint.
-    chips = _layer(textures.speckle(1), texture_s_m, texture_t_m, 0.004)
-    footprint_m = ground.pixel_t_m[first:]
-    coverage *= np.clip(
-        np.float32(0.95 - 0.35 * road.paint_wear) - np.float32(0.16) * np.abs(chips) * _resolved(footprint_m, 0.01),
-        0.4,
-        1,
-    )
-    target = rgb * (1 - tinted[..., None]) + tinted[..., None] * np.array((0.68, 0.44, 0.07), np.float32)
-    canvas.rgb[first:] += (target - canvas.rgb[first:]) * coverage[..., None]
+    label = canvas.label[first:]
+    label[(coverage > 0.5) & (label == ROAD)] = LANE_MARKING
+    coverage *= _opacity(road, texture_s_m, texture_t_m, ground.pixel_t_m[first:])
+    rgb = np.full((*coverage.shape, 3), np.float32(0.7))
+    if is_yellow.any():
+        rgb[is_yellow] = (0.68, 0.44, 0.07)
+    blend(canvas.rgb[first:], rgb, coverage)
+
+
+def _opacity(road: Road, s_m: F32, t_m: F32, footprint_m: F32) -> F32:
+    """How well paint hides the road: aggregate that shows through makes it rough and thin; it is still paint."""
+    opacity = np.full_like(s_m, np.float32(0.95 - 0.35 * road.paint_wear))
+    near = _resolved(footprint_m, 0.01)
+    rows = np.flatnonzero((near > _FAINT).any(axis=1))
+    if rows.size:
+        first = int(rows[0])
+        chips = _layer(textures.speckle(1), s_m[first:], t_m[first:], 0.004)
+        opacity[first:] -= np.float32(0.16) * np.abs(chips) * near[first:]
+    return np.maximum(opacity, np.float32(0.4))
 
 
 def _stamp(coverage: F32, ground: Ground, first: int, mark: Mark) -> None:
@@ -150,7 +189,7 @@ def _stamp(coverage: F32, ground: Ground, first: int, mark: Mark) -> None:
     image = paint.stencil(mark)
     u = (ground.t_m[rows, columns] - np.float32(mark.t_m - mark.width_m / 2)) / np.float32(paint.STENCIL_PX_M) - 0.5
     v = (np.float32(mark.s_m + mark.length_m / 2) - ground.s_m[rows, columns]) / np.float32(paint.STENCIL_PX_M) - 0.5
-    one = textures.sample(image, u, v, wrap=False).astype(np.float32) * np.float32(1 / 255)
+    one = textures.sample_mask(image, u, v)
     target = coverage[rows.start - first : rows.stop - first, columns]
     np.maximum(target, one, out=target)
 
@@ -182,7 +221,7 @@ def paint_stain(canvas: Canvas, ground: Ground, stain: Stain) -> None:
         canvas.rgb[region] *= (1 - np.float32(0.4) * amount)[..., None]
         return
     tile = textures.foliage_shadow(stain.shape) if stain.kind == "foliage" else textures.blob(stain.shape)
-    amount = textures.sample(tile, (u + 1) * 128, (v + 1) * 128, wrap=False).astype(np.float32) * (strength / 255)
+    amount = textures.sample_mask(tile, (u + 1) * 128, (v + 1) * 128) * strength
     if stain.kind in ("shadow", "foliage"):
         canvas.sun[region] *= 1 - amount
     elif stain.kind == "oil":
@@ -206,19 +245,17 @@ def paint_defect(canvas: Canvas, ground: Ground, view: View, road: Road, defect:
     centre = np.float32(patch.depth_m.shape[0] / 2 - 0.5)
     u = (ground.t_m[region] - np.float32(defect.t_m)) * per_m + centre
     v = (ground.s_m[region] - np.float32(defect.s_m)) * per_m + centre
-    opening = textures.sample(patch.opening, u, v, wrap=False)
+    open_here = textures.sample_mask(patch.opening, u, v) > 0.5
     # Per metre below the road, a ray goes this far on, in texels.
     height_m = np.float32(view.pose.height_m)
     run_u = (ground.x_m[region] - np.float32(view.pose.x_m)) / height_m * per_m
     run_v = (ground.s_m[region] - np.float32(view.pose.y_m)) / height_m * per_m
     below_m = _march(patch.depth_m, u, v, run_u, run_v)
-    open_here = opening > 127
     below_m *= open_here
     hit_u, hit_v = u + below_m * run_u, v + below_m * run_v
-    cover = textures.sample(patch.cover, u, v, wrap=False).astype(np.float32) * (fade / 255)
-    cover = np.where(open_here, fade, np.minimum(cover, np.float32(0.75)))[..., None]
-    rgb = textures.sample(patch.rgb, hit_u, hit_v, wrap=False)
-    canvas.rgb[region] += (rgb - canvas.rgb[region]) * cover
+    cover = textures.sample_mask(patch.cover, u, v) * fade
+    cover = np.where(open_here, fade, np.minimum(cover, np.float32(0.75)))
+    blend(canvas.rgb[region], textures.sample(patch.rgb, hit_u, hit_v, wrap=False), cover)
     canvas.depth_m[region] *= 1 + below_m * fade / height_m
     canvas.label[region][open_here & (fade > 0.5) & (canvas.label[region] != 0)] = NEGATIVE_OBSTACLE
 
@@ -246,7 +283,7 @@ def light_ground(canvas: Canvas, ground: Ground, view: View, road: Road) -> None
     light = road.light
     sky = np.array(light.sky, np.float32)
     sun = np.array(light.sun, np.float32) * np.float32(light.to_sun[2])
-    canvas.rgb *= sky + canvas.sun[..., None] * sun
+    canvas.rgb *= cv2.merge([canvas.sun * b + a for a, b in zip(sky, sun, strict=True)])
     if canvas.gloss.any():
         glossy = canvas.gloss > 0
         sine = np.float32(view.pose.height_m) / (ground.depth_m[glossy] + np.float32(view.pose.height_m))

@@ -19,6 +19,7 @@ F32 = NDArray[np.float32]
 _SIGHT_M = 45.0
 _SOLIDS_SIGHT_M = 25.0
 _STAINS_SIGHT_M = 25.0
+_DEFECTS_SIGHT_M = 13.0
 _NEAREST_SOLID_M = 1.0
 _LONGEST_SHADOW_M = 3.0
 
@@ -40,7 +41,7 @@ def paint_scene(road: Road, view: View) -> Canvas:
     segments = _segments_in_sight(road, view.pose.y_m)
     if plane.top < view.camera.height:
         _paint_ground(canvas.below(plane.top), plane, view, road, segments)
-    background.paint_sky(canvas, view, road, _last_sky_row(canvas))
+    background.paint_sky(canvas, view, road)
     if road.wall:
         background.paint_walls(canvas, view, road)
     for board in sorted((b for s in segments for b in s.billboards), key=lambda b: -b.s_m):
@@ -56,11 +57,6 @@ def _segments_in_sight(road: Road, y_m: float) -> list[Segment]:
     return [build_segment(road, i) for i in range(first, last + 1)]
 
 
-def _last_sky_row(canvas: Canvas) -> int:
-    rows = np.flatnonzero(~np.isfinite(canvas.depth_m).all(axis=1))
-    return int(rows[-1]) + 1 if rows.size else 0
-
-
 def _paint_ground(canvas: Canvas, plane: Ground, view: View, road: Road, segments: list[Segment]) -> None:
     ground.paint_surface(canvas, plane, road)
     stains = [s for g in segments for s in g.stains if s.s_m < view.pose.y_m + _STAINS_SIGHT_M]
@@ -71,7 +67,7 @@ def _paint_ground(canvas: Canvas, plane: Ground, view: View, road: Road, segment
     for stain in stains:
         if stain.kind not in ("oil", "patch", "manhole"):
             ground.paint_stain(canvas, plane, stain)
-    for defect in (d for g in segments for d in g.defects):
+    for defect in (d for g in segments for d in g.defects if d.s_m < view.pose.y_m + _DEFECTS_SIGHT_M):
         ground.paint_defect(canvas, plane, view, road, defect)
     for solid in _solids_in_sight(segments, road, view):
         _cast_shadow(canvas, plane, road, solid)

@@ -9,9 +9,6 @@ import numpy as np
 
 from road_kd_seg.synthetic.scene import LaneLine, Light, Rgb, Road, draw_asphalt_kind
 
-_WHITE: Rgb = (0.72, 0.72, 0.70)
-_YELLOW: Rgb = (0.68, 0.46, 0.08)
-
 
 def draw_light(rng: np.random.Generator) -> Light:
     """Sun or clouds, morning or noon, warm or cold."""
@@ -88,19 +85,19 @@ def _draw_lines(rng: np.random.Generator, num_lanes: int, lane_width_m: float) -
     half_m = num_lanes * lane_width_m / 2
     width_m = rng.uniform(0.10, 0.18)
     edge_gap_m = rng.choice([0.0, 0.0, 0.0, 1.5])
-    lines = [LaneLine(side * half_m, width_m, 1.5, float(edge_gap_m), _WHITE) for side in (-1, 1)]
+    lines = [LaneLine(side * half_m, width_m, 1.5, float(edge_gap_m), False) for side in (-1, 1)]
     if num_lanes > 1 and rng.random() < 0.12:
         lines = []
-    centre_rgb = _YELLOW if rng.random() < 0.25 else _WHITE
+    yellow = bool(rng.random() < 0.25)
     for i in range(1, num_lanes):
         t_m = i * lane_width_m - half_m
         style = rng.choice(["dashed", "solid", "double", "mixed"], p=[0.5, 0.2, 0.18, 0.12])
         dash_m, gap_m = ((3.0, 3.0), (1.5, 1.5), (4.0, 5.0))[rng.integers(3)]
         if style in ("dashed", "solid"):
-            lines.append(LaneLine(t_m, width_m, dash_m, gap_m if style == "dashed" else 0.0, centre_rgb))
+            lines.append(LaneLine(t_m, width_m, dash_m, gap_m if style == "dashed" else 0.0, yellow))
         else:
             apart_m = width_m / 2 + rng.uniform(0.05, 0.09)
             second_gap_m = 0.0 if style == "double" else gap_m
-            lines.append(LaneLine(t_m - apart_m, width_m, dash_m, 0.0, centre_rgb))
-            lines.append(LaneLine(t_m + apart_m, width_m, dash_m, second_gap_m, centre_rgb))
+            lines.append(LaneLine(t_m - apart_m, width_m, dash_m, 0.0, yellow))
+            lines.append(LaneLine(t_m + apart_m, width_m, dash_m, second_gap_m, yellow))
     return tuple(lines)

@@ -52,7 +52,7 @@ class LaneLine:
     dash_m: float
     gap_m: float
     """0 for a solid line."""
-    rgb: Rgb
+    yellow: bool
 
 
 class MarkKind(Enum):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.canvas import spread
 
 F32 = NDArray[np.float32]
 
@@ -67,7 +68,7 @@ def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> NDArray[np
     metered = float(np.median(light[height // 3 :: 8, ::8, 1]))
     gain = np.array(look.white_balance, np.float32) * np.float32(0.20 * look.exposure / max(metered, 1e-3))
     image = light * gain
-    image *= _vignette(height, width, look.vignetting)[..., None]
+    image *= spread(_vignette(height, width, look.vignetting))
     motion = round(look.motion_px * scale)
     if motion > 1:
         smeared = cv2.blur(image, (1, motion))
@@ -78,7 +79,8 @@ def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> NDArray[np
     image = np.sqrt(np.clip(image, 0, 4))
     # Contrast about the middle grey, then a soft shoulder so that highlights keep their form.
     image = np.float32(0.45) + (image - np.float32(0.45)) * np.float32(look.contrast)
-    image = np.where(image > 0.75, np.float32(0.75) + np.tanh((image - np.float32(0.75)) * 3) * np.float32(0.25), image)
+    bright = image > 0.75
+    image[bright] = np.float32(0.75) + np.float32(0.25) * np.tanh((image[bright] - np.float32(0.75)) * 3)
     noise = _noise(rng, height, width)
     image += noise * np.float32(look.noise / 255)
     return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -20,10 +20,22 @@ ASPHALT_KINDS = 5
 BLOB_KINDS = 12
 
 
-def sample(image: NDArray[np.generic], columns: F32, rows: F32, *, wrap: bool = True) -> NDArray[np.generic]:
+def sample(image: F32, columns: F32, rows: F32, *, wrap: bool = True) -> F32:
     """Bilinear look-up of (h, w) pixel positions; beyond the image it repeats, or is 0 if not `wrap`."""
     border = cv2.BORDER_WRAP if wrap else cv2.BORDER_CONSTANT
-    return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[return-value]
+    return np.asarray(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border), np.float32)
+
+
+def sample_mask(image: U8, columns: F32, rows: F32) -> F32:
+    """The same for a mask of 0 to 255; the result is 0 to 1, and 0 beyond the image."""
+    values = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.multiply(values, np.float32(1 / 255), dtype=np.float32)
+
+
+def sample_tint(tile: U8, columns: F32, rows: F32) -> F32:
+    """(h, w, 3) factors around 1 from a tint tile that repeats."""
+    values = cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.multiply(values, np.float32(1 / 128), dtype=np.float32)
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, cells: Sequence[int], gains: Sequence[float]) -> F32:
