@@ -25,12 +25,18 @@ _STRIDE_PX = 4
 
 def spread(gray: F32) -> F32:
     """(h, w) → (h, w, 3); much faster in arithmetic than broadcasting over a last axis of 3."""
-    return cv2.merge((gray, gray, gray))
+    return np.asarray(cv2.merge((gray, gray, gray)), np.float32)
 
 
 def blend(base: F32, target: F32, share: F32) -> None:
     """Move base, (h, w, 3), towards the target, (h, w, 3), by a share, (h, w), in place."""
     base += (target - base) * spread(share)
+
+
+def fade(depth_m: F32, near_m: float, far_m: float) -> F32:
+    """1 up to near_m, 0 from far_m on."""
+    share: F32 = np.clip((np.float32(far_m) - depth_m) / np.float32(far_m - near_m), 0, 1)
+    return share
 
 
 @dataclass(frozen=True)
@@ -108,4 +114,11 @@ class Canvas:
 
     def below(self, top: int) -> Canvas:
         """A view of the rows from `top` down; painting there paints here."""
-        return Canvas(*(a[top:] for a in (self.rgb, self.label, self.depth_m, self.sun, self.gloss, self.hole_chance)))
+        return Canvas(
+            rgb=self.rgb[top:],
+            label=self.label[top:],
+            depth_m=self.depth_m[top:],
+            sun=self.sun[top:],
+            gloss=self.gloss[top:],
+            hole_chance=self.hole_chance[top:],
+        )

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import LabelledFrame, RgbdFrame
-from road_kd_seg.synthetic import background, ground, solids
+from road_kd_seg.synthetic import background, blemishes, markings, solids, surface
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import POSITIVE_OBSTACLE, Canvas, Ground, see_ground
-from road_kd_seg.synthetic.scene import SEGMENT_M, Road, Segment, Solid, build_segment
+from road_kd_seg.synthetic.layout import build_segment
+from road_kd_seg.synthetic.scene import SEGMENT_M, Road, Segment, Solid
 from road_kd_seg.synthetic.sensor import SensorLook, expose, measure_depth
 
 F32 = NDArray[np.float32]
@@ -58,20 +59,20 @@ def _segments_in_sight(road: Road, y_m: float) -> list[Segment]:
 
 
 def _paint_ground(canvas: Canvas, plane: Ground, view: View, road: Road, segments: list[Segment]) -> None:
-    ground.paint_surface(canvas, plane, road)
+    surface.paint_surface(canvas, plane, road)
     stains = [s for g in segments for s in g.stains if s.s_m < view.pose.y_m + _STAINS_SIGHT_M]
     for stain in stains:
         if stain.kind in ("oil", "patch", "manhole"):
-            ground.paint_stain(canvas, plane, stain)
-    ground.paint_lines(canvas, plane, road, [m for g in segments for m in g.marks])
+            blemishes.paint_stain(canvas, plane, stain)
+    markings.paint_lines(canvas, plane, road, [m for g in segments for m in g.marks])
     for stain in stains:
         if stain.kind not in ("oil", "patch", "manhole"):
-            ground.paint_stain(canvas, plane, stain)
+            blemishes.paint_stain(canvas, plane, stain)
     for defect in (d for g in segments for d in g.defects if d.s_m < view.pose.y_m + _DEFECTS_SIGHT_M):
-        ground.paint_defect(canvas, plane, view, road, defect)
+        blemishes.paint_defect(canvas, plane, view, road, defect)
     for solid in _solids_in_sight(segments, road, view):
         _cast_shadow(canvas, plane, road, solid)
-    ground.light_ground(canvas, plane, view, road)
+    surface.light_ground(canvas, plane, view, road)
 
 
 def _solids_in_sight(segments: list[Segment], road: Road, view: View) -> list[Solid]:

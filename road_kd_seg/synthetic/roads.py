@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from road_kd_seg.synthetic.scene import LaneLine, Light, Rgb, Road, draw_asphalt_kind
+from road_kd_seg.synthetic.scene import LaneLine, Light, Rgb, Road
+from road_kd_seg.synthetic.textures import ASPHALT_KINDS
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -60,7 +61,7 @@ def draw_road(seed: int, *, clear_path: bool, close_up: bool) -> Road:
         bend_phase=rng.uniform(0, 2 * math.pi),
         lines=lines,
         paint_wear=rng.beta(1.3, 2.2),
-        asphalt_kind=draw_asphalt_kind(rng),
+        asphalt_kind=int(rng.integers(ASPHALT_KINDS)),
         asphalt_rgb=_rgb(brightness * tint),
         asphalt_px_m=rng.uniform(0.0012, 0.0030) if close_up else rng.uniform(0.0028, 0.0042),
         grain=rng.uniform(0.7, 1.7) if close_up else rng.uniform(0.35, 1.1),

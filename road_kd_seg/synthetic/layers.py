@@ -1,0 +1,59 @@
+"""Tiles laid on the road at their real size, and how much of them a pixel resolves. h and w are a region's size."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.canvas import spread
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+FAINT = 0.04
+"""Share of a texture's contrast below which it is not looked up at all."""
+
+
+def layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
+    """Look a tile up at `pixel_m` metres per texel."""
+    return textures.sample(tile, *_texels(s_m, t_m, pixel_m))
+
+
+def smooth_layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
+    """The same at half the resolution, for what varies slowly."""
+    height, width = s_m.shape
+    half = layer(tile, s_m[::2, ::2], t_m[::2, ::2], pixel_m)
+    return np.asarray(cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m: F32, strength: float) -> None:
+    """Multiply base, (h, w, 3), by a tint tile where pixels are small enough to show it."""
+    gain: F32 = np.float32(strength) * resolved(footprint_m, 2.5 * pixel_m)
+    rows = np.flatnonzero((gain > FAINT).any(axis=1))
+    if rows.size == 0:
+        return
+    near = slice(int(rows[0]), int(rows[-1]) + 1)
+    tints = textures.sample_tint(tint, *_texels(s_m[near], t_m[near], pixel_m))
+    tints -= 1
+    tints *= spread(gain[near])
+    tints += 1
+    base[near] *= tints
+
+
+def resolved(footprint_m: F32, detail_m: float) -> F32:
+    """1 where pixels are smaller than a detail, falling to 0 where they are larger (so that it does not alias)."""
+    share: F32 = footprint_m * np.float32(1 / detail_m)
+    visible: F32 = 1 / (1 + share * share)
+    return visible
+
+
+def _texels(s_m: F32, t_m: F32, pixel_m: float) -> tuple[F32, F32]:
+    """Columns and rows, moved by whole tiles towards 0: remap keeps 16 bits of them."""
+    columns, rows = t_m * np.float32(1 / pixel_m), s_m * np.float32(1 / pixel_m)
+    start = float(rows[-1].min()) if rows.size else 0.0
+    rows -= np.float32(math.floor(start / textures.TILE_PX) * textures.TILE_PX)
+    return columns, rows
