@@ -46,5 +46,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: setup
+	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --json out/bench.json
+
 clean:
 	rm -rf out build install log .pytest_cache .mypy_cache .ruff_cache

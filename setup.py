@@ -67,6 +67,7 @@ setup(
             "seg_node = road_kd_seg.ros.seg_node:main",
             "bag_player = road_kd_seg.ros.bag_player:main",
             "replay_eval = road_kd_seg.replay.cli:main",
+            "seg_benchmark = road_kd_seg.benchmark:main",
         ],
     },
 )
