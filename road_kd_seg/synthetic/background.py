@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import BACKGROUND, Canvas, blend
 from road_kd_seg.synthetic.scene import Billboard, Light, Road
-
-F32 = NDArray[np.float32]
 
 _PANORAMA_PX = (128, 2048)
 """Rows from +13 to -3 degrees, columns from 80 degrees left to 80 right of straight on."""
@@ -52,14 +51,14 @@ def paint_sky(canvas: Canvas, view: View, road: Road) -> None:
         _panorama(road), pano_columns[first:], np.clip(pano_rows[first:], 0, np.float32(_PANORAMA_PX[0] - 1))
     )
     red, green, blue, cover = cv2.split(picture)
-    blend(sky[first:], cv2.merge((red, green, blue)), cover * (pano_rows[first:] > 0))
+    blend(sky[first:], f32(cv2.merge((red, green, blue))), f32(cover * (pano_rows[first:] > 0)))
     np.copyto(canvas.rgb[:bottom], sky, where=unseen[:bottom, :, None])
 
 
 def _enlarge(coarse: F32, height: int, width: int) -> F32:
     """Interpolate what was computed at every fourth pixel, from pixel 0 on, up to (height, width)."""
     shift = np.array([[_COARSE, 0, 0], [0, _COARSE, 0]], np.float32)
-    return cv2.warpAffine(coarse, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return f32(cv2.warpAffine(coarse, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _sky(road: Road, elevation: F32, azimuth: F32) -> F32:
@@ -74,7 +73,7 @@ def _sky(road: Road, elevation: F32, azimuth: F32) -> F32:
     )
     whiteness = np.clip((clouds - 0.1) * 0.9, 0, 1)[..., None] * np.float32(0.75) * np.clip(height * 4, 0, 1)
     sky += (np.float32(1.05 * max(light.horizon)) - sky) * whiteness
-    return sky
+    return f32(sky)
 
 
 @lru_cache(maxsize=4)
@@ -93,9 +92,9 @@ def _panorama(road: Road) -> F32:
         cover = np.clip((skyline - elevation) * np.float32(500) + np.float32(0.5), 0, 1)
         color = np.array(rgb, np.float32) * lit * (1 - hazy)
         ridge = cv2.merge([leaves * np.float32(c) + np.float32(h * hazy) for c, h in zip(color, haze, strict=True)])
-        blend(image, ridge, cover)
+        blend(image, f32(ridge), cover)
         np.maximum(total, cover, out=total)
-    picture = cv2.merge((*cv2.split(image), total))
+    picture = f32(cv2.merge((*cv2.split(image), total)))
     if road.style == "urban":
         _draw_houses(picture, rng, lit, haze)
     return picture
@@ -113,7 +112,7 @@ def _profile(rng: np.random.Generator, count: int) -> F32:
     """(count,) wavy line of about unit deviation: hills with trees on them."""
     row, start = rng.integers(textures.TILE_PX, size=2)
     line = np.roll(textures.cloud(1)[row], start)[: textures.TILE_PX // 2]
-    return cv2.resize(line[None], (count, 1))[0]
+    return f32(cv2.resize(line[None], (count, 1))[0])
 
 
 def _draw_houses(image: F32, rng: np.random.Generator, lit: F32, haze: F32) -> None:
@@ -189,7 +188,7 @@ def _house_looks() -> tuple[F32, F32]:
 
 
 @cache
-def _front() -> NDArray[np.uint8]:
+def _front() -> U8:
     """(1024, 1024, 3) tint of 14 m x 14 m of house front, bottom row = 2 m below the street."""
     rng = np.random.default_rng(22)
     image = np.ones((1024, 1024), np.float32) + 0.05 * textures.cloud(0) + 0.05 * textures.speckle(0)
@@ -204,7 +203,7 @@ def _front() -> NDArray[np.uint8]:
             image[top:bottom, left:right] = 0.22 + 0.25 * rng.random()
             image[top:bottom, (left + right) // 2 - 2 : (left + right) // 2 + 2] = 1.2
     image[round(11.2 * px) : round(12 * px)] *= 0.65
-    return np.clip(np.repeat(image[..., None], 3, 2) * 128, 0, 255).astype(np.uint8)
+    return to_u8(np.repeat(image[..., None], 3, 2) * 128)
 
 
 def paint_billboard(canvas: Canvas, view: View, road: Road, board: Billboard) -> None:

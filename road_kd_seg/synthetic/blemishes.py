@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import BACKGROUND, NEGATIVE_OBSTACLE, Canvas, Ground, blend, fade
 from road_kd_seg.synthetic.defects import build_patch
 from road_kd_seg.synthetic.scene import Defect, Road, Stain
-
-F32 = NDArray[np.float32]
 
 _FADES_M = {"pothole": (8.5, 10.5), "crack": (6.0, 7.5)}
 """Whole up to the first, gone beyond the second: what nobody can see is not labelled either."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
-
-F32 = NDArray[np.float32]
+from road_kd_seg.synthetic.arrays import F32
 
 _MIN_DESCENT = 1e-3
 """Rays that sink less than this per metre forward meet the plane beyond a kilometre: they count as sky."""

@@ -6,26 +6,23 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.camera import View, plane_points
 from road_kd_seg.synthetic.scene import Road
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 BACKGROUND, ROAD, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE = range(5)
 """Class ids of the default taxonomy."""
 
 _HORIZON_M = 110.0
 """Where the plain ends and the picture of the horizon begins."""
-_MARGIN_PX = 4
-_STRIDE_PX = 4
+_SEARCH_COLUMNS = 256
+"""Regions are looked for on a grid of about so many columns."""
 
 
 def spread(gray: F32) -> F32:
     """(h, w) → (h, w, 3); much faster in arithmetic than broadcasting over a last axis of 3."""
-    return np.asarray(cv2.merge((gray, gray, gray)), np.float32)
+    return f32(cv2.merge((gray, gray, gray)))
 
 
 def blend(base: F32, target: F32, share: F32) -> None:
@@ -35,8 +32,7 @@ def blend(base: F32, target: F32, share: F32) -> None:
 
 def fade(depth_m: F32, near_m: float, far_m: float) -> F32:
     """1 up to near_m, 0 from far_m on."""
-    share: F32 = np.clip((np.float32(far_m) - depth_m) / np.float32(far_m - near_m), 0, 1)
-    return share
+    return f32(np.clip((np.float32(far_m) - depth_m) / np.float32(far_m - near_m), 0, 1))
 
 
 @dataclass(frozen=True)
@@ -57,15 +53,16 @@ class Ground:
 
     def region(self, s_m: float, t_m: float, reach_s_m: float, reach_t_m: float) -> tuple[slice, slice] | None:
         """Rows (counted from `top`) and columns that hold a rectangle of the road; None if it is out of sight."""
-        near = np.abs(self.s_m[::_STRIDE_PX, ::_STRIDE_PX] - np.float32(s_m)) < reach_s_m
-        near &= np.abs(self.t_m[::_STRIDE_PX, ::_STRIDE_PX] - np.float32(t_m)) < reach_t_m
-        near &= np.isfinite(self.depth_m[::_STRIDE_PX, ::_STRIDE_PX])
+        step = max(1, self.s_m.shape[1] // _SEARCH_COLUMNS)
+        near = np.abs(self.s_m[::step, ::step] - np.float32(s_m)) < reach_s_m
+        near &= np.abs(self.t_m[::step, ::step] - np.float32(t_m)) < reach_t_m
+        near &= np.isfinite(self.depth_m[::step, ::step])
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
         if rows.size == 0:
             return None
         return (
-            slice(max(0, int(rows[0]) * _STRIDE_PX - _MARGIN_PX), int(rows[-1]) * _STRIDE_PX + _MARGIN_PX + 1),
-            slice(max(0, int(columns[0]) * _STRIDE_PX - _MARGIN_PX), int(columns[-1]) * _STRIDE_PX + _MARGIN_PX + 1),
+            slice(max(0, (int(rows[0]) - 1) * step), (int(rows[-1]) + 1) * step + 1),
+            slice(max(0, (int(columns[0]) - 1) * step), (int(columns[-1]) + 1) * step + 1),
         )
 
 

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.scene import Defect, Light, Rgb
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 Pixel = TypeVar("Pixel", np.float32, np.uint8)
 
 
@@ -74,7 +73,7 @@ def _pothole(defect: Defect, rng: np.random.Generator, light: Light, asphalt_rgb
 
 def _ragged_noise(rng: np.random.Generator, n: int) -> F32:
     noise = cv2.resize(_crop(textures.cloud(int(rng.integers(3))), 256, rng), (n, n))
-    return (noise - noise.mean()) / noise.std()
+    return f32((noise - noise.mean()) / noise.std())
 
 
 def _outline_radius(rng: np.random.Generator, angle: F32, mean_radius_m: float) -> F32:
@@ -82,27 +81,28 @@ def _outline_radius(rng: np.random.Generator, angle: F32, mean_radius_m: float) 
     radius = 1 + stretch * np.cos(2 * (angle - along))
     for k in range(3, 7):
         radius += rng.normal(0, 0.35 / k) * np.cos(k * angle + rng.uniform(0, 2 * math.pi))
-    return (mean_radius_m * np.clip(radius, 0.35, 1.5)).astype(np.float32)
+    return f32(mean_radius_m * np.clip(radius, 0.35, 1.5))
 
 
 def _floor_rgb(defect: Defect, rng: np.random.Generator, asphalt_rgb: F32, n: int) -> F32:
     stones = _crop(textures.gravel(), n, rng).astype(np.float32) / 128
     if defect.filling == "dark":
-        return asphalt_rgb * rng.uniform(0.3, 0.65) * (0.4 + 0.6 * stones)
+        return f32(asphalt_rgb * rng.uniform(0.3, 0.65) * (0.4 + 0.6 * stones))
     # Old potholes are filled with the road's own crumbs and dust, and hardly differ from it in colour.
     dust_rgb = float(asphalt_rgb.mean()) * np.array([1.12, 1.0, 0.84], np.float32) * rng.uniform(0.75, 1.35)
     likeness = rng.uniform(0, 0.8)
     base_rgb = likeness * asphalt_rgb * rng.uniform(0.8, 1.05) + (1 - likeness) * dust_rgb
     if defect.filling == "gravel":
-        return base_rgb * (1 + rng.uniform(0.4, 1.0) * (stones - 1))
+        return f32(base_rgb * (1 + rng.uniform(0.4, 1.0) * (stones - 1)))
     grain = 1 + 0.10 * _crop(textures.speckle(2), n, rng) + 0.08 * _crop(textures.cloud(1), n, rng)
-    return base_rgb * grain[..., None]
+    return f32(base_rgb * grain[..., None])
 
 
 def _crop(tile: NDArray[Pixel], n: int, rng: np.random.Generator) -> NDArray[Pixel]:
     top, left = rng.integers(0, tile.shape[0], 2)
     rows, columns = (np.arange(n) + top) % tile.shape[0], (np.arange(n) + left) % tile.shape[1]
-    return tile[rows[:, None], columns[None, :]]
+    crop: NDArray[Pixel] = tile[rows[:, None], columns[None, :]]
+    return crop
 
 
 def _shade(depth_m: F32, resolution_m: float, light: Light) -> F32:
@@ -114,7 +114,7 @@ def _shade(depth_m: F32, resolution_m: float, light: Light) -> F32:
     facing = (slope_t * to_sun_x + slope_s * to_sun_y + to_sun_z) / np.sqrt(1 + slope_s**2 + slope_t**2)
     lit = np.clip(facing / to_sun_z, 0, 2.0) * _sun_reaches(depth_m, resolution_m, light)
     openness = np.exp(-np.clip(smooth_m - 0.3 * cv2.blur(smooth_m, (15, 15)), 0, None) / 0.09)
-    return (light.shadow_gain * openness + (1 - light.shadow_gain) * lit).astype(np.float32)
+    return f32(light.shadow_gain * openness + (1 - light.shadow_gain) * lit)
 
 
 def _sun_reaches(depth_m: F32, resolution_m: float, light: Light) -> F32:
@@ -128,7 +128,7 @@ def _sun_reaches(depth_m: F32, resolution_m: float, light: Light) -> F32:
         dx, dy = step_m * light.to_sun[0] / across / resolution_m, step_m * light.to_sun[1] / across / resolution_m
         moved = cv2.warpAffine(depth_m, np.array([[1, 0, -dx], [0, 1, -dy]]), depth_m.shape[::-1], borderValue=0)
         blocked_m = np.maximum(blocked_m, depth_m - moved - step_m * rise_per_m)
-    return np.clip(1 - blocked_m / 0.008, 0, 1)
+    return f32(np.clip(1 - blocked_m / 0.008, 0, 1))
 
 
 def _crack(defect: Defect, rng: np.random.Generator, asphalt_rgb: Rgb) -> Patch:

@@ -6,13 +6,10 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.canvas import spread
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 FAINT = 0.04
 """Share of a texture's contrast below which it is not looked up at all."""
@@ -27,12 +24,12 @@ def smooth_layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
     """The same at half the resolution, for what varies slowly."""
     height, width = s_m.shape
     half = layer(tile, s_m[::2, ::2], t_m[::2, ::2], pixel_m)
-    return np.asarray(cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return f32(cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m: F32, strength: float) -> None:
     """Multiply base, (h, w, 3), by a tint tile where pixels are small enough to show it."""
-    gain: F32 = np.float32(strength) * resolved(footprint_m, 2.5 * pixel_m)
+    gain = f32(resolved(footprint_m, 2.5 * pixel_m) * np.float32(strength))
     rows = np.flatnonzero((gain > FAINT).any(axis=1))
     if rows.size == 0:
         return
@@ -46,9 +43,8 @@ def engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m
 
 def resolved(footprint_m: F32, detail_m: float) -> F32:
     """1 where pixels are smaller than a detail, falling to 0 where they are larger (so that it does not alias)."""
-    share: F32 = footprint_m * np.float32(1 / detail_m)
-    visible: F32 = 1 / (1 + share * share)
-    return visible
+    share = footprint_m * np.float32(1 / detail_m)
+    return f32(1 / (1 + share * share))
 
 
 def _texels(s_m: F32, t_m: F32, pixel_m: float) -> tuple[F32, F32]:

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
-from road_kd_seg.synthetic.scene import SEGMENT_M, Billboard, Defect, Mark, MarkKind, Rgb, Road, Segment, Solid, Stain
+from road_kd_seg.synthetic.scene import (
+    SEGMENT_M,
+    Billboard,
+    BillboardKind,
+    Defect,
+    Filling,
+    Mark,
+    MarkKind,
+    Rgb,
+    Road,
+    Segment,
+    Solid,
+    SolidKind,
+    Stain,
+    StainKind,
+)
 from road_kd_seg.synthetic.textures import BLOB_KINDS
+
+_STAINS: tuple[StainKind, ...] = ("wet", "shadow", "oil", "patch", "manhole")
+_FILLINGS: tuple[Filling, ...] = ("dark", "gravel", "sand")
+_SOLIDS: tuple[SolidKind, ...] = ("box", "cone", "barrel", "kerb", "rock")
+_BILLBOARDS: tuple[BillboardKind, ...] = ("tree", "bush", "post", "lamp")
+
+Option = TypeVar("Option")
+
+
+def _pick(rng: np.random.Generator, options: Sequence[Option], weights: Sequence[float] | None = None) -> Option:
+    return options[int(rng.choice(len(options), p=weights))]
 
 
 @lru_cache(maxsize=64)
@@ -33,7 +61,7 @@ def _marks(road: Road, rng: np.random.Generator, start_m: float, index: int) -> 
     across_m = road.num_lanes * road.lane_width_m
     s_m = start_m + rng.uniform(2.0, 6.0)
     lane_t_m = (rng.integers(road.num_lanes) + 0.5) * road.lane_width_m - across_m / 2
-    choice = rng.choice(["zebra", "stop", "arrow", "text"], p=[0.25, 0.2, 0.35, 0.2])
+    choice = _pick(rng, ("zebra", "stop", "arrow", "text"), (0.25, 0.2, 0.35, 0.2))
     if choice == "zebra":
         zebra = Mark(MarkKind.ZEBRA, s_m, 0.0, rng.uniform(2.5, 4.0), across_m - 0.3)
         return (zebra, Mark(MarkKind.STOP_LINE, s_m - 3.2, lane_t_m, rng.uniform(0.25, 0.45), road.lane_width_m - 0.2))
@@ -42,7 +70,7 @@ def _marks(road: Road, rng: np.random.Generator, start_m: float, index: int) -> 
     if choice == "arrow":
         kind = (MarkKind.ARROW_AHEAD, MarkKind.ARROW_RIGHT, MarkKind.ARROW_LEFT)[rng.integers(3)]
         return (Mark(kind, s_m, lane_t_m, rng.uniform(2.5, 4.5), rng.uniform(0.8, 1.1)),)
-    text = str(rng.choice(["30", "50", "STOP", "BUS", "SLOW", "20"]))
+    text = _pick(rng, ("30", "50", "STOP", "BUS", "SLOW", "20"))
     return (Mark(MarkKind.TEXT, s_m, lane_t_m, rng.uniform(1.8, 3.0), rng.uniform(1.2, 1.9), text),)
 
 
@@ -50,7 +78,7 @@ def _stains(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Stain
     stains = []
     sunny = road.light.shadow_gain < 0.6
     for _ in range(rng.poisson(1.8)):
-        kind = str(rng.choice(["wet", "shadow", "oil", "patch", "manhole"], p=[0.4, 0.2, 0.15, 0.17, 0.08]))
+        kind = _pick(rng, _STAINS, (0.4, 0.2, 0.15, 0.17, 0.08))
         length_m, width_m = np.exp(rng.normal((-0.1, -0.2), 0.5))
         if kind == "patch":
             length_m, width_m = rng.uniform(1.0, 4.0), rng.uniform(0.6, 1.6)
@@ -71,12 +99,18 @@ def _stains(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Stain
 
 
 def _stain(
-    kind: str, rng: np.random.Generator, start_m: float, t_m: float, length_m: float, width_m: float, yaw_rad: float
+    kind: StainKind,
+    rng: np.random.Generator,
+    start_m: float,
+    t_m: float,
+    length_m: float,
+    width_m: float,
+    yaw_rad: float,
 ) -> Stain:
     s_m = start_m + rng.uniform(0, SEGMENT_M)
     return Stain(
         kind, int(rng.integers(BLOB_KINDS)), s_m, float(t_m), length_m, width_m, yaw_rad, rng.uniform(0.5, 1.0)
-    )  # type: ignore[arg-type]
+    )
 
 
 def _defects(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Defect, ...]:
@@ -103,10 +137,10 @@ def _defects(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Defe
 
 
 def _pothole(rng: np.random.Generator, s_m: float, t_m: float, radius_m: float, resolution_m: float) -> Defect:
-    filling = str(rng.choice(["dark", "gravel", "sand"], p=[0.4, 0.4, 0.2]))
+    filling = _pick(rng, _FILLINGS, (0.4, 0.4, 0.2))
     depth_m = float(np.clip(radius_m * rng.uniform(0.12, 0.35), 0.02, 0.10))
     seed = int(rng.integers(2**31))
-    return Defect("pothole", seed, s_m, t_m, 1.7 * radius_m, radius_m, depth_m, filling, resolution_m)  # type: ignore[arg-type]
+    return Defect("pothole", seed, s_m, t_m, 1.7 * radius_m, radius_m, depth_m, filling, resolution_m)
 
 
 def _drop_overlaps(defects: list[Defect]) -> list[Defect]:
@@ -124,9 +158,9 @@ _PAINTS: tuple[Rgb, ...] = (
 
 
 def _solids(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Solid, ...]:
-    solids = []
+    solids: list[Solid] = []
     for _ in range(rng.poisson(0.7 * road.solid_rate)):
-        kind = str(rng.choice(["box", "cone", "barrel", "kerb", "rock"], p=[0.32, 0.28, 0.12, 0.16, 0.12]))
+        kind = _pick(rng, _SOLIDS, (0.32, 0.28, 0.12, 0.16, 0.12))
         s_m, t_m = start_m + rng.uniform(0, SEGMENT_M), rng.uniform(-1, 1) * (road.half_width_m + 0.2)
         size_m, rgb = _solid_look(kind, rng)
         reach_m = math.hypot(size_m[0], size_m[1]) / 2
@@ -135,11 +169,11 @@ def _solids(road: Road, rng: np.random.Generator, start_m: float) -> tuple[Solid
         if all(
             math.hypot(s_m - o.s_m, t_m - o.t_m) > reach_m + math.hypot(o.size_m[0], o.size_m[1]) / 2 for o in solids
         ):
-            solids.append(Solid(kind, s_m, t_m, rng.uniform(-math.pi, math.pi), size_m, rgb))  # type: ignore[arg-type]
+            solids.append(Solid(kind, s_m, t_m, rng.uniform(-math.pi, math.pi), size_m, rgb))
     return tuple(solids)
 
 
-def _solid_look(kind: str, rng: np.random.Generator) -> tuple[tuple[float, float, float], Rgb]:
+def _solid_look(kind: SolidKind, rng: np.random.Generator) -> tuple[tuple[float, float, float], Rgb]:
     if kind == "box":
         length_m, width_m, height_m = rng.uniform(0.15, 0.9, 3)
         return (length_m, width_m, height_m), _PAINTS[rng.integers(len(_PAINTS))]
@@ -161,7 +195,7 @@ def _billboards(road: Road, rng: np.random.Generator, start_m: float) -> tuple[B
     boards = []
     for side in (-1.0, 1.0):
         for _ in range(rng.poisson(0.8 if road.wall else 1.6)):
-            kind = str(rng.choice(["tree", "bush", "post", "lamp"], p=[0.35, 0.35, 0.2, 0.1]))
+            kind = _pick(rng, _BILLBOARDS, (0.35, 0.35, 0.2, 0.1))
             beyond_m = rng.uniform(0.8, 2.0) if kind in ("post", "lamp") else 1.5 + rng.gamma(1.5, 3.5)
             if road.wall and kind in ("tree", "bush"):
                 beyond_m = rng.uniform(1.2, 2.2)
@@ -174,7 +208,7 @@ def _billboards(road: Road, rng: np.random.Generator, start_m: float) -> tuple[B
             width_m = {"tree": 0.75 * height_m, "bush": 1.4 * height_m, "post": 0.14, "lamp": 1.4}[kind]
             s_m = start_m + rng.uniform(0, SEGMENT_M)
             shape = int(rng.integers(6))
-            boards.append(Billboard(kind, shape, s_m, side * (road.half_width_m + beyond_m), width_m, height_m))  # type: ignore[arg-type]
+            boards.append(Billboard(kind, shape, s_m, side * (road.half_width_m + beyond_m), width_m, height_m))
     return tuple(boards)
 
 
@@ -192,6 +226,7 @@ def _close_up_segment(road: Road, rng: np.random.Generator, index: int) -> Segme
         defects = _drop_overlaps([*defects, crack])
     stains = []
     if rng.random() < 0.35:
-        kind = str(rng.choice(["wet", "shadow", "oil"]))
-        stains.append(_stain(kind, rng, 0.0, rng.uniform(-0.8, 0.8), *rng.uniform(0.2, 0.7, 2), rng.uniform(0, 3)))
+        kind = _pick(rng, _STAINS[:3])
+        t_m, length_m, width_m = rng.uniform(-0.8, 0.8), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.7)
+        stains.append(_stain(kind, rng, 0.0, t_m, length_m, width_m, rng.uniform(0, 3)))
     return Segment((), tuple(stains), tuple(defects), (), ())

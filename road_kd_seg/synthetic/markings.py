@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import paint, textures
+from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.canvas import LANE_MARKING, ROAD, Canvas, Ground, blend, fade
 from road_kd_seg.synthetic.layers import FAINT, layer, resolved
 from road_kd_seg.synthetic.scene import Mark, Road
-
-F32 = NDArray[np.float32]
 
 _FADES_M = (18.0, 30.0)
 """Paint is whole up to the first, and gone beyond the second: what nobody can see is not labelled either."""
@@ -59,7 +57,7 @@ def _opacity(road: Road, s_m: F32, t_m: F32, footprint_m: F32) -> F32:
         first = int(rows[0])
         chips = layer(textures.speckle(1), s_m[first:], t_m[first:], 0.004)
         opacity[first:] -= np.float32(0.16) * np.abs(chips) * near[first:]
-    return np.maximum(opacity, np.float32(0.4))
+    return f32(np.maximum(opacity, np.float32(0.4)))
 
 
 def _stamp(coverage: F32, ground: Ground, first: int, mark: Mark) -> None:

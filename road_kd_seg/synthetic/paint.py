@@ -6,12 +6,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.scene import LaneLine, Mark, MarkKind
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 STENCIL_PX_M = 0.015
 """Metres per pixel of a stencil."""
@@ -37,7 +34,7 @@ def line_coverage(line: LaneLine, s_m: F32, t_m: F32, pixel_s_m: F32, pixel_t_m:
 
 
 def _band(offset_m: F32, width_m: float, pixel_m: F32) -> F32:
-    return np.clip((np.float32(width_m / 2) - np.abs(offset_m)) / pixel_m + np.float32(0.5), 0, 1)
+    return f32(np.clip((np.float32(width_m / 2) - np.abs(offset_m)) / pixel_m + np.float32(0.5), 0, 1))
 
 
 @lru_cache(maxsize=64)

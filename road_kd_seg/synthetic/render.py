@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.frame import LabelledFrame, RgbdFrame
 from road_kd_seg.synthetic import background, blemishes, markings, solids, surface
+from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import POSITIVE_OBSTACLE, Canvas, Ground, see_ground
 from road_kd_seg.synthetic.layout import build_segment
 from road_kd_seg.synthetic.scene import SEGMENT_M, Road, Segment, Solid
 from road_kd_seg.synthetic.sensor import SensorLook, expose, measure_depth
-
-F32 = NDArray[np.float32]
 
 _SIGHT_M = 45.0
 _SOLIDS_SIGHT_M = 25.0
@@ -147,4 +145,4 @@ def _light_on(road: Road, normal: solids.Xyz) -> F32:
     upward = normal[2][..., None]
     sky, sun = np.array(light.sky, np.float32), np.array(light.sun, np.float32)
     bounce = 0.3 * (sky + sun * np.float32(light.to_sun[2])) * np.array(road.asphalt_rgb, np.float32)
-    return sky * (np.float32(0.6) + np.float32(0.4) * upward) + sun * facing[..., None] + bounce * (1 - upward)
+    return f32(sky * (np.float32(0.6) + np.float32(0.4) * upward) + sun * facing[..., None] + bounce * (1 - upward))

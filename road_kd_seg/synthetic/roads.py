@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
-from road_kd_seg.synthetic.scene import LaneLine, Light, Rgb, Road
+from road_kd_seg.synthetic.scene import LaneLine, Light, Rgb, Road, Verge
 from road_kd_seg.synthetic.textures import ASPHALT_KINDS
 
 
@@ -46,7 +45,7 @@ def draw_road(seed: int, *, clear_path: bool, close_up: bool) -> Road:
     lines = () if close_up else _draw_lines(rng, num_lanes, lane_width_m)
     brightness = rng.uniform(0.28, 0.50) if close_up else rng.uniform(0.12, 0.34)
     tint = np.array([1.0, 1.0, 1.0]) + rng.normal(0, 0.035) * np.array([1.0, 0.1, -1.0])
-    verge = str(rng.choice(["pavement", "gravel"], p=[0.8, 0.2])) if urban else str(rng.choice(["gravel", "grass"]))
+    verge = _draw_verge(rng, urban)
     dry = rng.random()
     grass_rgb = (1 - dry) * np.array([0.10, 0.17, 0.05]) + dry * np.array([0.26, 0.24, 0.10])
     return Road(
@@ -67,7 +66,7 @@ def draw_road(seed: int, *, clear_path: bool, close_up: bool) -> Road:
         grain=rng.uniform(0.7, 1.7) if close_up else rng.uniform(0.35, 1.1),
         mottle=rng.uniform(0.02, 0.07) if close_up else rng.uniform(0.03, 0.14),
         texture_offset_m=(rng.uniform(0, 50), rng.uniform(0, 50)),
-        verge=_verge(verge),
+        verge=verge,
         verge_width_m=rng.uniform(1.2, 2.5) if verge == "pavement" else rng.uniform(0.3, 1.6),
         ground_rgb=_rgb(grass_rgb * rng.uniform(0.8, 1.3)),
         wall=wall,
@@ -78,8 +77,10 @@ def draw_road(seed: int, *, clear_path: bool, close_up: bool) -> Road:
     )
 
 
-def _verge(name: str) -> Literal["gravel", "grass", "pavement"]:
-    return name  # type: ignore[return-value]
+def _draw_verge(rng: np.random.Generator, urban: bool) -> Verge:
+    if urban:
+        return "pavement" if rng.random() < 0.8 else "gravel"
+    return "gravel" if rng.random() < 0.5 else "grass"
 
 
 def _draw_lines(rng: np.random.Generator, num_lanes: int, lane_width_m: float) -> tuple[LaneLine, ...]:

@@ -14,8 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
 Rgb = tuple[float, float, float]
+StainKind = Literal["wet", "shadow", "foliage", "oil", "patch", "manhole"]
+Filling = Literal["dark", "gravel", "sand"]
+SolidKind = Literal["box", "cone", "barrel", "kerb", "rock"]
+BillboardKind = Literal["tree", "bush", "post", "lamp"]
+Verge = Literal["gravel", "grass", "pavement"]
 
 SEGMENT_M = 8.0
 """Length of the pieces in which a road's features are drawn."""
@@ -79,7 +83,7 @@ class Mark:
 class Stain:
     """Something flat that changes the road's look and nothing else."""
 
-    kind: Literal["wet", "shadow", "foliage", "oil", "patch", "manhole"]
+    kind: StainKind
     shape: int
     """Which blob."""
     s_m: float
@@ -103,7 +107,7 @@ class Defect:
     size_m: float
     """Mean radius of a pothole, width of a crack."""
     depth_m: float
-    filling: Literal["dark", "gravel", "sand"]
+    filling: Filling
     resolution_m: float
 
 
@@ -111,7 +115,7 @@ class Defect:
 class Solid:
     """An obstacle standing on the road."""
 
-    kind: Literal["box", "cone", "barrel", "kerb", "rock"]
+    kind: SolidKind
     s_m: float
     t_m: float
     yaw_rad: float
@@ -124,7 +128,7 @@ class Solid:
 class Billboard:
     """A picture that stands upright beside the road."""
 
-    kind: Literal["tree", "bush", "post", "lamp"]
+    kind: BillboardKind
     shape: int
     s_m: float
     t_m: float
@@ -158,7 +162,7 @@ class Road:
     grain: float
     mottle: float
     texture_offset_m: tuple[float, float]
-    verge: Literal["gravel", "grass", "pavement"]
+    verge: Verge
     verge_width_m: float
     ground_rgb: Rgb
     wall: bool

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
 from road_kd_seg.synthetic.canvas import spread
-
-F32 = NDArray[np.float32]
 
 _BASELINE_M = 0.095
 """Between the infrared cameras of a D455."""
@@ -60,7 +59,7 @@ def draw_sensor_look(rng: np.random.Generator, *, mean_exposure: float = 1.0) ->
     )
 
 
-def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> NDArray[np.uint8]:
+def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> U8:
     """(H, W, 3) linear light → the 8-bit image."""
     height, width = light.shape[:2]
     scale = width / 1024
@@ -83,13 +82,13 @@ def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> NDArray[np
     image[bright] = np.float32(0.75) + np.float32(0.25) * np.tanh((image[bright] - np.float32(0.75)) * 3)
     noise = _noise(rng, height, width)
     image += noise * np.float32(look.noise / 255)
-    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    return to_u8(image * 255 + np.float32(0.5))
 
 
 def _vignette(height: int, width: int, loss: float) -> F32:
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(height / width)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    return 1 - np.float32(loss) * (x * x + y * y) / np.float32(1 + (height / width) ** 2)
+    return f32(1 - np.float32(loss) * (x * x + y * y) / np.float32(1 + (height / width) ** 2))
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> F32:
@@ -144,7 +143,7 @@ def measure_depth(
     measured_m = focal_baseline / np.maximum(disparity_px, step)
     measured_m = np.rint(measured_m * 1000) * np.float32(0.001)
     measured_m[lost] = 0
-    return measured_m
+    return f32(measured_m)
 
 
 def _correlated_noise(rng: np.random.Generator, height: int, width: int) -> F32:
@@ -153,7 +152,7 @@ def _correlated_noise(rng: np.random.Generator, height: int, width: int) -> F32:
     coarse = rng.standard_normal((-(-height // 14), -(-width // 14)), dtype=np.float32)
     noise = cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.7), (width, height))
     noise += np.float32(0.35) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return noise / max(float(noise.std()), 1e-6)
+    return f32(noise / max(float(noise.std()), 1e-6))
 
 
 def _occluded(disparity_px: F32, scale: float) -> NDArray[np.bool_]:
@@ -171,10 +170,11 @@ def _surface_fails(depth_m: F32, hole_chance: F32, look: SensorLook, rng: np.ran
     far = np.clip((depth_m - np.float32(7)) * np.float32(1 / 16), 0, 1)
     # The interpolated field is crowded around 0.5; this maps a share to the quantile, closely enough for holes.
     chance = np.maximum(np.maximum(far, np.float32(0.75) * hole_chance), np.float32(look.hole_share))
-    return field < np.sqrt(chance * np.float32(0.5)) * np.where(chance > 0.5, np.float32(1.1), np.float32(0.95))
+    quantile = np.sqrt(chance * np.float32(0.5)) * np.where(chance > 0.5, np.float32(1.1), np.float32(0.95))
+    return np.asarray(field < quantile, bool)
 
 
 def _out_of_field(camera: Intrinsics) -> NDArray[np.bool_]:
     u = np.abs(np.arange(camera.width) - camera.cx) / camera.fx > _DEPTH_FIELD_TAN[0]
     v = np.abs(np.arange(camera.height) - camera.cy) / camera.fy > _DEPTH_FIELD_TAN[1]
-    return v[:, None] | u[None, :]
+    return np.asarray(v[:, None] | u[None, :], bool)

@@ -6,12 +6,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.scene import Solid
 
-F32 = NDArray[np.float32]
 Xyz = tuple[F32, F32, F32]
 
 _EPS = np.float32(1e-6)
@@ -52,9 +51,9 @@ def hit(solid: Solid, foot: tuple[float, float], origin: Xyz, direction: Xyz) ->
     else:
         top_share = 0.12 if solid.kind == "cone" else 0.94
         scale, n = _hit_frustum(o, d, solid.size_m[0] / 2, top_share * solid.size_m[0] / 2, solid.size_m[2])
-    reach = np.where(np.isfinite(scale), scale, 0)
+    reach = f32(np.where(np.isfinite(scale), scale, 0))
     local = (o[0] + reach * d[0], o[1] + reach * d[1], o[2] + reach * d[2])
-    normal = (cos_y * n[0] - sin_y * n[1], sin_y * n[0] + cos_y * n[1], n[2])
+    normal = (cos_y * n[0] - sin_y * n[1], sin_y * n[0] + cos_y * n[1], f32(n[2]))
     return Hit(scale, normal, local)
 
 
@@ -103,7 +102,7 @@ def _hit_frustum(o: Xyz, d: Xyz, bottom_m: float, top_m: float, height_m: float)
     on_cap = (cap > 1e-4) & ((o[0] + cap * d[0]) ** 2 + (o[1] + cap * d[1]) ** 2 < top_m**2)
     cap = np.where(on_cap, cap, np.float32(np.inf))
     scale = np.minimum(side, cap)
-    reach = np.where(np.isfinite(scale), scale, 0)
+    reach = f32(np.where(np.isfinite(scale), scale, 0))
     flank = _unit(
         (o[0] + reach * d[0], o[1] + reach * d[1], slope * (np.float32(bottom_m) - slope * (o[2] + reach * d[2])))
     )
@@ -136,4 +135,4 @@ def albedo(solid: Solid, local: Xyz) -> F32:
     rgb *= (1 + grain * textures.sample(textures.speckle(3), columns, rows))[..., None]
     dirt = np.clip(1 - up / np.float32(0.25), 0, 1)
     rgb *= (1 - np.float32(0.3) * dirt)[..., None]
-    return np.clip(rgb, 0.01, 1)
+    return f32(np.clip(rgb, 0.01, 1))

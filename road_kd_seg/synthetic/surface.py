@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from road_kd_seg.synthetic import textures
+from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import ROAD, Canvas, Ground, blend
 from road_kd_seg.synthetic.layers import engrave, layer, resolved, smooth_layer
 from road_kd_seg.synthetic.scene import Rgb, Road
-
-F32 = NDArray[np.float32]
 
 
 def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
@@ -45,7 +43,7 @@ def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
 
 def _flat(rgb: Rgb, gain: F32) -> F32:
     """One colour times (h, w)."""
-    return cv2.merge([gain * np.float32(channel) for channel in rgb])
+    return f32(cv2.merge([gain * np.float32(channel) for channel in rgb]))
 
 
 def _verge(ground: Ground, road: Road, outward_m: F32, s_m: F32, t_m: F32, broad: F32, footprint_m: F32) -> F32:
@@ -73,14 +71,14 @@ def _paving(ground: Ground, outward_m: F32, s_m: F32, broad: F32) -> F32:
     joint_s = _joint(s_m, np.where(is_kerb, np.float32(1.0), np.float32(0.4)), ground.pixel_s_m)
     joint_t = np.where(is_kerb, np.float32(1), _joint(outward_m - np.float32(0.16), np.float32(0.4), ground.pixel_t_m))
     tone = np.where(is_kerb, np.float32(0.46), np.float32(0.34))
-    return tone * joint_s * joint_t * (1 + np.float32(0.08) * broad)
+    return f32(tone * joint_s * joint_t * (1 + np.float32(0.08) * broad))
 
 
 def _joint(position_m: F32, period_m: F32 | np.float32, pixel_m: F32) -> F32:
     cycles = position_m / period_m
     offset_m = np.abs(cycles - np.rint(cycles)) * period_m
     width_m = np.maximum(pixel_m, np.float32(0.012))
-    return 1 - np.clip(1 - offset_m / width_m, 0, 1) * np.float32(0.45 * 0.012) / width_m
+    return f32(1 - np.clip(1 - offset_m / width_m, 0, 1) * np.float32(0.45 * 0.012) / width_m)
 
 
 def light_ground(canvas: Canvas, ground: Ground, view: View, road: Road) -> None:

@@ -10,10 +10,8 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
+from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
 
 TILE_PX = 1024
 ASPHALT_KINDS = 5
@@ -23,19 +21,19 @@ BLOB_KINDS = 12
 def sample(image: F32, columns: F32, rows: F32, *, wrap: bool = True) -> F32:
     """Bilinear look-up of (h, w) pixel positions; beyond the image it repeats, or is 0 if not `wrap`."""
     border = cv2.BORDER_WRAP if wrap else cv2.BORDER_CONSTANT
-    return np.asarray(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border), np.float32)
+    return f32(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border))
 
 
 def sample_mask(image: U8, columns: F32, rows: F32) -> F32:
     """The same for a mask of 0 to 255; the result is 0 to 1, and 0 beyond the image."""
     values = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.multiply(values, np.float32(1 / 255), dtype=np.float32)
+    return f32(np.multiply(values, np.float32(1 / 255), dtype=np.float32))
 
 
 def sample_tint(tile: U8, columns: F32, rows: F32) -> F32:
     """(h, w, 3) factors around 1 from a tint tile that repeats."""
     values = cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return np.multiply(values, np.float32(1 / 128), dtype=np.float32)
+    return f32(np.multiply(values, np.float32(1 / 128), dtype=np.float32))
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, cells: Sequence[int], gains: Sequence[float]) -> F32:
@@ -47,21 +45,21 @@ def fractal_noise(rng: np.random.Generator, size_px: int, cells: Sequence[int], 
         big = cv2.resize(grid, None, fx=cell_px, fy=cell_px, interpolation=cv2.INTER_CUBIC)
         total += gain * big[2 * cell_px : 2 * cell_px + size_px, 2 * cell_px : 2 * cell_px + size_px]
     total -= total.mean()
-    return total / total.std()
+    return f32(total / total.std())
 
 
 def _wrap_blur(image: F32, sigma_px: float) -> F32:
     pad = int(4 * sigma_px) + 1
     widths = [(pad, pad), (pad, pad)] + [(0, 0)] * (image.ndim - 2)
     blurred = cv2.GaussianBlur(np.pad(image, widths, mode="wrap"), (0, 0), sigma_px)
-    return blurred[pad:-pad, pad:-pad]
+    return f32(blurred[pad:-pad, pad:-pad])
 
 
 def _grain(rng: np.random.Generator, sigma_px: float) -> F32:
     """Unit-deviation bumps lit from one side, which is what makes grain look like grain."""
     bumps = _wrap_blur(rng.standard_normal((TILE_PX, TILE_PX), dtype=np.float32), sigma_px)
     relief = bumps - np.roll(bumps, (1, 1), (0, 1))
-    return relief / relief.std() + 0.5 * bumps / bumps.std()
+    return f32(relief / relief.std() + 0.5 * bumps / bumps.std())
 
 
 def _draw_stones(
@@ -86,7 +84,7 @@ def _draw_stones(
 
 
 def _to_tint(tile: F32) -> U8:
-    return np.clip(tile * 128.0, 0, 255).astype(np.uint8)
+    return to_u8(tile * np.float32(128))
 
 
 @cache
@@ -157,7 +155,7 @@ def white_noise() -> F32:
     """(T, 2 T) standard normal noise, slightly correlated as a demosaiced sensor's is."""
     noise = np.random.default_rng(16).standard_normal((TILE_PX, 2 * TILE_PX), dtype=np.float32)
     soft = cv2.GaussianBlur(noise, (0, 0), 0.5)
-    return soft / soft.std()
+    return f32(soft / soft.std())
 
 
 @cache
@@ -167,7 +165,7 @@ def blob(kind: int) -> U8:
     y, x = np.mgrid[-1:1:256j, -1:1:256j].astype(np.float32)
     noise = fractal_noise(rng, 256, (4, 8, 16, 32), (1.0, 0.6, 0.4, 0.2))
     field = 0.68 - np.hypot(x, y) + 0.12 * noise
-    return np.clip(255 * (field / 0.05 + 0.5), 0, 255).astype(np.uint8)
+    return to_u8(255 * (field / 0.05 + 0.5))
 
 
 @cache
@@ -178,4 +176,4 @@ def foliage_shadow(kind: int) -> U8:
     crown = 0.75 - np.hypot(x, y) + 0.25 * fractal_noise(rng, 256, (4, 8), (1.0, 0.6))
     leaves = fractal_noise(rng, 256, (16, 32, 64), (1.0, 0.8, 0.5))
     field = np.minimum(crown / 0.1, (leaves + 0.9) / 0.5)
-    return np.clip(255 * field, 0, 255).astype(np.uint8)
+    return to_u8(255 * field)
