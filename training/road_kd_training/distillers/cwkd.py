@@ -1,0 +1,30 @@
+"""CWKD, LIX's name for channel-wise distillation of the logits (Shu et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from road_kd_training.distillers.base import Needs, NetworkInfo
+from road_kd_training.distillers.cwd import Cwd, CwdConfig
+from road_kd_training.distillers.functional import TapPair
+from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
+
+
+@dataclass(frozen=True)
+class CwkdConfig(CwdConfig):
+    """Channel-wise distillation of the score maps, with the temperature that its authors recommend there."""
+
+    taps: tuple[TapPair, ...] = LOGITS_TO_LOGITS
+    """(student tap, teacher tap) pairs."""
+    temperature: float = 4.0
+    """Softens the distributions; the authors' README."""
+
+
+class Cwkd(Cwd):
+    """`Cwd` under other defaults."""
+
+    needs = Needs()
+
+    def __init__(self, config: CwkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
