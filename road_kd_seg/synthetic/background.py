@@ -68,7 +68,7 @@ def _sky(road: Road, elevation: F32, azimuth: F32) -> F32:
     sky = np.array(light.horizon, np.float32) * (1 - height) + np.array(light.zenith, np.float32) * height
     # Clouds lie on a plane overhead: their texture runs together towards the horizon.
     overhead = 1 / np.maximum(elevation, np.float32(0.03))
-    clouds = textures.sample(
+    clouds = textures.sample_tile(
         textures.cloud(road.seed % 3), azimuth * overhead * 60 + 700, overhead * 90 + np.float32(road.seed % 977)
     )
     whiteness = np.clip((clouds - 0.1) * 0.9, 0, 1)[..., None] * np.float32(0.75) * np.clip(height * 4, 0, 1)

@@ -79,7 +79,7 @@ def paint_defect(canvas: Canvas, ground: Ground, view: View, road: Road, defect:
     hit_u, hit_v = u + below_m * run_u, v + below_m * run_v
     crumbs = np.minimum(textures.sample_mask(patch.cover, u, v), np.float32(0.75))
     cover = presence * np.where(open_here, np.float32(1), crumbs)
-    blend(canvas.rgb[region], textures.sample(patch.rgb, hit_u, hit_v, wrap=False), cover)
+    blend(canvas.rgb[region], textures.sample(patch.rgb, hit_u, hit_v), cover)
     canvas.depth_m[region] *= 1 + below_m * presence / height_m
     canvas.label[region][open_here & (presence > 0.5)] = NEGATIVE_OBSTACLE
 
@@ -89,11 +89,11 @@ def _march(depth_m: F32, u: F32, v: F32, run_u: F32, run_v: F32) -> F32:
     deepest_m = float(depth_m.max())
     below_m = np.full(u.shape, np.float32(deepest_m))
     found = np.zeros(u.shape, bool)
-    previous_gap_m = textures.sample(depth_m, u, v, wrap=False)
+    previous_gap_m = textures.sample(depth_m, u, v)
     step_m = np.float32(deepest_m / _PARALLAX_STEPS)
     for i in range(1, _PARALLAX_STEPS + 1):
         level_m = step_m * i
-        gap_m = textures.sample(depth_m, u + level_m * run_u, v + level_m * run_v, wrap=False) - level_m
+        gap_m = textures.sample(depth_m, u + level_m * run_u, v + level_m * run_v) - level_m
         crosses = (gap_m <= 0) & ~found
         share = previous_gap_m / np.maximum(previous_gap_m - gap_m, np.float32(1e-6))
         below_m = np.where(crosses, level_m - step_m * (1 - np.clip(share, 0, 1)), below_m)

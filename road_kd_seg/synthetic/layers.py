@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 
@@ -17,7 +15,8 @@ FAINT = 0.04
 
 def layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
     """Look a tile up at `pixel_m` metres per texel."""
-    return textures.sample(tile, *_texels(s_m, t_m, pixel_m))
+    per_m = np.float32(1 / pixel_m)
+    return textures.sample_tile(tile, t_m * per_m, s_m * per_m)
 
 
 def smooth_layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
@@ -34,7 +33,8 @@ def engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m
     if rows.size == 0:
         return
     near = slice(int(rows[0]), int(rows[-1]) + 1)
-    tints = textures.sample_tint(tint, *_texels(s_m[near], t_m[near], pixel_m))
+    per_m = np.float32(1 / pixel_m)
+    tints = textures.sample_tint(tint, t_m[near] * per_m, s_m[near] * per_m)
     tints -= 1
     tints *= spread(gain[near])
     tints += 1
@@ -45,11 +45,3 @@ def resolved(footprint_m: F32, detail_m: float) -> F32:
     """1 where pixels are smaller than a detail, falling to 0 where they are larger (so that it does not alias)."""
     share = footprint_m * np.float32(1 / detail_m)
     return f32(1 / (1 + share * share))
-
-
-def _texels(s_m: F32, t_m: F32, pixel_m: float) -> tuple[F32, F32]:
-    """Columns and rows, moved by whole tiles towards 0: remap keeps 16 bits of them."""
-    columns, rows = t_m * np.float32(1 / pixel_m), s_m * np.float32(1 / pixel_m)
-    start = float(rows[-1].min()) if rows.size else 0.0
-    rows -= np.float32(math.floor(start / textures.TILE_PX) * textures.TILE_PX)
-    return columns, rows

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
-from road_kd_seg.synthetic.canvas import spread
 
 _BASELINE_M = 0.095
 """Between the infrared cameras of a D455."""
@@ -66,23 +65,34 @@ def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> U8:
     # Metering looks at the lower two thirds, as a driver's camera should: the sky may burn out.
     metered = float(np.median(light[height // 3 :: 8, ::8, 1]))
     gain = np.array(look.white_balance, np.float32) * np.float32(0.20 * look.exposure / max(metered, 1e-3))
-    image = light * gain
-    image *= spread(_vignette(height, width, look.vignetting))
+    corners = _vignette(height, width, look.vignetting)
+    image = f32(cv2.merge([light[..., channel] * (corners * gain[channel]) for channel in range(3)]))
     motion = round(look.motion_px * scale)
     if motion > 1:
         smeared = cv2.blur(image, (1, motion))
-        share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-        image += (smeared - image) * share
+        smeared -= image
+        smeared *= np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+        image += smeared
     if look.blur_px * scale > 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), look.blur_px * scale)
-    image = np.sqrt(np.clip(image, 0, 4))
+        image = f32(cv2.GaussianBlur(image, (0, 0), look.blur_px * scale))
+    _tone(image, look.contrast)
+    noise = _noise(rng, height, width)
+    noise *= np.float32(look.noise)
+    image *= 255
+    image += noise
+    image += np.float32(0.5)
+    return to_u8(image)
+
+
+def _tone(image: F32, contrast: float) -> None:
+    """Linear light → displayed brightness, both 1 for white, in place."""
+    np.clip(image, 0, 4, out=image)
+    np.sqrt(image, out=image)
     # Contrast about the middle grey, then a soft shoulder so that highlights keep their form.
-    image = np.float32(0.45) + (image - np.float32(0.45)) * np.float32(look.contrast)
+    image *= np.float32(contrast)
+    image += np.float32(0.45 * (1 - contrast))
     bright = image > 0.75
     image[bright] = np.float32(0.75) + np.float32(0.25) * np.tanh((image[bright] - np.float32(0.75)) * 3)
-    noise = _noise(rng, height, width)
-    image += noise * np.float32(look.noise / 255)
-    return to_u8(image * 255 + np.float32(0.5))
 
 
 def _vignette(height: int, width: int, loss: float) -> F32:

@@ -132,7 +132,7 @@ def albedo(solid: Solid, local: Xyz) -> F32:
     grain = np.float32(0.05 if solid.kind in ("cone", "barrel") else 0.14 if solid.kind != "box" else 0.06)
     columns = (length + np.float32(0.7) * width + np.float32(3)) * np.float32(180)
     rows = (up + np.float32(0.3) * width + np.float32(3)) * np.float32(180)
-    rgb *= (1 + grain * textures.sample(textures.speckle(3), columns, rows))[..., None]
+    rgb *= (1 + grain * textures.sample_tile(textures.speckle(3), columns, rows))[..., None]
     dirt = np.clip(1 - up / np.float32(0.25), 0, 1)
     rgb *= (1 - np.float32(0.3) * dirt)[..., None]
     return f32(np.clip(rgb, 0.01, 1))

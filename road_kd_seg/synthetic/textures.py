@@ -18,10 +18,15 @@ ASPHALT_KINDS = 5
 BLOB_KINDS = 12
 
 
-def sample(image: F32, columns: F32, rows: F32, *, wrap: bool = True) -> F32:
-    """Bilinear look-up of (h, w) pixel positions; beyond the image it repeats, or is 0 if not `wrap`."""
-    border = cv2.BORDER_WRAP if wrap else cv2.BORDER_CONSTANT
-    return f32(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border))
+def sample(image: F32, columns: F32, rows: F32) -> F32:
+    """Bilinear look-up of (h, w) pixel positions; 0 beyond the image."""
+    return f32(cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
+
+
+def sample_tile(tile: F32, columns: F32, rows: F32) -> F32:
+    """The same for a square tile that repeats."""
+    columns, rows = _wrapped(columns, len(tile)), _wrapped(rows, len(tile))
+    return f32(cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
 
 
 def sample_mask(image: U8, columns: F32, rows: F32) -> F32:
@@ -32,8 +37,17 @@ def sample_mask(image: U8, columns: F32, rows: F32) -> F32:
 
 def sample_tint(tile: U8, columns: F32, rows: F32) -> F32:
     """(h, w, 3) factors around 1 from a tint tile that repeats."""
+    columns, rows = _wrapped(columns, len(tile)), _wrapped(rows, len(tile))
     values = cv2.remap(tile, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return f32(np.multiply(values, np.float32(1 / 128), dtype=np.float32))
+
+
+def _wrapped(positions: F32, period: int) -> F32:
+    """Positions modulo the period. remap can wrap, too, but slowly, and only within 16 bits."""
+    cycles = positions * np.float32(1 / period)
+    cycles -= np.floor(cycles)
+    cycles *= np.float32(period)
+    return cycles
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, cells: Sequence[int], gains: Sequence[float]) -> F32:
