@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--slop-s", type=_positive, help="stamp difference of colour and depth; default: half a frame")
+    parser.add_argument(
+        "--slop-s", type=_not_negative, help="stamp difference of colour and depth; default: half a frame"
+    )
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --live: play this many times as fast")
     parser.add_argument(
         "--domain-id",
@@ -57,9 +59,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
+    if (value := _not_negative(text)) == 0:
+        raise argparse.ArgumentTypeError("it must be above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
     value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
     return value
 
 

@@ -50,7 +50,7 @@ def timeline_figure(
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     panels[0].plot(*latency_s_ms.T, ".", color=BLUE, markersize=4)
     panels[0].set(ylabel="latency (ms)")
-    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylim(0, 1.25 * float(latency_s_ms[:, 1].max()))  # leaves room for the legend
     if dropped_s.size:
         label = f"no answer ({dropped_s.size})"
         panels[0].plot(dropped_s, np.zeros_like(dropped_s), "|", color=ORANGE, markersize=9, label=label)

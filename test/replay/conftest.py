@@ -114,4 +114,5 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_segmenter(tiny_bundle: Path) -> Segmenter:
+    torch.set_num_threads(1)  # more would wait for each other on images as small as these
     return Segmenter.from_bundle(tiny_bundle, device="cpu")
