@@ -1,0 +1,63 @@
+"""LIX (Guo et al., "LIX: Implicitly Infusing Spatial Geometric Prior Knowledge into Visual Semantic Segmentation for
+Autonomous Driving", 2025): DWLD on the logits and ARFD on the features, together.
+
+The two halves are `lix_logit` and `lix_feature`; their functions can be imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from road_kd_seg.networks import SegOutput
+from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.lix_feature import Arfd, ArfdConfig, cka, recalibrate
+from road_kd_training.distillers.lix_logit import Dwld, DwldConfig, DynamicWeightController, dkd_terms
+
+__all__ = [
+    "Arfd",
+    "ArfdConfig",
+    "Dwld",
+    "DwldConfig",
+    "DynamicWeightController",
+    "Lix",
+    "LixConfig",
+    "cka",
+    "dkd_terms",
+    "recalibrate",
+]
+
+
+@dataclass(frozen=True)
+class LixConfig(DwldConfig, ArfdConfig):
+    """The fields of both halves."""
+
+
+class Lix(Distiller):
+    """Eq. 18 without its first term, the cross entropy, which is the engine's. Its λ are not in the text: 1 each."""
+
+    paper = "Guo et al., LIX, 2025"
+    needs = Needs(features=True, labels=True, min_classes=3)
+    default_weights: ClassVar = {**Dwld.default_weights, **Arfd.default_weights}
+
+    def __init__(self, config: LixConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
+        self.logit = Dwld(config, student, teachers)
+        self.feature = Arfd(config, student, teachers)
+
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """Mean, min and max of the logit weights of the latest step."""
+        return self.logit.statistics
+
+    def forward(
+        self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
+    ) -> dict[str, Tensor]:
+        """See `Distiller.forward`."""
+        return {
+            **self.logit(student, teachers, target, step),
+            **self.feature(student, teachers, target, step),
+        }
