@@ -20,6 +20,7 @@ from road_kd_seg.metrics import iou
 from road_kd_seg.networks import NETWORKS
 from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.config import TrainConfig
 from road_kd_training.datasets import BASELINES, DATASETS, RgbdDataset, build_dataset
 from road_kd_training.datasets.synthetic import render_missing
@@ -28,9 +29,6 @@ from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import score_dataset
 
 console = Console()
-
-FIRST_STAMP_NS = 1_700_000_000_000_000_000
-"""Stamp of the first frame of a bag made from photographs, which have no time of their own."""
 
 
 def main() -> int:
