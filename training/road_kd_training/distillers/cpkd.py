@@ -1,0 +1,138 @@
+"""CPKD: channel- and position-wise distillation of road negative obstacles (Feng et al., ITSC 2023).
+
+Deviations from the authors' code:
+
+- It compares a student's position map (B, H, W) with a teacher's (B, 1, H, W), so that the mean squared error runs over
+  all pairs of samples. Here every sample is compared with itself; `literal` brings the published behaviour back.
+- It gives each tap a factor 0.5, which the paper does not have; it is in the default weights, not in the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from road_kd_seg.networks import SegOutput
+from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.functional import (
+    TapPair,
+    align_spatial,
+    check_tap_pairs,
+    paired_logits,
+    paired_taps,
+)
+from road_kd_training.errors import TrainingError
+
+_EPSILON = 1e-5
+"""Of the batch normalisation without parameters; PyTorch's default, as in the authors' code."""
+
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "A": ("decoder2",),
+    "B": ("decoder4", "decoder2"),
+    "C": ("encoder5", "decoder4", "decoder2"),
+    "D": ("encoder3", "encoder5", "decoder4", "decoder2"),
+    "E": ("encoder1", "encoder3", "encoder5", "decoder4", "decoder2"),
+    "F": ("encoder1",),
+    "G": ("encoder1", "encoder3"),
+    "H": ("encoder1", "encoder3", "encoder5"),
+    "I": ("encoder1", "encoder3", "encoder5", "decoder4"),
+}
+"""The taps of each variant of Table II, of student and teacher alike; E is the method."""
+
+
+def position_map(features: Tensor) -> Tensor:
+    """Where features are strong: their mean over channels, standardised over batch and image (Section III-B).
+
+    Args:
+        features: (B, C, H, W).
+
+    Returns:
+        (B, 1, H, W), of mean 0 and variance 1; unchanged by a·x + b with a > 0.
+    """
+    mean = features.mean(dim=1, keepdim=True)
+    variance, centre = torch.var_mean(mean, correction=0)
+    return (mean - centre) / (variance + _EPSILON).sqrt()
+
+
+def position_loss(student: Tensor, teacher: Tensor, *, literal: bool = False) -> Tensor:
+    """Mean squared difference of the position maps, the student's resized to the teacher's size by nearest neighbour.
+
+    Args:
+        student: (B, Cs, h, w).
+        teacher: (B, Ct, H, W); no gradient flows into it.
+        literal: compare every sample with every other, as the authors' code does.
+
+    Returns:
+        Scalar.
+    """
+    ours = align_spatial(position_map(student), teacher.shape[-2:], mode="nearest")
+    theirs = position_map(teacher.detach())
+    difference = ours[:, None] - theirs[None] if literal else ours - theirs
+    return difference.square().mean()
+
+
+def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the channel-wise maps: each channel's mean over the image (Section III-B).
+
+    Args:
+        student: (B, Cs, h, w); its Cs means are resized to the teacher's Ct by nearest neighbour.
+        teacher: (B, Ct, H, W); no gradient flows into it.
+
+    Returns:
+        Scalar.
+    """
+    theirs = teacher.detach().mean(dim=(2, 3))
+    ours = F.interpolate(student.mean(dim=(2, 3))[:, None], theirs.shape[1], mode="nearest")[:, 0]
+    return (ours - theirs).square().mean()
+
+
+def teacher_label_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross entropy against the teacher's classes, CPKD's ground truth for the student: (B, K, H, W) twice → scalar."""
+    return F.cross_entropy(student_logits, teacher_logits.detach().argmax(dim=1))
+
+
+@dataclass(frozen=True)
+class CpkdConfig:
+    """Settings of CPKD."""
+
+    taps: tuple[TapPair, ...] = tuple((name, name) for name in VARIANTS["E"])
+    """(student tap, teacher tap) pairs; any subset of the five, see `VARIANTS`."""
+    literal: bool = False
+    """Reproduce the authors' broadcast, which compares different samples of a batch."""
+
+
+class Cpkd(Distiller):
+    """CPKD (Feng et al., ITSC 2023): position and channel terms summed over taps; the teacher's classes as labels.
+
+    Position-only and channel-only (Table III) are a weight of 0. The paper's student sees no ground truth: give the
+    engine's own cross entropy the weight 0 to follow it.
+    """
+
+    paper: ClassVar[str] = "Feng et al., ITSC 2023"
+    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    default_weights: ClassVar[Mapping[str, float]] = {"position": 0.5, "channel": 0.5, "teacher_label_ce": 1.0}
+    config: CpkdConfig
+
+    def __init__(self, config: CpkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
+        check_tap_pairs("CPKD", student, teachers[0], config.taps)
+        if len(set(config.taps)) != len(config.taps):
+            raise TrainingError(f"CPKD: taps {config.taps} name a pair twice: list each pair once")
+        self.student_info, self.teacher_info = student, teachers[0]
+
+    def forward(
+        self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
+    ) -> dict[str, Tensor]:
+        """See `Distiller.forward`; `target` is not used."""
+        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        literal = self.config.literal
+        return {
+            "position": torch.stack([position_loss(p.student, p.teacher, literal=literal) for p in pairs]).sum(),
+            "channel": torch.stack([channel_loss(p.student, p.teacher) for p in pairs]).sum(),
+            "teacher_label_ce": teacher_label_loss(*paired_logits(student, teachers[0])),
+        }
