@@ -50,6 +50,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="SECONDS",
         help="do not start before somebody has subscribed; give up (exit code 1) after this time",
     )
+    parser.add_argument(
+        "--subscribers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --wait-for-subscribers: wait for this many subscriptions over all topics",
+    )
     return parser.parse_args(arguments)
 
 
@@ -73,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
                 node.get_logger().warning(warning)
             player = BagPlayer(node, bag, stop, topics=options.topics, rate=options.rate, clock=options.clock)
             if options.wait_for_subscribers:
-                player.wait_for_subscribers(options.wait_for_subscribers)
+                player.wait_for_subscribers(options.subscribers, options.wait_for_subscribers)
             player.play(loop=options.loop)
             player.log_summary()
             node.destroy_node()
@@ -111,18 +118,21 @@ class BagPlayer:
         self._period_s = bag.duration_ns / 1e9 / max(most - 1, 1) / rate
         self._sent: Counter[str] = Counter()
 
-    def wait_for_subscribers(self, timeout_s: float) -> None:
-        """Wait until somebody has subscribed and nobody else is just about to.
+    def wait_for_subscribers(self, least: int, timeout_s: float) -> None:
+        """Wait until there are `least` subscriptions and nobody else is just about to subscribe.
 
         Raises:
-            RoadKdError: nobody came in time.
+            RoadKdError: fewer came in time.
         """
         deadline_s = time.monotonic() + timeout_s
         matched, since_s = self._matched(), time.monotonic()
-        while not self._stop.received and not (sum(matched) and time.monotonic() - since_s > _SETTLE_S):
-            if time.monotonic() > deadline_s and not sum(matched):
+        while not self._stop.received and not (sum(matched) >= least and time.monotonic() - since_s > _SETTLE_S):
+            if time.monotonic() > deadline_s and sum(matched) < least:
                 names = ", ".join(publisher.topic_name for publisher in self._publishers.values())
-                raise RoadKdError(f"nobody subscribed to any of {names} within {timeout_s:g} s: is the node running?")
+                raise RoadKdError(
+                    f"{sum(matched)} subscriptions to {names} within {timeout_s:g} s, expected {least}:"
+                    " is the node running?"
+                )
             time.sleep(0.02)
             if (now_matched := self._matched()) != matched:
                 matched, since_s = now_matched, time.monotonic()

@@ -168,7 +168,9 @@ def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> 
 def _player_arguments(reader: BagReader, rate: float) -> list[str]:
     names = reader.names
     topics = [name for name in (names.color, names.depth, names.camera_info) if reader.message_counts.get(name)]
-    return [str(reader.path), "--rate", str(rate), "--wait-for-subscribers", "30", "--topics", *topics]
+    subscribers = len(topics) + 1  # the node takes each of them, the recorder the colour images as well
+    waiting = ["--wait-for-subscribers", "30", "--subscribers", str(subscribers)]
+    return [str(reader.path), "--rate", str(rate), *waiting, "--topics", *topics]
 
 
 def _wait_until_active(recorder: OutputRecorder, node: ChildProcess, spin_until: Wait, progress: Progress) -> None:

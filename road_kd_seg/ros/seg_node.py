@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import rclpy
@@ -20,6 +21,8 @@ def main() -> int:
 
 
 def _run() -> int:
+    # The cores are shared with the camera driver: OpenMP threads that spin while they wait would take them from it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stop = StopSignal()  # before the slow imports, so that an early Ctrl-C is as clean as a late one
     from road_kd_seg.ros.node import RoadSegNode
 
