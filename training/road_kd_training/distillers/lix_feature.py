@@ -6,7 +6,6 @@ B batch, C channels, H W size, N = C·H·W.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -17,7 +16,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, align_spatial, check_same_shape, full_precision
-from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller, exact
+from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller, exact, require_batch
 from road_kd_training.errors import TrainingError
 
 Kernel = Literal["laplace", "gaussian", "linear", "none"]
@@ -165,7 +164,7 @@ class Arfd(TapDistiller):
             TrainingError: a batch of 1 with CKA.
         """
         if self.config.consistency == "cka":
-            check_examples(student.logits.shape[0])
+            require_batch("arfd", student.logits.shape[0], 3, "the CKA, always 1,")
         total = super().forward(student, teachers, target, step)[self.term]
         return {self.term: total / len(self.taps)}
 
@@ -175,18 +174,3 @@ class Arfd(TapDistiller):
         kernel, bandwidth = self.config.kernel, self.config.bandwidth
         similarity = CONSISTENCY[self.config.consistency]
         return 1 - similarity(recalibrate(ours, kernel, bandwidth), recalibrate(theirs, kernel, bandwidth))
-
-
-def check_examples(batch: int) -> None:
-    """Refuse a batch that CKA cannot compare; warn of one whose loss is constant.
-
-    Raises:
-        TrainingError: a batch of 1.
-    """
-    if batch < 2:
-        raise TrainingError(
-            f"arfd: got a batch of {batch}, expected 3 or more: CKA compares the images of a batch with each other;"
-            " raise the batch size or use consistency: cosine"
-        )
-    if batch == 2:
-        warnings.warn("arfd: the CKA of a batch of 2 is always 1 and teaches nothing: use 3 or more", stacklevel=2)

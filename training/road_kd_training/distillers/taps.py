@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
+from warnings import warn
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from road_kd_training.distillers.functional import (
     paired_taps,
     valid_pixels,
 )
+from road_kd_training.errors import TrainingError
 
 LOGITS = "logits"
 """The score map as a tap: (B, K, H, W), stride 1."""
@@ -114,6 +116,32 @@ class ChannelAdapters(nn.ModuleList):
     def adapt(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """(B, Cs, h, w) → (B, Ct, H, W), the teacher's shape; a smaller map is convolved before it is enlarged."""
         return align_spatial(full_precision(self[index](student)), teacher.shape[-2:])
+
+
+def require_batch(method: str, batch: int, useful: int, why: str) -> None:
+    """Refuse a batch of 1 where the images of a batch are compared with each other; warn where the loss is constant.
+
+    Args:
+        method: for the message.
+        batch: B.
+        useful: the smallest batch whose loss varies.
+        why: the loss of a smaller batch, in words.
+
+    Raises:
+        TrainingError: a batch of 1.
+    """
+    if batch < 2:
+        raise TrainingError(
+            f"{method}: got a batch of {batch}, expected {useful} or more: it compares the images of a batch with each"
+            " other; raise the batch size"
+        )
+    if batch < useful:
+        warn(f"{method}: {why} of a batch of {batch} teaches nothing: use {useful} or more", stacklevel=3)
+
+
+def common_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
+    """The smaller height and the smaller width of two maps (B, C, H, W)."""
+    return min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
 
 
 def pixels_to_rows(x: Tensor, target: Tensor | None = None) -> Tensor:

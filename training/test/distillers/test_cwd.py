@@ -122,8 +122,8 @@ class TestVariants:
 
     @pytest.mark.parametrize("loss", VARIANTS)
     def test_unequal_shapes_are_named(self, loss):
-        expected = rf"^{loss.__name__}: got shape \(1, 2, 3, 3\), expected \(1, 4, 3, 3\): align the student with an adapter\.$"
-        with pytest.raises(ShapeMismatch, match=expected):
+        shapes = r"got shape \(1, 2, 3, 3\), expected \(1, 4, 3, 3\)"
+        with pytest.raises(ShapeMismatch, match=rf"^{loss.__name__}: {shapes}: align the student with an adapter\.$"):
             loss(torch.zeros(1, 2, 3, 3), torch.zeros(1, 4, 3, 3))
 
 
@@ -146,15 +146,11 @@ class TestCwd:
 
     def test_every_variant_is_another_loss(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
-        values = {
-            variant: float(
-                tiny_pair.build("cwd", taps=(("deep", "deep"),), variant=variant)(student, teachers, None, 0)[
-                    "channel_kl"
-                ]
-            )
-            for variant in ("kl", "pi", "l2", "l2_channel", "bhattacharyya")
-        }
-        assert len({round(value, 6) for value in values.values()}) == 5
+        values = []
+        for variant in ("kl", "pi", "l2", "l2_channel", "bhattacharyya"):
+            cwd = tiny_pair.build("cwd", taps=(("deep", "deep"),), variant=variant)
+            values.append(cwd(student, teachers, None, 0)["channel_kl"].item())
+        assert len({round(value, 6) for value in values}) == 5
 
     @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
     def test_a_temperature_that_divides_nothing_is_refused(self, tiny_pair, temperature):

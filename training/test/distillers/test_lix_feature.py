@@ -140,7 +140,7 @@ class TestArfd:
 
     def test_a_batch_of_two_is_warned_of(self, tiny_pair):
         student, teachers = tiny_pair.outputs(batch=2)
-        with pytest.warns(UserWarning, match="the CKA of a batch of 2 is always 1"):
+        with pytest.warns(UserWarning, match="arfd: the CKA, always 1, of a batch of 2 teaches nothing"):
             value = tiny_pair.build("arfd", taps=(("deep", "deep"),))(student, teachers, None, 0)["feature_consistency"]
         assert value.item() == pytest.approx(0, abs=1e-5)
 

@@ -1,0 +1,61 @@
+"""LOCAL, local similarity (Xie et al., "Improving Fast Segmentation with Teacher-student Learning", BMVC 2018).
+
+B batch, C channels, H W size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from road_kd_training.distillers.base import Needs, NetworkInfo
+from road_kd_training.distillers.functional import TapPair, align_spatial
+from road_kd_training.distillers.taps import TapDistiller
+
+_HALF_NEIGHBOURHOOD = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""(down, right) offsets: four neighbours; the other four are the same pairs seen from the other pixel."""
+
+
+def local_similarity(features: Tensor) -> Tensor:
+    """Sum of each pixel's Euclidean distances to its 8 neighbours: (B, C, H, W) → (B, H, W).
+
+    Neighbours beyond the border do not count.
+    """
+    height, width = features.shape[-2:]
+    total = features.new_zeros(features.shape[0], height, width)
+    for down, right in _HALF_NEIGHBOURHOOD:
+        left, rest = max(0, -right), max(0, right)
+        here = features[:, :, : height - down, left : width - rest]
+        there = features[:, :, down:, left + right : width - rest + right]
+        distance = torch.linalg.vector_norm(here - there, dim=1)
+        total = total + F.pad(distance, (left, rest, 0, down)) + F.pad(distance, (rest, left, down, 0))
+    return total
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """Where neighbourhoods are compared."""
+
+    taps: tuple[TapPair, ...]
+    """(student tap, teacher tap) pairs; `logits` is the score map."""
+
+
+class Local(TapDistiller):
+    """Mean squared difference of the local similarity maps, at the teacher's size; the paper's weight is unknown: 1."""
+
+    paper = "Xie et al., BMVC 2018"
+    needs = Needs(features=True)
+    default_weights: ClassVar = {"local_similarity": 1.0}
+    term = "local_similarity"
+
+    def __init__(self, config: LocalConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """See `TapDistiller.compare`; labels are not consulted."""
+        return F.mse_loss(local_similarity(align_spatial(student, teacher.shape[-2:])), local_similarity(teacher))
