@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
 from road_kd_seg.synthetic.render import render
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Road
-from road_kd_seg.synthetic.sensor import draw_sensor_look
+from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look
 
 FIRST_STAMP_NS = 1_750_000_000_000_000_000
 _CLOSE_UP_SHARE = 0.15
@@ -59,11 +60,24 @@ class Rig:
         )
 
 
+class Drive(NamedTuple):
+    """What stays the same along a drive."""
+
+    road: Road
+    rig: Rig
+    look: SensorLook
+
+
+def plan_drive(seed: int) -> Drive:
+    """The road, the rig and the camera of a drive."""
+    rng = np.random.default_rng([seed, 5])
+    rig, look = _draw_rig(rng, close_up=False), draw_sensor_look(rng)
+    return Drive(draw_road(seed, clear_path=True, close_up=False), rig, look)
+
+
 def render_drive(config: DriveConfig) -> Iterator[LabelledFrame]:
     """Frames of one drive, one at a time, in order."""
-    road = draw_road(config.seed, clear_path=True, close_up=False)
-    rng = np.random.default_rng([config.seed, 5])
-    rig, look = _draw_rig(rng, close_up=False), draw_sensor_look(rng)
+    road, rig, look = plan_drive(config.seed)
     camera = d455_intrinsics(config.height, config.width)
     for i in range(config.num_frames):
         time_s = i / config.rate_hz

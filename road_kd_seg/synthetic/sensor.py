@@ -69,7 +69,7 @@ def expose(light: F32, look: SensorLook, rng: np.random.Generator) -> U8:
     image = f32(cv2.merge([light[..., channel] * (corners * gain[channel]) for channel in range(3)]))
     motion = round(look.motion_px * scale)
     if motion > 1:
-        smeared = cv2.blur(image, (1, motion))
+        smeared = f32(cv2.blur(image, (1, motion)))
         smeared -= image
         smeared *= np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
         image += smeared

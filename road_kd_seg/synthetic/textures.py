@@ -47,7 +47,7 @@ def _wrapped(positions: F32, period: int) -> F32:
     cycles = positions * np.float32(1 / period)
     cycles -= np.floor(cycles)
     cycles *= np.float32(period)
-    return cycles
+    return f32(cycles)
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, cells: Sequence[int], gains: Sequence[float]) -> F32:
