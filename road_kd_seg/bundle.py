@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from road_kd_seg.errors import BundleError, RoadKdError
 from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.preprocess import InputSpec
+from road_kd_seg.share import share_candidates
 from road_kd_seg.taxonomy import Taxonomy
 
 FORMAT_VERSION = 1
@@ -76,7 +75,7 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
     """
     candidates = [Path(name_or_path).expanduser()]
     if len(Path(name_or_path).parts) == 1:
-        candidates += [root / "models" / name_or_path for root in share_folders()]
+        candidates += share_candidates(Path("models") / name_or_path)
     for candidate in candidates:
         if (candidate / MANIFEST).is_file():
             return candidate.resolve()
@@ -85,18 +84,6 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
         f"model bundle '{name_or_path}': no {MANIFEST} in {looked}:"
         " pass the folder of a bundle, or the name of a shipped one (road_student)"
     )
-
-
-def share_folders() -> list[Path]:
-    """Where models/, config/ and launch/ may be: the source tree, then ROS's and pip's share folders."""
-    folders = [Path(__file__).resolve().parents[1]]
-    # Without ROS there is no index to import, and without colcon's setup.bash nothing in it (LookupError).
-    with contextlib.suppress(ImportError, LookupError, OSError):
-        from ament_index_python.packages import get_package_share_directory
-
-        folders.append(Path(get_package_share_directory("road_kd_seg")))
-    folders.append(Path(sys.prefix) / "share" / "road_kd_seg")
-    return folders
 
 
 def load_bundle(name_or_path: str | Path) -> Bundle:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.share import share_candidates
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (Kilted and later) the second."""
@@ -27,7 +25,7 @@ def share_file(relative: str) -> Path:
     Raises:
         RoadKdError: it is in none of the places.
     """
-    candidates = [folder / relative for folder in _share_folders()]
+    candidates = share_candidates(relative)
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -63,13 +61,3 @@ def check_profile(profile: Path) -> str | None:
         found = f"a shared-memory segment of {max(sizes)} bytes" if sizes else "no shared-memory segment_size"
         return f"Fast DDS profile {profile} sets {found}, expected {MIN_SEGMENT_BYTES} or more; images get lost: {mend}"
     return None
-
-
-def _share_folders() -> Iterator[Path]:
-    yield Path(__file__).resolve().parents[2]
-    # Without ROS there is no index to import, and without colcon's setup.bash nothing in it.
-    with contextlib.suppress(ImportError, LookupError, OSError):
-        from ament_index_python.packages import get_package_share_directory
-
-        yield Path(get_package_share_directory("road_kd_seg"))
-    yield Path(sys.prefix) / "share" / "road_kd_seg"

@@ -1,0 +1,23 @@
+"""Where models/, config/ and launch/ are: in a source checkout, a colcon install or a pip install."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+
+def share_candidates(relative: str | Path) -> list[Path]:
+    """Every place where a shared file may be, in the order in which to look.
+
+    Args:
+        relative: e.g. "config/fastdds_shm.xml".
+    """
+    folders = [Path(__file__).resolve().parents[1]]
+    # Without ROS there is no index to import, and without colcon's setup.bash nothing in it (LookupError).
+    with contextlib.suppress(ImportError, LookupError, OSError):
+        from ament_index_python.packages import get_package_share_directory
+
+        folders.append(Path(get_package_share_directory("road_kd_seg")))
+    folders.append(Path(sys.prefix) / "share" / "road_kd_seg")
+    return [folder / relative for folder in folders]
