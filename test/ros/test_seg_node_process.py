@@ -1,0 +1,108 @@
+"""The node's life: how it starts, what it does without a model, without depth, and how it ends."""
+
+import signal
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+pytestmark = pytest.mark.ros
+
+
+def identity_holds(accounts):
+    dropped = sum(count for key, count in accounts.items() if key.startswith("dropped."))
+    return accounts["received"] == accounts["published"] + dropped and accounts["in_flight"] == 0
+
+
+class TestStart:
+    def test_without_its_bundle_it_stays_unconfigured_says_why_once_and_can_be_given_another(
+        self, graph, stamps, tiny_bundle
+    ):
+        process = graph.start_node(model="/no/such/model")
+        status = graph.status()
+        assert (status["state"], status["level"]) == ("unconfigured", b"\x02")
+        reason = "model bundle '/no/such/model': no model.yaml in /no/such/model"
+        assert reason in status["message"]
+        assert process.log.count(reason) == 1
+        assert not graph.change_state("configure")
+
+        assert graph.set_parameters(model=str(tiny_bundle)).successful
+        assert graph.change_state("configure")
+        assert graph.change_state("activate")
+        graph.outputs(stamps, label=Image)
+        assert process.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in process.log
+        assert identity_holds(process.accounts())
+
+    @pytest.mark.parametrize(
+        ("parameter", "reason"),
+        [("sync_slop_s:=7.0", "sync_slop_s out of range"), ("sync_queue_size:=many", "expecting type 'INTEGER'")],
+    )
+    def test_a_wrong_parameter_ends_it_with_one_line(self, graph, parameter, reason):
+        process = graph.start("road_kd_seg.ros.seg_node", "--ros-args", "-p", parameter)
+        assert process.wait(60) == 1
+        assert reason in process.log
+        assert "Traceback" not in process.log
+
+
+class TestEnd:
+    def test_a_flood_is_superseded_and_every_image_is_accounted_for_at_the_end(self, graph, stamps, tiny_bundle):
+        process = graph.start_node(model=tiny_bundle)
+        (labels,) = graph.outputs(stamps, label=Image)
+
+        def superseded() -> bool:
+            for _ in range(20):
+                graph.publish_pair(next(stamps))
+                graph.publish(graph.color_image(next(stamps)))
+            return graph.latest_counts.get("dropped.superseded", 0) > 0
+
+        graph.until(superseded, "superseded frames")
+        assert process.stop(signal.SIGINT) == 0
+        accounts = process.accounts()
+        assert identity_holds(accounts)
+        assert accounts["dropped.superseded"] > 0
+        assert accounts["dropped.unsynchronised"] > 0
+        assert accounts["published"] >= len(labels)
+        assert "Traceback" not in process.log
+
+
+class TestWithoutDepth:
+    def test_the_rgb_model_takes_over_after_the_timeout_and_depth_brings_the_first_one_back(
+        self, graph, stamps, tiny_bundle, tiny_rgb_bundle
+    ):
+        graph.start_node(model=tiny_bundle, rgb_only_model=tiny_rgb_bundle, depth_timeout_s=0.5)
+        (labels,) = graph.outputs(stamps, label=Image)
+        labels.clear()
+
+        def segmented() -> bool:
+            graph.publish(graph.color_image(next(stamps)))
+            return labels and graph.latest_status.get("depth") == "missing"
+
+        graph.until(segmented, "labels of colour alone")
+        assert graph.latest_status["level"] == b"\x01"
+        assert f"segmenting colour alone with {tiny_rgb_bundle}" in graph.latest_status["message"]
+
+        graph.outputs(stamps, label=Image)
+        graph.publish_pair(next(stamps))
+        graph.until(lambda: graph.latest_status["depth"] == "present", "depth to be back")
+
+
+class TestCompressed:
+    def test_jpeg_colour_and_png_depth_are_segmented(self, graph, stamps, tiny_bundle):
+        graph.start_node(model=tiny_bundle, image_transport="compressed")
+        color = graph.node.create_publisher(CompressedImage, "color/image_raw/compressed", 10)
+        depth = graph.node.create_publisher(CompressedImage, "aligned_depth_to_color/image_raw/compressedDepth", 10)
+        labels = graph.listen(Image, "/road_seg/label")
+
+        def segmented() -> bool:
+            header = graph.header(next(stamps))
+            jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+            png = cv2.imencode(".png", np.full((48, 64), 3000, np.uint16))[1].tobytes()
+            color.publish(CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=jpeg))
+            depth.publish(CompressedImage(header=header, format="16UC1; compressedDepth png", data=bytes(12) + png))
+            return bool(labels)
+
+        graph.until(segmented, "a label", 60)
+        assert (labels[0].height, labels[0].width) == (48, 64)
+        assert graph.counts()["dropped.invalid"] == 0
