@@ -125,7 +125,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     if digest != bundle.weights_sha256:
         raise BundleError(
             f"model bundle {path}: {WEIGHTS} has sha256 {digest[:12]}…,"
-            f" {MANIFEST} expects {bundle.weights_sha256[:12]}…. The download was cut short or the file was edited. {_MEND}"
+            f" {MANIFEST} expects {bundle.weights_sha256[:12]}…."
+            f" The download was cut short or the file was edited. {_MEND}"
         )
     return bundle
 

@@ -61,7 +61,8 @@ class RgbdFrame:
         if self.depth_m.shape != self.rgb.shape[:2]:
             raise FrameError(
                 f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]},"
-                f" colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}: the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
+                f" colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
+                " the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
             )
 
     @property
