@@ -69,7 +69,7 @@ class OutputRecorder(Node):
     def close(self) -> None:
         """Finish the bag and leave the graph."""
         self._bag.close()
-        self.destroy_node()  # type: ignore[no-untyped-call]
+        self.destroy_node()
 
     def _on_color(self, cdr: bytes, info: dict[str, Any]) -> None:
         self.color_sent_ns[header_stamp_ns(cdr)] = info["source_timestamp"]
