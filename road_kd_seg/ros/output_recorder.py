@@ -61,9 +61,9 @@ class OutputRecorder(Node):
         self._labels = self._bag.add_connection(LABEL_TOPIC, IMAGE_TYPE, typestore=get_typestore(Stores.ROS2_JAZZY))
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-        # rclpy hands a callback of two arguments the message's times as well; its annotations do not know.
-        self.create_subscription(Image, color_topic, self._on_color, best_effort, raw=True)  # type: ignore[arg-type]
-        self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)  # type: ignore[arg-type]
+        # rclpy hands a callback of two arguments the message's times as well.
+        self.create_subscription(Image, color_topic, self._on_color, best_effort, raw=True)
+        self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
 
     def close(self) -> None:
