@@ -35,7 +35,7 @@ class Patch:
     """255 where rgb replaces the road's colour; reaches beyond the opening where the rim crumbles."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def build_patch(defect: Defect, light: Light, asphalt_rgb: Rgb) -> Patch:
     """The patch of one defect; the same at every call."""
     rng = np.random.default_rng([defect.seed, 3])

@@ -10,7 +10,7 @@ from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.canvas import spread
 
 FAINT = 0.04
-"""Share of a texture's contrast below which it is not looked up at all."""
+"""Share of a texture's contrast below which it is not looked up at all; what is left fades out to there."""
 
 
 def layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
@@ -28,8 +28,8 @@ def smooth_layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
 
 def engrave(base: F32, tint: U8, s_m: F32, t_m: F32, pixel_m: float, footprint_m: F32, strength: float) -> None:
     """Multiply base, (h, w, 3), by a tint tile where pixels are small enough to show it."""
-    gain = f32(resolved(footprint_m, 2.5 * pixel_m) * np.float32(strength))
-    rows = np.flatnonzero((gain > FAINT).any(axis=1))
+    gain = f32(np.maximum(resolved(footprint_m, 2.5 * pixel_m) * np.float32(strength) - np.float32(FAINT), 0))
+    rows = np.flatnonzero(gain.any(axis=1))
     if rows.size == 0:
         return
     near = slice(int(rows[0]), int(rows[-1]) + 1)

@@ -51,8 +51,8 @@ def paint_lines(canvas: Canvas, ground: Ground, road: Road, marks: Iterable[Mark
 def _opacity(road: Road, s_m: F32, t_m: F32, footprint_m: F32) -> F32:
     """How well paint hides the road: aggregate that shows through makes it rough and thin; it is still paint."""
     opacity = np.full_like(s_m, np.float32(0.95 - 0.35 * road.paint_wear))
-    near = resolved(footprint_m, 0.01)
-    rows = np.flatnonzero((near > FAINT).any(axis=1))
+    near = np.maximum(resolved(footprint_m, 0.01) - np.float32(FAINT), 0)
+    rows = np.flatnonzero(near.any(axis=1))
     if rows.size:
         first = int(rows[0])
         chips = layer(textures.speckle(1), s_m[first:], t_m[first:], 0.004)
