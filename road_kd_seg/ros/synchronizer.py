@@ -101,7 +101,7 @@ class RgbdSynchronizer:
         matched, self._matched = self._matched, []
         self._unsettled -= len(matched)
         if matched:
-            paired_ns = min(arrival.stamp_ns for arrival in matched[-1])
+            paired_ns = min(member.stamp_ns for member in matched[-1])
             self._drop(lambda waiting_ns: waiting_ns < paired_ns)
         self._report()
         for color, depth in matched:

@@ -1,0 +1,149 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.ros.accounting import Ledger
+from road_kd_seg.ros.diagnostics import Monitor, NodeState
+from road_kd_seg.ros.inputs import DepthWatch
+from road_kd_seg.ros.models import Models
+from road_kd_seg.ros.parameters import LIVE, Settings, merge
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestSettings:
+    def test_the_parameter_file_holds_every_parameter_with_its_default(self):
+        text = (ROOT / "config" / "seg.yaml").read_text()
+        assert yaml.safe_load(text) == {"/**": {"ros__parameters": asdict(Settings())}}
+
+    def test_every_parameter_is_documented(self):
+        text = (ROOT / "docs" / "NODE.md").read_text()
+        assert [name for name in asdict(Settings()) if f"`{name}`" not in text] == []
+
+    def test_live_parameters_change_and_foreign_ones_are_ignored(self):
+        changed = merge(Settings(), {"min_confidence": 0.5, "use_sim_time": True})
+        assert changed == Settings(min_confidence=0.5)
+
+    def test_setting_a_fixed_parameter_to_what_it_is_changes_nothing(self):
+        assert merge(Settings(), {"device": "auto"}) == Settings()
+
+    @pytest.mark.parametrize("name", sorted(asdict(Settings()).keys() - LIVE))
+    def test_fixed_parameters_have_to_wait(self, name):
+        with pytest.raises(RoadKdError, match=f"parameter {name}: cannot change while the node is configured"):
+            merge(Settings(), {name: "another"})
+
+
+class TestModels:
+    def test_a_second_model_that_needs_depth_is_refused(self, tiny_bundle):
+        with pytest.raises(RoadKdError, match=r"rgb_only_model: .*takes depth"):
+            Models.load(Settings(model=str(tiny_bundle), rgb_only_model=str(tiny_bundle), device="cpu"))
+
+    def test_a_model_without_depth_does_without_a_second_one(self, tiny_rgb_bundle):
+        models = Models.load(Settings(model=str(tiny_rgb_bundle), device="cpu"))
+        assert models.rgb_only is models.main
+
+
+class TestDepthWatch:
+    def test_depth_is_missing_once_colour_is_newer_by_more_than_the_timeout(self):
+        watch = DepthWatch(timeout_s=1.0)
+        watch.see_depth(5_000_000_000)
+        assert not watch.see_color(6_000_000_000)
+        assert watch.see_color(6_000_000_001)
+        watch.see_depth(6_000_000_000)
+        assert not watch.see_color(6_100_000_000)
+
+    def test_before_the_first_depth_the_timeout_runs_from_the_first_colour(self):
+        watch = DepthWatch(timeout_s=1.0)
+        assert [watch.see_color(stamp) for stamp in (7_000_000_000, 8_000_000_000, 8_000_000_001)] == [
+            False,
+            False,
+            True,
+        ]
+
+    def test_a_bag_that_loops_gets_a_new_timeout(self):
+        watch = DepthWatch(timeout_s=1.0)
+        watch.see_depth(90_000_000_000)
+        assert not watch.see_color(5_000_000_000)
+        assert watch.see_color(6_000_000_001)
+
+
+class TestJudgement:
+    def report(self, traffic, **changes):
+        state = {
+            "lifecycle": "active",
+            "enabled": True,
+            "model": "student",
+            "rgb_only_model": "",
+            "device": "cpu",
+            "runs_without_depth": False,
+            "failure": "",
+        }
+        monitor = Monitor()
+        traffic(monitor)
+        status = monitor.report(NodeState(**{**state, **changes}), Ledger().read(), "node")
+        return status.level, status.message, {item.key: item.value for item in status.values}
+
+    @staticmethod
+    def healthy(monitor):
+        monitor.see_color(depth_missing=False)
+        monitor.see_depth()
+        monitor.see_pair()
+        for latency_ms in range(101):
+            monitor.see_published(latency_ms)
+
+    def test_a_healthy_node_says_so_and_how_fast_it_is(self):
+        level, message, values = self.report(self.healthy)
+        assert (level, message) == (DiagnosticStatus.OK, "segmenting")
+        assert (values["latency_p50_ms"], values["latency_p95_ms"]) == ("50.0", "95.0")
+
+    @pytest.mark.parametrize(
+        ("changes", "level", "message"),
+        [
+            ({"failure": "no model"}, DiagnosticStatus.ERROR, "no model"),
+            ({"lifecycle": "inactive"}, DiagnosticStatus.OK, "inactive"),
+            ({"enabled": False}, DiagnosticStatus.OK, "disabled by set_enabled"),
+        ],
+        ids=["failed", "inactive", "disabled"],
+    )
+    def test_the_nodes_state_comes_before_its_traffic(self, changes, level, message):
+        assert self.report(lambda monitor: None, **changes)[:2] == (level, message)
+
+    def test_silence_is_a_warning(self):
+        level, message, _ = self.report(lambda monitor: None)
+        assert level == DiagnosticStatus.WARN
+        assert "no colour images" in message
+
+    def test_missing_depth_is_an_error_without_a_model_for_it(self):
+        level, message, values = self.report(lambda monitor: monitor.see_color(depth_missing=True))
+        assert level == DiagnosticStatus.ERROR
+        assert "no depth images, and no rgb_only_model" in message
+        assert values["depth"] == "missing"
+
+    def test_missing_depth_is_a_warning_with_a_model_for_it(self):
+        level, message, _ = self.report(
+            lambda monitor: monitor.see_color(depth_missing=True), runs_without_depth=True, rgb_only_model="lix"
+        )
+        assert level == DiagnosticStatus.WARN
+        assert "colour alone with lix" in message
+
+    def test_stamps_that_never_match_are_an_error_with_the_mend(self):
+        def unmatched(monitor):
+            monitor.see_color(depth_missing=False)
+            monitor.see_depth()
+
+        level, message, _ = self.report(unmatched)
+        assert level == DiagnosticStatus.ERROR
+        assert message.startswith("1 colour and 1 depth images, but no two with equal stamps")
+        assert "sync_slop_s" in message
+
+    def test_a_dropped_frame_is_a_warning_with_its_reason(self):
+        def bad(monitor):
+            self.healthy(monitor)
+            monitor.see_problem("step is 3 bytes")
+
+        level, message, _ = self.report(bad)
+        assert (level, message) == (DiagnosticStatus.WARN, "dropped 1 frames: step is 3 bytes")
