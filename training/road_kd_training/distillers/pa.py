@@ -33,7 +33,8 @@ def node_grid(size: tuple[int, int], node_size: int, max_nodes: int) -> tuple[in
     """Rows and columns of nodes for a map of `size`: one per node_size² pixels, but at most `max_nodes` in all."""
     height, width = (max(1, -(-side // node_size)) for side in size)
     shrink = max(1.0, (height * width / max_nodes) ** 0.5)
-    return max(1, int(height / shrink)), max(1, int(width / shrink))
+    rows = min(max(1, int(height / shrink)), max_nodes)
+    return rows, max(1, min(int(width / shrink), max_nodes // rows))
 
 
 @dataclass(frozen=True)

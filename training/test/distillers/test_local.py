@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from road_kd_training.distillers.local import local_similarity
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class TestLocalSimilarity:
+    def test_one_bright_pixel_by_hand(self):
+        """The bright pixel differs from 8 neighbours by 2, each neighbour from it alone."""
+        x = torch.zeros(1, 1, 3, 3)
+        x[0, 0, 1, 1] = 2
+        expected = torch.full((1, 3, 3), 2.0)
+        expected[0, 1, 1] = 16
+        torch.testing.assert_close(local_similarity(x), expected)
+
+    def test_equals_the_loop_of_the_definition(self):
+        x = noise(2, 3, 4, 5)
+        expected = torch.zeros(2, 4, 5, dtype=torch.float64)
+        for row in range(4):
+            for column in range(5):
+                for down in (-1, 0, 1):
+                    for right in (-1, 0, 1):
+                        if 0 <= row + down < 4 and 0 <= column + right < 5:
+                            difference = x[:, :, row, column] - x[:, :, row + down, column + right]
+                            expected[:, row, column] += difference.norm(dim=1)
+        torch.testing.assert_close(local_similarity(x), expected)
+
+    @pytest.mark.parametrize("shape", [(1, 2, 1, 4), (1, 2, 4, 1), (1, 2, 1, 1)])
+    def test_narrow_maps_have_fewer_neighbours(self, shape):
+        assert local_similarity(noise(*shape)).shape == (1, *shape[2:])
+
+    def test_adding_a_constant_changes_nothing(self):
+        x = noise(2, 3, 4, 5)
+        torch.testing.assert_close(local_similarity(x + noise(1, 3, 1, 1, seed=1)), local_similarity(x))
+
+    def test_gradcheck(self):
+        assert torch.autograd.gradcheck(local_similarity, noise(1, 2, 3, 3).requires_grad_())
