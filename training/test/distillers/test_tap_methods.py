@@ -1,24 +1,29 @@
-"""What holds for CWD, LIX and every baseline of their tables; what is particular stands in the method's own file."""
+"""What holds for CWD, LIX and every baseline of their tables, beside the contract that holds for all methods."""
 
 import pytest
 import torch
 
 from road_kd_seg.errors import ShapeMismatch
-from road_kd_training.distillers import DISTILLERS
 from road_kd_training.errors import TrainingError
 
 TAPS = (("mid", "mid"), ("deep", "deep"))
-FEATURES = ("cwd", "arfd", "lix", "at", "pa", "sp", "rkd", "fitnet", "local", "ifvd")
-LOGITS = ("cwkd", "pi", "dkd", "dwld", "dist")
+FEATURES = (
+    *("cwd", "arfd", "lix", "at", "pa", "sp", "rkd", "fitnet", "local", "ifvd"),
+    *("nst", "vid", "pad", "ft", "afdcd", "diffkd"),
+)
+LOGITS = ("cwkd", "pi", "dkd", "dwld", "dist", "wsld", "maskd", "ho")
 METHODS = FEATURES + LOGITS
-NEED_A_BATCH = ("arfd", "lix", "sp", "rkd")
-BY_PIXEL = ("pi", "dkd", "dwld", "dist")
+BY_PIXEL = ("pi", "dkd", "dwld", "dist", "wsld")
 
 
 @pytest.fixture
 def build(tiny_pair):
     def build_method(name, **options):
-        return tiny_pair.build(name, **({"taps": TAPS} if name in FEATURES else {}), **options)
+        if name in FEATURES:
+            options["taps"] = TAPS
+        if name == "ho":
+            options["width"] = 8
+        return tiny_pair.build(name, **options)
 
     return build_method
 
@@ -46,11 +51,6 @@ class TestEveryMethod:
         assert all(parameter.grad is not None for parameter in distiller.parameters())
         assert all(leaf.grad is None for leaf in leaves(teachers[0]))
 
-    def test_half_precision_outputs_give_full_precision_terms(self, tiny_pair, build, name):
-        student, teachers = tiny_pair.outputs(dtype=torch.bfloat16)
-        terms = build(name)(student, teachers, tiny_pair.target(), 0)
-        assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
-
     def test_autocast_keeps_terms_finite(self, tiny_pair, build, name):
         student, teachers = tiny_pair.outputs()
         distiller = build(name)
@@ -59,13 +59,6 @@ class TestEveryMethod:
         sum(terms.values()).backward()
         assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
 
-    def test_huge_activations_stay_finite(self, tiny_pair, build, name):
-        student, teachers = tiny_pair.outputs(scale=1e4)
-        terms = build(name)(student, teachers, tiny_pair.target(), 0)
-        assert all(term.isfinite() for term in terms.values())
-        sum(terms.values()).backward()
-        assert all(leaf.grad.isfinite().all() for leaf in leaves(student) if leaf.grad is not None)
-
     def test_constant_activations_stay_finite(self, tiny_pair, build, name):
         """A dead student and a dead teacher: no division by a norm of zero."""
         student, teachers = tiny_pair.outputs(scale=0.0)
@@ -73,15 +66,6 @@ class TestEveryMethod:
         sum(terms.values()).backward()
         assert all(term.isfinite() for term in terms.values())
         assert all(leaf.grad.isfinite().all() for leaf in leaves(student) if leaf.grad is not None)
-
-    def test_a_single_image_works_or_is_refused(self, tiny_pair, build, name):
-        distiller = build(name)
-        student, teachers = tiny_pair.outputs(batch=1)
-        if name in NEED_A_BATCH:
-            with pytest.raises(TrainingError, match="got a batch of 1, expected [23] or more"):
-                distiller(student, teachers, tiny_pair.target(batch=1), 0)
-        else:
-            assert all(term.isfinite() for term in distiller(student, teachers, tiny_pair.target(batch=1), 0).values())
 
     def test_a_batch_wholly_ignored_stays_finite(self, tiny_pair, build, name):
         student, teachers = tiny_pair.outputs()
@@ -96,26 +80,9 @@ class TestEveryMethod:
         with pytest.raises(ShapeMismatch, match=r"got shape \(3, \d+, \d+, \d+\), expected \(2, \d+, \d+, \d+\)"):
             build(name)(student, teachers, tiny_pair.target(), 0)
 
-    def test_it_is_described(self, name):
-        kind = DISTILLERS[name]
-        assert kind.paper
-        assert kind.needs.min_teachers == kind.needs.max_teachers == 1
-        assert kind.needs.features == (name in FEATURES)
-
 
 @pytest.mark.parametrize("name", FEATURES)
 class TestFeatureMethods:
-    def test_wrong_channels_name_the_tap_and_both_shapes(self, tiny_pair, build, name):
-        student, teachers = tiny_pair.outputs()
-        wrong = student._replace(features={**student.features, "deep": torch.zeros(3, 7, 4, 6)})
-        message = r"^tap 'deep' of 'student': got shape \(3, 7, 4, 6\), expected \(3, 8, 4, 6\): "
-        with pytest.raises(ShapeMismatch, match=message):
-            build(name)(wrong, teachers, tiny_pair.target(), 0)
-
-    def test_an_unknown_tap_is_refused_when_built(self, tiny_pair, name):
-        with pytest.raises(TrainingError, match="network 'teacher' has no tap 'neck': use one of mid, deep, logits"):
-            tiny_pair.build(name, taps=(("mid", "neck"),))
-
     def test_no_tap_at_all_is_refused(self, tiny_pair, name):
         with pytest.raises(TrainingError, match="no taps are configured"):
             tiny_pair.build(name, taps=())
