@@ -41,8 +41,8 @@ def dense_contrast(student: Tensor, teacher: Tensor, groups: int, patch: int = 4
     group = torch.arange(ours.shape[1], device=student.device) % groups
     compared = group[:, None] != group[None, :]
     compared.fill_diagonal_(True)
-    losses: Tensor = logits.masked_fill(~compared, -torch.inf).logsumexp(dim=2) - logits.diagonal(dim1=1, dim2=2)
-    return losses.mean() * float(groups)
+    losses = logits.masked_fill(~compared, -torch.inf).logsumexp(dim=2) - logits.diagonal(dim1=1, dim2=2)
+    return losses.mean() * groups
 
 
 def _patches(x: Tensor, groups: int, patch: int) -> Tensor:
@@ -51,7 +51,8 @@ def _patches(x: Tensor, groups: int, patch: int) -> Tensor:
     rows, columns = x.shape[2] // height, x.shape[3] // width
     cropped = x[:, :, : rows * height, : columns * width]
     split = cropped.unflatten(3, (columns, width)).unflatten(2, (rows, height)).unflatten(1, (groups, -1))
-    return split.permute(0, 3, 5, 4, 6, 1, 2).reshape(-1, height * width * groups, x.shape[1] // groups)
+    patches: Tensor = split.permute(0, 3, 5, 4, 6, 1, 2)
+    return patches.reshape(-1, height * width * groups, x.shape[1] // groups)
 
 
 def largest_divisor(number: int, limit: int) -> int:
