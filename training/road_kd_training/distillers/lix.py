@@ -1,5 +1,5 @@
 """LIX (Guo et al., "LIX: Implicitly Infusing Spatial Geometric Prior Knowledge into Visual Semantic Segmentation for
-Autonomous Driving", 2025): DWLD on the logits and ARFD on the features, together.
+Autonomous Driving", TIP 2025): DWLD on the logits and ARFD on the features, together.
 
 The two halves are `lix_logit` and `lix_feature`; their functions can be imported from here.
 """
@@ -39,7 +39,7 @@ class LixConfig(DwldConfig, ArfdConfig):
 class Lix(Distiller):
     """Eq. 18 without its first term, the cross entropy, which is the engine's. Its λ are not in the text: 1 each."""
 
-    paper = "Guo et al., LIX, 2025"
+    paper = "Guo et al., TIP 2025: LIX"
     needs = Needs(features=True, labels=True, min_classes=3)
     default_weights: ClassVar = {**Dwld.default_weights, **Arfd.default_weights}
 

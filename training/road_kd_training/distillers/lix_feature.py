@@ -1,4 +1,4 @@
-"""LIX's adaptively recalibrated feature distillation, ARFD (Guo et al., "LIX", 2025).
+"""LIX's adaptively recalibrated feature distillation, ARFD (Guo et al., "LIX", TIP 2025).
 
 The equations of the text at hand were lost; what is reconstructed is marked [inferred].
 B batch, C channels, H W size, N = C·H·W.
@@ -144,7 +144,7 @@ class Arfd(TapDistiller):
     is 1 whatever the features are. The paper trains with 3 and 8.
     """
 
-    paper = "Guo et al., LIX, 2025: feature distillation"
+    paper = "Guo et al., TIP 2025: LIX, features"
     needs = Needs(features=True)
     default_weights: ClassVar = {"feature_consistency": 1.0}
     term = "feature_consistency"

@@ -1,4 +1,4 @@
-"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", 2025), and the decoupled terms it builds on.
+"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms it builds on.
 
 The equations of the text at hand were lost; what is reconstructed is marked [inferred].
 B batch, K classes, H W size, P labelled pixels.
@@ -180,7 +180,7 @@ class Dwld(Distiller):
     only redistribute. `statistics` holds the weights' mean, min and max of the latest step, to be logged.
     """
 
-    paper = "Guo et al., LIX, 2025: logit distillation"
+    paper = "Guo et al., TIP 2025: LIX, logits"
     needs = Needs(labels=True, min_classes=3)
     default_weights: ClassVar = {"target": 1.0, "non_target": 1.0}
 

@@ -49,7 +49,7 @@ class Nst(TapDistiller):
     Ct·Cs numbers per image, since the kernel needs the Gram matrices only.
     """
 
-    paper = "Huang and Wang, 2017"
+    paper = "Huang and Wang, arXiv 2017"
     needs = Needs(features=True)
     default_weights: ClassVar = {"selectivity": 50.0}
     term = "selectivity"
