@@ -1,4 +1,4 @@
-"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms it builds on.
+"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms below it.
 
 The equations of the text at hand were lost; what is reconstructed is marked [inferred].
 B batch, K classes, H W size, P labelled pixels.
