@@ -12,18 +12,19 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from road_kd_seg.errors import BagError, run_tool
 from road_kd_seg.frame import LabelledFrame, RgbdFrame
 from road_kd_seg.metrics import iou
-from road_kd_seg.networks import NETWORKS
+from road_kd_seg.networks.summary import summarize_networks
 from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.config import TrainConfig
 from road_kd_training.datasets import BASELINES, DATASETS, RgbdDataset, build_dataset
 from road_kd_training.datasets.synthetic import render_missing
+from road_kd_training.distillers.summary import summarize_methods
 from road_kd_training.engine import Trainer
 from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import score_dataset
@@ -31,10 +32,10 @@ from road_kd_training.evaluate import score_dataset
 console = Console()
 
 
-def main() -> int:
-    """Entry point of the console script."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; 0, 1 after one line on stderr, 2 for arguments that are none."""
     parser, commands = _build_parser()
-    options = parser.instantiate_classes(parser.parse_args())
+    options = parser.instantiate_classes(parser.parse_args(arguments))
     return run_tool(lambda: commands[options.subcommand](options[options.subcommand]))
 
 
@@ -68,8 +69,8 @@ def _build_parser() -> tuple[ArgumentParser, dict[str, Callable[[Namespace], Non
     subcommands.add_subcommand("dataset-to-bag", to_bag, help="write a dataset as a rosbag")
 
     listing = ArgumentParser(description="List what there is.")
-    listing.add_argument("what", choices=["networks", "datasets"])
-    subcommands.add_subcommand("list", listing, help="list networks or datasets")
+    listing.add_argument("what", choices=["networks", "distillers", "datasets"])
+    subcommands.add_subcommand("list", listing, help="list networks, distillers or datasets")
 
     return parser, {
         "train": _train,
@@ -149,5 +150,32 @@ def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabelledFrame]:
 
 
 def _list(options: Namespace) -> None:
-    for name in sorted({"networks": NETWORKS, "datasets": DATASETS}[options.what]):
-        print(name)
+    {"networks": _list_networks, "distillers": _list_distillers, "datasets": _list_datasets}[options.what]()
+
+
+def _list_networks() -> None:
+    table = Table(
+        Column("name", no_wrap=True),
+        "paper",
+        "parameters",
+        "GFLOPs at 576x1024",
+        "modalities",
+        "taps (channels, stride)",
+    )
+    for row in summarize_networks():
+        taps = ", ".join(f"{name} ({tap.channels}, {tap.stride})" for name, tap in row.taps.items())
+        modalities = "+".join(row.modalities)
+        table.add_row(row.name, row.paper, f"{row.parameters:,}", f"{row.gflops:.1f}", modalities, taps)
+    console.print(table)
+
+
+def _list_distillers() -> None:
+    table = Table(Column("name", no_wrap=True), "paper", "needs", "terms (default weight)")
+    for row in summarize_methods():
+        table.add_row(row.name, row.paper, row.needs_in_words(), row.terms_in_words())
+    console.print(table)
+
+
+def _list_datasets() -> None:
+    for name in DATASETS:
+        console.print(name)

@@ -69,7 +69,9 @@ class Trainer:
         network = build_network(config.network.name, len(self.taxonomy), **config.network.options)
         self.average = copy.deepcopy(network).requires_grad_(False).to(self.device)
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        network = network.to(self.device).to(memory_format=torch.channels_last)
+        # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
+        self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
+        network = network.to(self.device).to(memory_format=self.memory_format)
         self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
         self.class_weights = None
         if config.class_weights is not None:
@@ -145,7 +147,7 @@ class Trainer:
         self.network.train()
         colour, depth = preprocess(rgb, depth_m, self.spec)
         with self.accelerator.autocast():
-            logits = self.network(colour.contiguous(memory_format=torch.channels_last), depth).logits
+            logits = self.network(colour.contiguous(memory_format=self.memory_format), depth).logits
         loss = F.cross_entropy(logits.float(), label, self.class_weights, ignore_index=IGNORE_INDEX)
         value = float(loss.detach())
         if not math.isfinite(value):

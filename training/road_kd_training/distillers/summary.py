@@ -38,7 +38,7 @@ class MethodSummary:
         return ", ".join(f"{term} {weight:g}" for term, weight in self.terms.items())
 
 
-def summarise_methods() -> list[MethodSummary]:
+def summarize_methods() -> list[MethodSummary]:
     """Every registered method, by name."""
     return [
         MethodSummary(name, kind.paper, kind.needs, dict(kind.default_weights))

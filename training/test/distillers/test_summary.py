@@ -2,7 +2,7 @@ import dataclasses
 
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.distillers.base import Needs
-from road_kd_training.distillers.summary import MethodSummary, summarise_methods
+from road_kd_training.distillers.summary import MethodSummary, summarize_methods
 
 PLAIN = MethodSummary("x", "Somebody, 2020", Needs(), {"target": 1.0, "non_target": 8.0})
 
@@ -11,13 +11,13 @@ def with_needs(**needs):
     return dataclasses.replace(PLAIN, needs=Needs(**needs)).needs_in_words()
 
 
-class TestSummariseMethods:
+class TestSummarizeMethods:
     def test_every_method_is_listed_once_in_order_of_name(self):
-        names = [method.name for method in summarise_methods()]
+        names = [method.name for method in summarize_methods()]
         assert names == sorted(DISTILLERS)
 
     def test_what_is_listed_is_what_the_class_says(self):
-        dkd = next(method for method in summarise_methods() if method.name == "dkd")
+        dkd = next(method for method in summarize_methods() if method.name == "dkd")
         assert dkd.paper == "Zhao et al., CVPR 2022"
         assert dkd.needs_in_words() == "labels, 1 teacher, 3 classes or more"
         assert dkd.terms_in_words() == "target 1, non_target 8"

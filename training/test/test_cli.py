@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from road_kd_seg.networks import NETWORKS, summary
+from road_kd_seg.replay.bag_reader import BagReader
+from road_kd_training.cli import main
+from road_kd_training.datasets.stereo_pothole import StereoPothole
+
+
+@pytest.fixture
+def recipe(stereo_tree, tmp_path):
+    """One step on the tiny tree."""
+
+    def data(split):
+        return [{"dataset": "stereo_pothole", "options": {"root": str(stereo_tree), "split": split}}]
+
+    path = tmp_path / "recipe.yaml"
+    settings = {
+        "name": "tiny",
+        "output": str(tmp_path / "run"),
+        "network": {"name": "erfnet", "options": {"depth_channels": 1}},
+        "input": {"height": 32, "width": 64},
+        "train": data("train"),
+        "validation": data("validation"),
+        "steps": 1,
+        "batch_size": 2,
+        "num_workers": 0,
+        "mixed_precision": "no",
+        "validate_every": 1,
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_a_recipe_trains_and_its_bundle_is_scored_beside_the_baseline(recipe, stereo_tree, tmp_path, capsys):
+    assert main(["train", "--config", str(recipe), "--seed", "3"]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 3
+    dataset = ["stereo_pothole", f"root={stereo_tree}", "split=validation"]
+    score = tmp_path / "score.json"
+    assert main(["evaluate", *dataset, "--model", str(tmp_path / "run" / "bundle"), "--json", str(score)]) == 0
+    report = json.loads(score.read_text())
+    assert report["frames"] == 2
+    assert set(report["iou"]) == {"road", "negative_obstacle"}
+    assert report["baseline"]["validation"]["iou"] > 0.99
+    assert "no learning" in capsys.readouterr().out
+
+
+def test_unknown_keys_of_a_recipe_are_refused(recipe, capsys):
+    recipe.write_text(recipe.read_text() + "stepz: 5\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--config", str(recipe)])
+    assert exit_.value.code == 2
+    assert "stepz" in capsys.readouterr().err
+
+
+def test_photographs_become_a_bag_with_depth_and_labels(stereo_tree, tmp_path):
+    bag = tmp_path / "bag"
+    assert main(["dataset-to-bag", "stereo_pothole", f"root={stereo_tree}", "split=all", "--out", str(bag)]) == 0
+    source = StereoPothole(stereo_tree, "all")
+    with BagReader(bag) as reader:
+        frames = list(reader.frames())
+    assert len(frames) == 4
+    for index, (frame, label) in enumerate(frames):
+        sample = source[index]
+        assert (frame.rgb == sample.rgb).all()
+        assert (label == sample.label).all()
+        np.testing.assert_allclose(frame.depth_m, sample.depth_m, atol=0.0006)  # 16UC1 rounds to a millimetre
+        assert frame.intrinsics is not None
+
+
+def test_an_existing_bag_is_replaced_only_when_told(stereo_tree, tmp_path, capsys):
+    command = ["dataset-to-bag", "stereo_pothole", f"root={stereo_tree}", "--out", str(tmp_path / "bag")]
+    assert main(command) == 0
+    assert main(command) == 1
+    assert "exists" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "potholes"], "dataset 'potholes' is unknown"),
+        (["evaluate", "stereo_pothole", "here"], "write key=value"),
+        (["evaluate", "stereo_pothole", "root=/nowhere"], "no rgb/*.jpg below /nowhere"),
+        (["dataset-to-bag", "stereo_pothole", "--out", "x", "--rate_hz", "0"], "expected a positive number"),
+    ],
+)
+def test_bad_arguments_say_what_to_do_and_exit_with_1(arguments, message, tiny_model, capsys):
+    model = ["--model", str(tiny_model)] if arguments[0] == "evaluate" else []
+    assert main([*arguments, *model]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"), [("networks", "erfnet"), ("distillers", "cwd"), ("datasets", "stereo_pothole")]
+)
+def test_lists_what_there_is(what, expected, monkeypatch, capsys):
+    monkeypatch.setattr(summary, "NETWORKS", {"erfnet": NETWORKS["erfnet"]})  # all of them take a while
+    assert main(["list", what]) == 0
+    assert expected in capsys.readouterr().out
