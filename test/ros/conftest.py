@@ -55,6 +55,11 @@ INPUTS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_i
 _domains = (1 + number % 101 for number in itertools.count(os.getpid() * 7, 13))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """launch_pytest registers its mark only where it is installed."""
+    config.addinivalue_line("markers", "launch: launch_pytest's; runs a test beside what a launch fixture describes")
+
+
 class Process:
     """One of our nodes, with its output in a file."""
 
@@ -274,6 +279,14 @@ class Graph:
 def graph(tmp_path: Path) -> Iterator[Graph]:
     """An empty ROS graph."""
     graph = Graph(tmp_path)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture(scope="module")
+def empty_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """An empty ROS graph, shared by the tests of a module."""
+    graph = Graph(tmp_path_factory.mktemp("graph"))
     yield graph
     graph.close()
 

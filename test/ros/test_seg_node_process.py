@@ -35,14 +35,11 @@ class TestStart:
         assert "Traceback" not in process.log
         assert identity_holds(process.accounts())
 
-    @pytest.mark.parametrize(
-        ("parameter", "reason"),
-        [("sync_slop_s:=7.0", "sync_slop_s out of range"), ("sync_queue_size:=many", "expecting type 'INTEGER'")],
-    )
-    def test_a_wrong_parameter_ends_it_with_one_line(self, graph, parameter, reason):
-        process = graph.start("road_kd_seg.ros.seg_node", "--ros-args", "-p", parameter)
+    def test_a_wrong_parameter_ends_it_with_one_line(self, graph):
+        process = graph.start("road_kd_seg.ros.seg_node", "--ros-args", "-p", "sync_slop_s:=7.0")
         assert process.wait(60) == 1
-        assert reason in process.log
+        assert process.log.count("error: parameters:") == 1
+        assert "sync_slop_s out of range" in process.log
         assert "Traceback" not in process.log
 
 
