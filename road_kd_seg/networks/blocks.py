@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,6 +22,23 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 3, *, dilati
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C, h, w) → (B, C, *size), bilinear."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def bin_means(x: Tensor, bins: int) -> Tensor:
+    """Mean over each of `bins` x `bins` cells: (B, C, H, W) → (B, C, bins, bins), what `F.adaptive_avg_pool2d` returns.
+
+    A product with two averaging matrices, because ONNX knows adaptive pooling only where the cells divide the map.
+    """
+    rows, columns = (_averaging_matrix(int(size), bins, x) for size in x.shape[-2:])  # int: tensors while tracing
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
+    """(bins, size): row i averages from floor(i·size/bins) up to ceil((i + 1)·size/bins)."""
+    index = torch.arange(bins, device=like.device)[:, None]
+    position = torch.arange(size, device=like.device)
+    cells = (position >= index * size // bins) & (position * bins < (index + 1) * size)
+    return (cells / cells.sum(dim=1, keepdim=True)).to(like.dtype)
 
 
 def max_unpool(x: Tensor, indices: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks.backbones import deep_stem_trunk, half_resnet18_trunk, load_trunk, trunk_channels
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import conv_bn_relu, resize
+from road_kd_seg.networks.blocks import bin_means, conv_bn_relu, resize
 
 _BINS = (1, 2, 3, 6)
 _SHRINKS = (10, 20, 30, 60)
@@ -90,10 +90,7 @@ class PyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         size = x.shape[-2:]
-        pooled = [
-            resize(context(F.adaptive_avg_pool2d(x, bins)), size)
-            for bins, context in zip(_BINS, self.contexts, strict=True)
-        ]
+        pooled = [resize(context(bin_means(x, bins)), size) for bins, context in zip(_BINS, self.contexts, strict=True)]
         out: Tensor = self.bottleneck(torch.cat([*pooled, x], dim=1))
         return out
 

@@ -6,8 +6,16 @@ from hypothesis import strategies as st
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks import build_network
-from road_kd_seg.networks.blocks import max_unpool
+from road_kd_seg.networks.blocks import bin_means, max_unpool
 from road_kd_seg.networks.pspnet import PyramidPooling, ShrinkPooling
+
+
+class TestBinMeans:
+    @given(height=st.integers(1, 13), width=st.integers(1, 13), bins=st.sampled_from([1, 2, 3, 6]))
+    @settings(max_examples=40, deadline=None)
+    def test_they_equal_adaptive_pooling(self, height, width, bins):
+        x = torch.randn(2, 3, height, width)
+        torch.testing.assert_close(bin_means(x, bins), F.adaptive_avg_pool2d(x, bins))
 
 
 class TestMaxUnpool:
