@@ -7,17 +7,24 @@ from collections.abc import Mapping
 from road_kd_training.distillers.afdcd import Afdcd
 from road_kd_training.distillers.at import At
 from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.bifpn import Bifpn
+from road_kd_training.distillers.cct import Cct
+from road_kd_training.distillers.cms import Cms
 from road_kd_training.distillers.cpkd import Cpkd
+from road_kd_training.distillers.cps import Cps
 from road_kd_training.distillers.cwd import Cwd
 from road_kd_training.distillers.cwkd import Cwkd
 from road_kd_training.distillers.diffkd import Diffkd
 from road_kd_training.distillers.dist import Dist
 from road_kd_training.distillers.dkd import Dkd
+from road_kd_training.distillers.dks import Dks
 from road_kd_training.distillers.fitnet import Fitnet
 from road_kd_training.distillers.ft import Ft
 from road_kd_training.distillers.ho import Ho
 from road_kd_training.distillers.ifvd import Ifvd
 from road_kd_training.distillers.intra_kd import IntraKd
+from road_kd_training.distillers.irg import Irg
+from road_kd_training.distillers.kd import Kd
 from road_kd_training.distillers.lix import Arfd, Dwld, Lix
 from road_kd_training.distillers.local import Local
 from road_kd_training.distillers.maskd import Maskd
@@ -25,38 +32,53 @@ from road_kd_training.distillers.nst import Nst
 from road_kd_training.distillers.pa import Pa
 from road_kd_training.distillers.pad import Pad
 from road_kd_training.distillers.pi import Pi
+from road_kd_training.distillers.psn import Psn
 from road_kd_training.distillers.rkd import Rkd
+from road_kd_training.distillers.sad import Sad
+from road_kd_training.distillers.skd import Skd
 from road_kd_training.distillers.sp import Sp
+from road_kd_training.distillers.sslkd import Sslkd
 from road_kd_training.distillers.vid import Vid
 from road_kd_training.distillers.wsld import Wsld
 
 __all__ = ["DISTILLERS", "Distiller", "Needs", "NetworkInfo"]
 
 DISTILLERS: Mapping[str, type[Distiller]] = {
+    "afdcd": Afdcd,
+    "arfd": Arfd,
+    "at": At,
+    "bifpn": Bifpn,
+    "cct": Cct,
+    "cms": Cms,
     "cpkd": Cpkd,
+    "cps": Cps,
     "cwd": Cwd,
     "cwkd": Cwkd,
-    "intra_kd": IntraKd,
-    "dkd": Dkd,
-    "dwld": Dwld,
-    "arfd": Arfd,
-    "lix": Lix,
-    "at": At,
-    "pi": Pi,
-    "pa": Pa,
-    "sp": Sp,
-    "rkd": Rkd,
-    "fitnet": Fitnet,
-    "dist": Dist,
-    "local": Local,
-    "ifvd": Ifvd,
-    "wsld": Wsld,
-    "nst": Nst,
-    "vid": Vid,
-    "pad": Pad,
-    "ft": Ft,
-    "maskd": Maskd,
-    "afdcd": Afdcd,
-    "ho": Ho,
     "diffkd": Diffkd,
+    "dist": Dist,
+    "dkd": Dkd,
+    "dks": Dks,
+    "dwld": Dwld,
+    "fitnet": Fitnet,
+    "ft": Ft,
+    "ho": Ho,
+    "ifvd": Ifvd,
+    "intra_kd": IntraKd,
+    "irg": Irg,
+    "kd": Kd,
+    "lix": Lix,
+    "local": Local,
+    "maskd": Maskd,
+    "nst": Nst,
+    "pa": Pa,
+    "pad": Pad,
+    "pi": Pi,
+    "psn": Psn,
+    "rkd": Rkd,
+    "sad": Sad,
+    "skd": Skd,
+    "sp": Sp,
+    "sslkd": Sslkd,
+    "vid": Vid,
+    "wsld": Wsld,
 }

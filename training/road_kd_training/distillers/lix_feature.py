@@ -51,8 +51,8 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
     Of two examples it is always 1: a centred Gram matrix of two has but one direction.
 
     Args:
-        x: (B, N).
-        y: (B, M); its gradient is kept, detach a teacher's.
+        x: (B, N), or any shape that begins with the examples.
+        y: (B, M), likewise; its gradient is kept, detach a teacher's.
 
     Returns:
         Scalar; 1 if equal up to rotation and scale; 0 if one does not vary over the batch.
@@ -66,7 +66,7 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
             " one example has no Gram matrix to compare; raise the batch size"
         )
     with exact(x):
-        gram_x, gram_y = _centred_gram(full_precision(x)), _centred_gram(full_precision(y))
+        gram_x, gram_y = (_centred_gram(full_precision(features).flatten(1)) for features in (x, y))
         # (n - 1)² of Eq. 15 cancels in the ratio.
         norm = (gram_x.square().sum() * gram_y.square().sum()).clamp(min=_EPS).sqrt()
         return (gram_x * gram_y).sum() / norm

@@ -135,15 +135,15 @@ class DynamicWeightController(nn.Module):
         )
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Weights (P, K), each in [1, 10], for the student's logits (P, K)."""
-        log_p = full_precision(logits).log_softmax(dim=-1)
+        """Weights in [1, 10] for the student's logits, (P, K) or (B, K, H, W), in the same shape."""
+        log_p = full_precision(logits).movedim(1, -1).log_softmax(dim=-1)
         inputs = log_p.exp()
         if self.with_confidence:
             confidence = (inputs * log_p).sum(dim=-1, keepdim=True)
             inputs = torch.cat((inputs, confidence), dim=-1)
         with exact(inputs):
             share: Tensor = self.layers(inputs.to(next(self.parameters()).dtype)).sigmoid()
-        return LOWEST_WEIGHT + (HIGHEST_WEIGHT - LOWEST_WEIGHT) * share
+        return LOWEST_WEIGHT + (HIGHEST_WEIGHT - LOWEST_WEIGHT) * share.movedim(-1, 1)
 
 
 def hold_mean(weights: Tensor, mean: float) -> Tensor:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from road_kd_seg.errors import ShapeMismatch
+from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.lix import DynamicWeightController, dkd_terms
 from road_kd_training.distillers.lix_logit import hold_mean
 from road_kd_training.errors import TrainingError
@@ -93,6 +94,12 @@ class TestDynamicWeightController:
         assert float(weights.min()) >= 1
         assert float(weights.max()) <= 10
 
+    def test_maps_and_rows_are_weighted_alike(self):
+        controller = DynamicWeightController(4)
+        maps = noise(2, 4, 3, 5).float()
+        rows = controller(maps.movedim(1, -1).flatten(0, 2))
+        torch.testing.assert_close(controller(maps).movedim(1, -1).flatten(0, 2), rows)
+
     def test_it_differs_per_logit_and_pixel(self):
         torch.manual_seed(0)
         weights = DynamicWeightController(4)(noise(5, 4).float())
@@ -150,6 +157,17 @@ class TestDwld:
         (weights * noise(6, 4)).sum().backward()
         assert (logits.grad is not None) == literal
         assert all(parameter.grad is not None for parameter in dwld.controller.parameters())
+
+    def test_gradcheck(self, make_tiny_pair):
+        """As written: with the gradient through the weights."""
+        pair = make_tiny_pair(num_classes=3)
+        dwld = pair.build("dwld", literal=True).double()
+        teacher, target = noise(1, 3, 2, 2, seed=1), labels(1, 2, 2, num_classes=3)
+
+        def terms(x):
+            return tuple(dwld(SegOutput(x, {}), [SegOutput(teacher, {})], target, 0).values())
+
+        assert torch.autograd.gradcheck(terms, noise(1, 3, 2, 2).requires_grad_())
 
     def test_statistics_describe_the_latest_weights(self, tiny_pair):
         student, teachers = tiny_pair.outputs()

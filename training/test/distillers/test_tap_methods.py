@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from road_kd_seg.errors import ShapeMismatch
+from road_kd_seg.networks import SegOutput
 from road_kd_training.errors import TrainingError
 
 TAPS = (("mid", "mid"), ("deep", "deep"))
@@ -13,6 +14,8 @@ FEATURES = (
 )
 LOGITS = ("cwkd", "pi", "dkd", "dwld", "dist", "wsld", "maskd", "ho")
 METHODS = FEATURES + LOGITS
+BETWEEN_IMAGES = ("arfd", "lix", "sp", "rkd")
+AT_RANDOM = ("afdcd", "diffkd", "ho")
 BY_PIXEL = ("pi", "dkd", "dwld", "dist", "wsld")
 
 
@@ -79,6 +82,21 @@ class TestEveryMethod:
         _, teachers = tiny_pair.outputs(batch=2)
         with pytest.raises(ShapeMismatch, match=r"got shape \(3, \d+, \d+, \d+\), expected \(2, \d+, \d+, \d+\)"):
             build(name)(student, teachers, tiny_pair.target(), 0)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in BETWEEN_IMAGES + AT_RANDOM])
+def test_doubling_the_batch_changes_nothing(tiny_pair, build, name):
+    student, teachers = tiny_pair.outputs(batch=2)
+    target = tiny_pair.target(batch=2)
+
+    def double(output):
+        features = {tap: torch.cat((x, x)) for tap, x in output.features.items()}
+        return SegOutput(torch.cat((output.logits, output.logits)), features)
+
+    distiller = build(name)
+    once = distiller(student, teachers, target, 0)
+    twice = distiller(double(student), [double(teachers[0])], torch.cat((target, target)), 0)
+    torch.testing.assert_close(twice, once, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FEATURES)
