@@ -18,7 +18,7 @@ from road_kd_training.distillers.taps import TapDistiller
 
 
 def attention_transfer(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
-    """Mean squared difference of attention maps: the channels' mean of |x|^p, of unit length over the image (Eq. 2).
+    """Mean squared difference of attention maps: the channels' mean of |x|^p, of unit length over the image.
 
     Args:
         student: (B, Cs, h, w); the map is resized to the teacher's size.

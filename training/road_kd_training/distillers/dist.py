@@ -34,7 +34,7 @@ class DistConfig:
 
 
 class Dist(Distiller):
-    """Correlation between classes at each pixel, and between pixels for each class (Eqs. 8 and 9).
+    """Correlation between classes at each pixel, and between pixels for each class.
 
     Pixels labelled 255 are left out. With two classes the correlation at a pixel is +1 or -1 and has no gradient
     (the authors advise against it too), hence at least three.

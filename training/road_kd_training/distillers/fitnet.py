@@ -26,7 +26,7 @@ class FitnetConfig:
 
 
 class Fitnet(TapDistiller):
-    """Mean squared error between a convolutional regression of the student's features and the teacher's (Eq. 3).
+    """Mean squared error between a convolutional regression of the student's features and the teacher's.
 
     As in later comparisons, the hint is learned together with the task, not in a stage before it.
     """

@@ -21,7 +21,7 @@ from road_kd_training.errors import TrainingError
 
 
 def factor_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean absolute difference of two factors (B, C, H, W), each of unit length per image (Eq. 3 with p = 1)."""
+    """Mean absolute difference of two factors (B, C, H, W), each of unit length per image, the paper's p being 1."""
     return F.l1_loss(F.normalize(student.flatten(1)), F.normalize(teacher.detach().flatten(1)))
 
 

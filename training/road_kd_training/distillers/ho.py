@@ -21,7 +21,7 @@ from road_kd_training.distillers.functional import paired_logits
 from road_kd_training.distillers.taps import exact
 
 GRID = (64, 64)
-"""Size at which score maps are judged; the published code crops to 65x65 of them."""
+"""Size at which score maps are judged; the published discriminator takes 65x65, a 512x512 crop at stride 8."""
 
 
 class Discriminator(nn.Module):

@@ -19,7 +19,7 @@ from road_kd_training.distillers.taps import TapDistiller, exact
 
 
 def intra_class_similarity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Cosine between each pixel and the mean of its class in the image (Eqs. 1 and 2); 0 at ignored pixels.
+    """Cosine between each pixel and the mean of its class in the image; 0 at ignored pixels.
 
     Args:
         features: (B, C, H, W).
@@ -49,7 +49,7 @@ class IfvdConfig:
 
 
 class Ifvd(TapDistiller):
-    """Mean squared difference of the intra-class similarity maps (Eq. 3), over labelled pixels.
+    """Mean squared difference of the intra-class similarity maps, over labelled pixels.
 
     The labels are resized to the teacher's map by nearest neighbour, and the student's map bilinearly. The published
     code counts ignored pixels as their own prototypes (a difference of 0); here they do not count.

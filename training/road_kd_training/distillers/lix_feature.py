@@ -141,7 +141,8 @@ class Arfd(TapDistiller):
     """Adaptively recalibrated feature distillation: the mean over taps of 1 - consistency (Eq. 17).
 
     With CKA the examples are the images of the batch: one alone is refused, and two are warned of, because their CKA
-    is 1 whatever the features are. The paper trains with 3 and 8.
+    is 1 whatever the features are. The paper trains with 3 and 8. Of few images with many elements each, the published
+    estimate of HSIC is biased: unrelated features score near 1 as well, so expect small values of this term.
     """
 
     paper = "Guo et al., TIP 2025: LIX, features"

@@ -23,7 +23,7 @@ from road_kd_training.errors import TrainingError
 
 
 def token_masks(features: Tensor, tokens: Tensor) -> Tensor:
-    """Receptive field of every token: the sigmoid of its product with each pixel (Eq. 3).
+    """Receptive field of every token: the sigmoid of its product with each pixel.
 
     Args:
         features: (B, C, H, W).
@@ -38,7 +38,7 @@ def token_masks(features: Tensor, tokens: Tensor) -> Tensor:
 
 
 def masked_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
-    """Half the squared error under each mask per mask area, averaged over images, masks and channels (Eq. 7).
+    """Half the squared error under each mask per mask area, averaged over images, masks and channels.
 
     Args:
         student: (B, C, H, W).
@@ -53,7 +53,7 @@ def masked_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
 
 
 def mask_overlap(masks: Tensor) -> Tensor:
-    """Mean Dice coefficient of different masks (B, T, H, W), in [0, 1]: 0 where no two overlap (Eq. 5)."""
+    """Mean Dice coefficient of different masks (B, T, H, W), in [0, 1]: 0 where no two overlap."""
     flat = masks.flatten(2)
     with exact(flat):
         products = flat @ flat.transpose(1, 2)

@@ -18,7 +18,7 @@ from road_kd_training.distillers.taps import TapDistiller, common_size, exact
 
 
 def selectivity_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of the channels' maps, of unit length, under the kernel (x·y)² (Eqs. 4 and 7).
+    """Squared maximum mean discrepancy of the channels' maps, of unit length, under the kernel (x·y)².
 
     Args:
         student: (B, Cs, H, W).
@@ -43,7 +43,7 @@ class NstConfig:
 
 
 class Nst(TapDistiller):
-    """Distribution of the channels' spatial patterns, with the polynomial kernel that its authors recommend.
+    """Distribution of the channels' spatial patterns, with the polynomial kernel of the released code.
 
     The larger map is pooled to the smaller's height and width (the public implementation pools to squares). Memory:
     Ct·Cs numbers per image, since the kernel needs the Gram matrices only.

@@ -17,7 +17,7 @@ from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller
 
 
 def uncertain_regression(student: Tensor, teacher: Tensor, log_variance: Tensor) -> Tensor:
-    """Mean of (s - t)² / σ² + log σ² (Eq. 5); all (B, C, H, W), no gradient flows into the teacher."""
+    """Mean of (s - t)² / σ² + log σ²; all (B, C, H, W), no gradient flows into the teacher."""
     return ((student - teacher.detach()).square() * (-log_variance).exp() + log_variance).mean()
 
 

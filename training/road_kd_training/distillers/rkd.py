@@ -55,7 +55,7 @@ class RkdConfig:
 
 
 class Rkd(TapDistiller):
-    """Distance-wise and angle-wise potentials between the images of a batch, under the Huber loss (Eqs. 5 to 9).
+    """Distance-wise and angle-wise potentials between the images of a batch, under the Huber loss.
 
     A batch of 1 is refused, and one of 2 warned of: its only distance is its mean, and there is no angle. Means run
     over the pairs and triples of different images; the public implementation counts an image's relation to itself.

@@ -18,7 +18,7 @@ from road_kd_training.distillers.taps import TapDistiller, exact, require_batch
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the images' similarity matrices, each row of unit length (Eqs. 1 to 4).
+    """Mean squared difference of the images' similarity matrices, each row of unit length.
 
     Args:
         student: (B, Ns).

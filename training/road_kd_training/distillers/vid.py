@@ -22,7 +22,7 @@ _LOWEST_VARIANCE = 1e-5
 
 
 def gaussian_nll(mean: Tensor, variance: Tensor, value: Tensor) -> Tensor:
-    """Mean negative log density of `value` (B, C, H, W), without the constant log 2π / 2 (Eq. 5).
+    """Mean negative log density of `value` (B, C, H, W), without the constant log 2π / 2.
 
     Args:
         mean: (B, C, H, W).

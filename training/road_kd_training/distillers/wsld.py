@@ -21,7 +21,7 @@ from road_kd_training.distillers.taps import mean_or_zero, pixels_to_rows
 
 
 def soft_label_weight(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """1 - exp(-L_s / L_t) with the cross entropies of both at temperature 1 (Eq. 10): small where the student is ahead.
+    """1 - exp(-L_s / L_t) with the cross entropies of both at temperature 1: small where the student is ahead.
 
     Args:
         student: logits (P, K).
