@@ -112,6 +112,15 @@ def _divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
     return F.kl_div(log_s, log_t, log_target=True, reduction="none")
 
 
+def weighable_divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
+    """Entries p log(p/q) - p + q of the KL divergence between distributions (P, M), none negative, 0 where p = q.
+
+    Their sum over a distribution is the KL divergence, as that of p log(p/q) alone; but these may be weighted one by
+    one without moving the minimum.
+    """
+    return _divergence(log_s, log_t) + log_s.exp() - log_t.exp()
+
+
 class DynamicWeightController(nn.Module):
     """A weight in [1, 10] for every logit, from the student's probabilities and confidence (Eqs. 6 to 8).
 
@@ -169,15 +178,19 @@ class DwldConfig:
     mean_weight: float = 5.5
     """Mean of the weights over a batch, in [1, 10]; unused with `literal`. An untrained controller starts there."""
     literal: bool = False
-    """Train the controller as written: through the student's logits, and free to lower all its weights to 1."""
+    """As written: weigh entries that may be negative, and train the controller through the student's logits, free to
+    lower all its weights to 1."""
 
 
 class Dwld(Distiller):
     """Dynamically weighted logit distillation, Eq. 9: DKD with a weight for every non-target logit.
 
-    Deviation: a controller that minimises this loss makes it small by giving every logit the lowest weight, 1, so that
-    plain DKD with β = 1 remains. Unless `literal`, it sees detached logits and its weights keep a fixed mean: it can
-    only redistribute. `statistics` holds the weights' mean, min and max of the latest step, to be logged.
+    Two deviations, undone by `literal`. Under unequal weights Σ W p log(p/q) is no divergence: it is least, and below
+    zero, where the student follows W p instead of the teacher's p, so `weighable_divergence` takes its place; under a
+    constant weight both are DKD. And a controller that minimises this loss gives every logit the lowest weight, 1, so
+    it sees detached logits here, and its weights keep a fixed mean: it can only redistribute.
+
+    `statistics` holds the weights' mean, min and max of the latest step, to be logged.
     """
 
     paper = "Guo et al., TIP 2025: LIX, logits"
@@ -202,10 +215,11 @@ class Dwld(Distiller):
             "dwld", *paired_logits(student, teachers[0]), require_target("dwld", target)
         )
         log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
+        entries = (_divergence if self.config.literal else weighable_divergence)(log_s.rest, log_t.rest)
         weights = self.weights(ours, labels)
         return {
             "target": mean_or_zero(_divergence(log_s.pair, log_t.pair).sum(-1)) * temperature**2,
-            "non_target": mean_or_zero((weights * _divergence(log_s.rest, log_t.rest)).sum(-1)) * temperature**2,
+            "non_target": mean_or_zero((weights * entries).sum(-1)) * temperature**2,
         }
 
     def weights(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -45,6 +45,10 @@ class TestCka:
         """Why ARFD warns of a batch of 2."""
         assert float(cka(noise(2, 7), noise(2, 4, seed=1))) == pytest.approx(1, abs=1e-12)
 
+    def test_unrelated_wide_features_of_few_images_score_high_too(self):
+        """The published estimate is biased: four random vectors are nearly orthogonal, whatever they stand for."""
+        assert float(cka(noise(4, 4000), noise(4, 4000, seed=1))) > 0.99
+
     def test_features_that_do_not_vary_have_no_alignment(self):
         x = torch.ones(4, 3, requires_grad=True)
         value = cka(x, noise(4, 3).float())

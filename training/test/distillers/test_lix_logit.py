@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from road_kd_seg.errors import ShapeMismatch
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.lix import DynamicWeightController, dkd_terms
-from road_kd_training.distillers.lix_logit import hold_mean
+from road_kd_training.distillers.lix_logit import hold_mean, weighable_divergence
 from road_kd_training.errors import TrainingError
 
 
@@ -106,6 +106,33 @@ class TestDynamicWeightController:
         assert len(weights.flatten().unique()) == 20
 
 
+class TestWeighableDivergence:
+    def test_no_entry_is_negative_and_their_sum_is_the_kl_divergence(self):
+        log_s, log_t = noise(6, 4).log_softmax(1), noise(6, 4, seed=1).log_softmax(1)
+        entries = weighable_divergence(log_s, log_t)
+        assert entries.min() >= 0
+        torch.testing.assert_close(entries.sum(1), F.kl_div(log_s, log_t, log_target=True, reduction="none").sum(1))
+
+    def test_unequal_weights_are_least_at_the_teacher_here_and_elsewhere_as_written(self):
+        log_t = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
+        weights = torch.tensor([[1.0, 10.0]], dtype=torch.float64)
+        logits = log_t.clone().requires_grad_()
+        log_s = logits.log_softmax(1)
+        (ours,) = torch.autograd.grad((weights * weighable_divergence(log_s, log_t)).sum(), logits, retain_graph=True)
+        written = (weights * F.kl_div(log_s, log_t, log_target=True, reduction="none")).sum()
+        (theirs,) = torch.autograd.grad(written, logits)
+        assert ours.abs().max() < 1e-12
+        assert theirs.abs().max() > 1
+        follower = (weights * log_t.exp()).log().log_softmax(1)
+        assert (weights * F.kl_div(follower, log_t, log_target=True, reduction="none")).sum() < 0
+
+    def test_gradcheck(self):
+        log_t = noise(3, 4, seed=1).log_softmax(1)
+        assert torch.autograd.gradcheck(
+            lambda x: weighable_divergence(x.log_softmax(1), log_t), noise(3, 4).requires_grad_()
+        )
+
+
 class TestHoldMean:
     @settings(deadline=None, max_examples=50)
     @given(st.lists(st.floats(1, 10), min_size=2, max_size=12), st.floats(1, 10))
@@ -121,16 +148,17 @@ class TestHoldMean:
 
 
 class TestDwld:
-    def test_constant_weights_reproduce_dkd(self, tiny_pair):
+    @pytest.mark.parametrize(("literal", "weight"), [(False, 8.0), (True, 5.5)])
+    def test_constant_weights_reproduce_dkd(self, tiny_pair, literal, weight):
         student, teachers = tiny_pair.outputs()
         target = tiny_pair.target()
-        dwld = tiny_pair.build("dwld", temperature=2.0, mean_weight=8.0)
+        dwld = tiny_pair.build("dwld", temperature=2.0, mean_weight=8.0, literal=literal)
         for parameter in dwld.controller.parameters():
             torch.nn.init.zeros_(parameter)
         ours = dwld(student, teachers, target, 0)
         dkd = tiny_pair.build("dkd", temperature=2.0)(student, teachers, target, 0)
         torch.testing.assert_close(ours["target"], dkd["target"])
-        torch.testing.assert_close(ours["non_target"], 8 * dkd["non_target"])
+        torch.testing.assert_close(ours["non_target"], weight * dkd["non_target"])
 
     def test_a_free_controller_collapses_and_a_held_one_does_not(self, tiny_pair):
         """Why `literal` is not the default."""
@@ -147,6 +175,22 @@ class TestDwld:
             means[literal] = dwld.statistics["weight_mean"].item()
         assert means[True] < 1.5
         assert means[False] == pytest.approx(5.5, abs=1e-3)
+
+    def test_student_and_controller_together_cannot_make_it_negative(self, tiny_pair):
+        """With entries as written and a held mean, this very run ends below -1."""
+        student, teachers = tiny_pair.outputs(batch=1)
+        target = tiny_pair.target(batch=1)
+        dwld = tiny_pair.build("dwld")
+        optimizer = torch.optim.Adam([student.logits, *dwld.parameters()], 0.1)
+        terms = []
+        for _ in range(30):
+            optimizer.zero_grad()
+            term = dwld(student, teachers, target, 0)["non_target"]
+            term.backward()
+            optimizer.step()
+            terms.append(term.item())
+        assert min(terms) >= 0
+        assert terms[-1] < terms[0] / 10
 
     @pytest.mark.parametrize("literal", [True, False])
     def test_only_literal_weights_pass_gradient_to_the_student(self, tiny_pair, literal):
