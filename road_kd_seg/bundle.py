@@ -161,6 +161,7 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it 0600, which nobody else could load
     manifest = {
         "format_version": FORMAT_VERSION,
         "name": name,

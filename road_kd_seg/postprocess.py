@@ -10,7 +10,14 @@ from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.taxonomy import Role, Taxonomy
 
-POINT_DTYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("label", "u1"), ("confidence", "<f4")])
+POINT_DTYPE = np.dtype(
+    {
+        "names": ["x", "y", "z", "label", "confidence"],
+        "formats": ["<f4", "<f4", "<f4", "u1", "<f4"],
+        "offsets": [0, 4, 8, 12, 16],  # floats on multiples of four, as PCL on ARM wants them
+        "itemsize": 20,
+    }
+)
 """One obstacle point: metres in the optical frame, class id, probability."""
 
 

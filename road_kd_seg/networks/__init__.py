@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,7 +67,9 @@ def build_network(name: str, num_classes: int, **kwargs: Any) -> SegmentationNet
         close = difflib.get_close_matches(name, NETWORKS, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(NETWORKS))}."
         raise RoadKdError(f"network '{name}' is unknown: {hint}")
+    builder = NETWORKS[name]
     try:
-        return NETWORKS[name](num_classes, **kwargs)
+        inspect.signature(builder).bind(num_classes, **kwargs)
     except TypeError as error:
         raise RoadKdError(f"network '{name}' does not take these options: {error}") from error
+    return builder(num_classes, **kwargs)
