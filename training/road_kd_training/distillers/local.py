@@ -48,7 +48,11 @@ class LocalConfig:
 
 
 class Local(TapDistiller):
-    """Mean squared difference of the local similarity maps, at the teacher's size; the paper's weight is unknown: 1."""
+    """Mean squared difference of the local similarity maps, at the teacher's size.
+
+    Each map is divided by 8 √C: the mean over neighbours of the root mean square difference. So networks with unequal
+    channels compare, and the term is of the features' order; the weight that CWD's authors gave it is not known.
+    """
 
     paper = "Xie et al., BMVC 2018"
     needs = Needs(features=True)
@@ -60,4 +64,8 @@ class Local(TapDistiller):
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted."""
-        return F.mse_loss(local_similarity(align_spatial(student, teacher.shape[-2:])), local_similarity(teacher))
+        return F.mse_loss(_mean_difference(align_spatial(student, teacher.shape[-2:])), _mean_difference(teacher))
+
+
+def _mean_difference(features: Tensor) -> Tensor:
+    return local_similarity(features) / (8 * features.shape[1] ** 0.5)

@@ -39,3 +39,15 @@ class TestLocalSimilarity:
 
     def test_gradcheck(self):
         assert torch.autograd.gradcheck(local_similarity, noise(1, 2, 3, 3).requires_grad_())
+
+
+class TestLocal:
+    def test_one_bright_pixel_by_hand(self, tiny_pair):
+        """A student of 0 everywhere against a teacher's 2 in one of 8x12 pixels, in 6 equal channels."""
+        student, teachers = tiny_pair.outputs(batch=1)
+        bright = torch.zeros(1, 6, 8, 12)
+        bright[:, :, 4, 5] = 2
+        student = student._replace(features={**student.features, "mid": torch.zeros(1, 6, 8, 12)})
+        teacher = teachers[0]._replace(features={**teachers[0].features, "mid": bright})
+        term = tiny_pair.build("local", taps=(("mid", "mid"),))(student, [teacher], None, 0)["local_similarity"]
+        assert term.item() == pytest.approx((2**2 + 8 * 0.25**2) / 96, rel=1e-5)
