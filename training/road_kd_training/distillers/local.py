@@ -7,6 +7,7 @@ B batch, C channels, H W size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -68,4 +69,4 @@ class Local(TapDistiller):
 
 
 def _mean_difference(features: Tensor) -> Tensor:
-    return local_similarity(features) / (8 * features.shape[1] ** 0.5)
+    return local_similarity(features) / (8 * math.sqrt(features.shape[1]))
