@@ -76,6 +76,8 @@ class TrainConfig:
     """Scored separately, in this order; the mean of their mIoU picks the best weights."""
     output: str
     """Folder of the run: checkpoints, logs, the resolved configuration, and in the end the bundle."""
+    init_from: str | None = None
+    """Bundle (folder or name) whose weights the run starts from; None: random weights."""
     input: InputConfig = field(default_factory=InputConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     steps: int = 2000

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from road_kd_seg.bundle import Bundle, save_bundle
+from road_kd_seg.bundle import Bundle, load_bundle, save_bundle
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.preprocess import DepthEncoding, InputSpec, preprocess
@@ -66,7 +66,7 @@ class Trainer:
         cpu_only = not torch.cuda.is_available()
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu_only)
         self.device = self.accelerator.device
-        network = build_network(config.network.name, len(self.taxonomy), **config.network.options)
+        network = self._initial_network()
         self.average = copy.deepcopy(network).requires_grad_(False).to(self.device)
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
@@ -79,6 +79,21 @@ class Trainer:
         self.step = 0
         self.best: dict[str, Any] = {"score": -math.inf, "step": 0}
         self._resume()
+
+    def _initial_network(self) -> SegmentationNetwork:
+        config = self.config
+        network = build_network(config.network.name, len(self.taxonomy), **config.network.options)
+        if config.init_from is None:
+            return network
+        bundle = load_bundle(config.init_from)
+        wanted = (config.network.name, config.network.options, self.taxonomy)
+        if (bundle.network, bundle.network_kwargs, bundle.taxonomy) != wanted:
+            raise TrainingError(
+                f"init_from {bundle.path} holds network {bundle.network} with {dict(bundle.network_kwargs)} and classes"
+                f" {bundle.taxonomy.names}: set network to the same, or train from random weights"
+            )
+        network.load_state_dict(bundle.build_network().state_dict())
+        return network
 
     def _resume(self) -> None:
         state = load_checkpoint(self.folder)

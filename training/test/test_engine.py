@@ -80,6 +80,18 @@ class TestTrainer:
         with pytest.raises(TrainingError, match="has 2 values, expected 5: one each for background, road"):
             Trainer(dataclasses.replace(config, class_weights=[1.0, 2.0]))
 
+    def test_a_second_stage_starts_from_the_first_ones_weights(self, config, tmp_path):
+        first = Trainer(config).run()
+        second = Trainer(dataclasses.replace(config, output=str(tmp_path / "second"), init_from=str(first)))
+        shipped = load_bundle(first).build_network().state_dict()
+        started = second.network.state_dict()
+        assert all(torch.equal(shipped[key], started[key]) for key in shipped)
+
+    def test_weights_of_another_network_are_refused(self, config, tiny_model):
+        other = dataclasses.replace(config, network=NetworkConfig("mfnet"), init_from=str(tiny_model))
+        with pytest.raises(TrainingError, match="holds network erfnet .*: set network to the same"):
+            Trainer(other)
+
     def test_a_damaged_checkpoint_says_what_to_do(self, config, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / LAST).write_bytes(b"half a check")
