@@ -1,5 +1,34 @@
-"""One thread per process: the suite starts many, and OpenMP threads that share two cores wait on each other."""
+"""What every test may use.
+
+One thread per process: the suite starts many, and OpenMP threads that share two cores wait on each other.
+"""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from road_kd_seg.bundle import save_bundle
+from road_kd_seg.networks import build_network
+from road_kd_seg.preprocess import DepthEncoding, InputSpec
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained RGB-D student with a 64x96 input: right in every way but its answers. Copy it before changing it."""
+    torch.manual_seed(0)
+    kwargs = {"depth_channels": 1}
+    return save_bundle(
+        tmp_path_factory.mktemp("models") / "tiny",
+        build_network("erfnet", len(DEFAULT_TAXONOMY), **kwargs),
+        name="tiny",
+        network_name="erfnet",
+        network_kwargs=kwargs,
+        taxonomy=DEFAULT_TAXONOMY,
+        input_spec=InputSpec((64, 96), DepthEncoding("plane_residual")),
+    )

@@ -9,12 +9,8 @@ import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from road_kd_seg.bundle import save_bundle
 from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
-from road_kd_seg.networks import build_network
-from road_kd_seg.preprocess import DepthEncoding, InputSpec
 from road_kd_seg.segmenter import Segmenter
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
 FRAME_NS = 100_000_000
 """Ten frames per second: the slop that follows from it is 50 ms."""
@@ -95,21 +91,6 @@ def frames_of():
         return [make_frame(number, **kwargs) for number in numbers]
 
     return frames
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An RGB-D ERFNet with random weights on small images: it answers, it knows nothing."""
-    torch.manual_seed(0)
-    return save_bundle(
-        tmp_path_factory.mktemp("models") / "tiny",
-        build_network("erfnet", len(DEFAULT_TAXONOMY), depth_channels=1),
-        name="tiny",
-        network_name="erfnet",
-        network_kwargs={"depth_channels": 1},
-        taxonomy=DEFAULT_TAXONOMY,
-        input_spec=InputSpec((48, 80), DepthEncoding("plane_residual")),
-    )
 
 
 @pytest.fixture

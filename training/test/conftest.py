@@ -4,11 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from road_kd_seg.bundle import save_bundle
-from road_kd_seg.networks import build_network
-from road_kd_seg.preprocess import DepthEncoding, InputSpec
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-
 # colcon builds and tests the runtime alone.
 collect_ignore_glob = [] if find_spec("road_kd_training") else ["*"]
 
@@ -32,17 +27,3 @@ def stereo_tree(tmp_path):
         cv2.imwrite(str(root / "tdisp" / f"{name}.png"), tdisp.astype(np.uint16))
         cv2.imwrite(str(root / "label" / f"{name}.png"), label)
     return root
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """An untrained RGB-D bundle with a 32x64 input."""
-    return save_bundle(
-        tmp_path_factory.mktemp("models") / "tiny",
-        build_network("erfnet", len(DEFAULT_TAXONOMY), depth_channels=1),
-        name="tiny",
-        network_name="erfnet",
-        network_kwargs={"depth_channels": 1},
-        taxonomy=DEFAULT_TAXONOMY,
-        input_spec=InputSpec((32, 64), DepthEncoding("plane_residual")),
-    )

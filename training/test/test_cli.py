@@ -88,8 +88,8 @@ def test_an_existing_bag_is_replaced_only_when_told(stereo_tree, tmp_path, capsy
         (["dataset-to-bag", "stereo_pothole", "--out", "x", "--rate_hz", "0"], "expected a positive number"),
     ],
 )
-def test_bad_arguments_say_what_to_do_and_exit_with_1(arguments, message, tiny_model, capsys):
-    model = ["--model", str(tiny_model)] if arguments[0] == "evaluate" else []
+def test_bad_arguments_say_what_to_do_and_exit_with_1(arguments, message, tiny_bundle, capsys):
+    model = ["--model", str(tiny_bundle)] if arguments[0] == "evaluate" else []
     assert main([*arguments, *model]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -87,8 +87,8 @@ class TestTrainer:
         started = second.network.state_dict()
         assert all(torch.equal(shipped[key], started[key]) for key in shipped)
 
-    def test_weights_of_another_network_are_refused(self, config, tiny_model):
-        other = dataclasses.replace(config, network=NetworkConfig("mfnet"), init_from=str(tiny_model))
+    def test_weights_of_another_network_are_refused(self, config, tiny_bundle):
+        other = dataclasses.replace(config, network=NetworkConfig("mfnet"), init_from=str(tiny_bundle))
         with pytest.raises(TrainingError, match="holds network erfnet .*: set network to the same"):
             Trainer(other)
 
