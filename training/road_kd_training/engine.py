@@ -76,6 +76,7 @@ class Trainer:
         self.class_weights = None
         if config.class_weights is not None:
             self.class_weights = torch.tensor(config.class_weights, device=self.device)
+        self.environment = describe_environment()  # now: the code may be changed while it trains
         self.step = 0
         self.best: dict[str, Any] = {"score": -math.inf, "step": 0}
         self._resume()
@@ -126,7 +127,7 @@ class Trainer:
         """
         config = self.config
         (self.folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
-        (self.folder / "environment.json").write_text(json.dumps(describe_environment(), indent=2))
+        (self.folder / "environment.json").write_text(json.dumps(self.environment, indent=2))
         validation = build_datasets(config.validation)
         loader = self.accelerator.prepare(training_loader(config, self.step))
         writer = SummaryWriter(str(self.folder / "tensorboard"))
@@ -205,10 +206,11 @@ class Trainer:
             input_spec=self.spec,
             provenance={
                 "step": self.step,
+                "init_from": self.config.init_from,
                 "train": [dataclasses.asdict(source) for source in self.config.train],
                 "validation": {name: score.to_dict(self.taxonomy) for name, score in scores.items()},
                 "seed": self.config.seed,
-                **describe_environment(),
+                **self.environment,
             },
         )
 

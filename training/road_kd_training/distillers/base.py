@@ -62,6 +62,8 @@ class Distiller(nn.Module):
     needs: ClassVar[Needs]
     default_weights: ClassVar[Mapping[str, float]]
     """Weight of each term as in the paper; its keys are the names of the terms."""
+    trains_peers: ClassVar[bool] = False
+    """Whether the teachers are peers that learn beside the student, with gradient and in train mode."""
 
     def __init__(self, config: Any, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__()
