@@ -64,7 +64,7 @@ class Bundle:
         return network.eval()
 
 
-_MEND = "Fetch it again, or run 'road-kd export' to write a new bundle."
+_MEND = "Fetch it again, or train it anew with 'road-kd train'."
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:

@@ -77,7 +77,7 @@ class SegmentationNetwork(nn.Module):
         if self.training and rgb.shape[0] < self.min_training_batch:
             raise FrameError(
                 f"{name}: got a batch of {rgb.shape[0]} in training, expected {self.min_training_batch} or more:"
-                " raise the batch size, or call eval()"
+                " raise the batch size, or switch to eval mode"
             )
         if "depth" not in self.modalities:
             if depth is not None:
