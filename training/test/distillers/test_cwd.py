@@ -67,11 +67,6 @@ class TestChannelWiseKl:
         ]
         torch.testing.assert_close(channel_wise_kl(student, teacher), torch.stack(single).mean())
 
-    def test_it_compiles_without_a_graph_break(self):
-        student, teacher = noise(1, 2, 4, 5), noise(1, 2, 4, 5, seed=1)
-        compiled = torch.compile(channel_wise_kl, backend="eager", fullgraph=True)
-        torch.testing.assert_close(compiled(student, teacher), channel_wise_kl(student, teacher))
-
     def test_it_is_not_symmetric(self):
         student, teacher = noise(1, 2, 4, 5), 3 * noise(1, 2, 4, 5, seed=1)
         assert not torch.isclose(channel_wise_kl(student, teacher), channel_wise_kl(teacher, student), rtol=0.05)
