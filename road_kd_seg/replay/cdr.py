@@ -7,6 +7,7 @@ from typing import Any
 
 from rosbags.typesys import Stores, get_typestore
 
+from road_kd_seg.camera_info import intrinsics_from_camera_info
 from road_kd_seg.errors import BagError, FrameError
 from road_kd_seg.frame import Intrinsics
 
@@ -51,7 +52,4 @@ def decode_intrinsics(cdr: bytes) -> Intrinsics | None:
         info: Any = _TYPES.deserialize_cdr(cdr, CAMERA_INFO_TYPE)
     except Exception as error:  # damaged bytes make the generated parser stumble in any way
         raise BagError(f"a message is no valid {CAMERA_INFO_TYPE} ({error}): the bag is damaged") from error
-    if info.k[0] == 0:
-        return None
-    fx, cx, fy, cy = (float(info.k[i]) for i in (0, 2, 4, 5))
-    return Intrinsics(fx, fy, cx, cy, info.width, info.height)
+    return intrinsics_from_camera_info(info)

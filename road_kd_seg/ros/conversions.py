@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from road_kd_seg.camera_info import intrinsics_from_camera_info
 from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.image_codec import decode_color, decode_depth
@@ -65,27 +66,6 @@ def image_from_array(array: NDArray[np.uint8], encoding: str, header: Header) ->
     # The only fast way to fill the field: an ndarray or a list is copied element by element, 75 ms at 1024x576.
     msg.data.frombytes(pixels.data.cast("B"))
     return msg
-
-
-def intrinsics_from_camera_info(msg: CameraInfo) -> Intrinsics | None:
-    """The pinhole camera of the images as published (binning and region of interest applied, REP 104).
-
-    Returns:
-        None for an uncalibrated camera (K[0] is 0).
-    """
-    if msg.k[0] == 0:
-        return None
-    binning_x, binning_y = max(1, msg.binning_x), max(1, msg.binning_y)
-    region = msg.roi
-    width, height = region.width or msg.width, region.height or msg.height
-    return Intrinsics(
-        fx=float(msg.k[0]) / binning_x,
-        fy=float(msg.k[4]) / binning_y,
-        cx=(float(msg.k[2]) - region.x_offset) / binning_x,
-        cy=(float(msg.k[5]) - region.y_offset) / binning_y,
-        width=int(width) // binning_x,
-        height=int(height) // binning_y,
-    )
 
 
 def intrinsics_for_image(info: CameraInfo, color: Header, size: tuple[int, int]) -> Intrinsics | None:
