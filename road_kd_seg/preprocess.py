@@ -146,8 +146,7 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
         colour = F.interpolate(colour, spec.size, mode="area")
     else:
         colour = F.interpolate(colour, spec.size, mode="bilinear", align_corners=False)
-    mean = colour.new_tensor(spec.mean).mul_(255).view(1, 3, 1, 1)
-    std = colour.new_tensor(spec.std).mul_(255).view(1, 3, 1, 1)
+    mean, std = _normalisation(spec, colour.device)
     colour = (colour - mean) / std
     if spec.depth is None:
         return colour, None
@@ -240,6 +239,13 @@ def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
         plane = (_inverse_3x3(normal) @ (weighted.transpose(1, 2) @ target[..., None]))[..., 0]
     found = (best_score > 0) & plane.isfinite().all(-1)
     return torch.where(found[:, None], plane, 0), found
+
+
+@lru_cache(maxsize=8)
+def _normalisation(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and std of 8-bit colour, (1, 3, 1, 1) each; kept on the device, so that no frame has to copy them there."""
+    mean, std = (torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
+    return mean, std
 
 
 @lru_cache(maxsize=8)
