@@ -19,6 +19,7 @@ from road_kd_seg.frame import LabelledFrame, RgbdFrame
 from road_kd_seg.metrics import iou
 from road_kd_seg.networks.summary import summarize_networks
 from road_kd_seg.replay.bag_writer import write_bag
+from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.config import TrainConfig
@@ -145,7 +146,7 @@ def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabelledFrame]:
         sample = dataset[index]
         stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
         intrinsics = sample.meta.get("intrinsics")
-        frame = RgbdFrame(sample.rgb, sample.depth_m, intrinsics, stamp_ns, "camera_color_optical_frame")
+        frame = RgbdFrame(sample.rgb, sample.depth_m, intrinsics, stamp_ns, COLOR_OPTICAL_FRAME)
         yield LabelledFrame(frame, sample.label)
 
 

@@ -13,12 +13,15 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
 from road_kd_seg.frame import LabelledFrame
+from road_kd_seg.replay.bag_writer import depth_to_millimetres
 from road_kd_seg.synthetic import render_scene
 from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
@@ -81,7 +84,11 @@ def write_scene(root: Path, seed: int, scene: LabelledFrame) -> None:
     frame, label = scene
     if frame.depth_m is None or label is None:
         raise DatasetError(f"synthetic: scene {seed} lacks depth or label")
-    images = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), np.rint(frame.depth_m * 1000).astype(np.uint16), label)
+    images: tuple[NDArray[Any], ...] = (
+        cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR),
+        depth_to_millimetres(frame.depth_m),
+        label,
+    )
     for kind, image in zip(KINDS, images, strict=True):
         path = scene_path(root, seed, kind)
         if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
