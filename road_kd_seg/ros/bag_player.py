@@ -26,6 +26,7 @@ _CLOCK_PERIOD_S = 0.025
 """40 Hz of wall time, as `ros2 bag play --clock`."""
 _SETTLE_S = 0.5
 """Discovery finds the endpoints of a process in one go: after this long without another one, it has found them."""
+_LINGER_S = 0.5
 _LATCHED = ("/tf_static", "/robot_description", "/map")
 
 
@@ -146,6 +147,8 @@ class BagPlayer:
             self._play_once()
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=1))
+        # Best-effort readers acknowledge nothing, and what they have not taken goes with our shared memory.
+        time.sleep(_LINGER_S)
 
     def log_summary(self) -> None:
         """Say how many messages went out."""

@@ -132,7 +132,8 @@ class TestTheNodeOutlivesIt:
         node = graph.start_node(*REMAPS, model=tiny_bundle, use_sim_time=True)
         labels = graph.listen(Image, "/road_seg/label")
         # 10 Hz for a model that needs a few milliseconds.
-        player = play(graph, bag, "--clock", "--rate", "0.5")
+        # Each of the node's three inputs is awaited: discovery finds them one by one.
+        player = play(graph, bag, "--clock", "--rate", "0.5", "--subscribers", "3")
         graph.until(lambda: not player.running, "the end of the bag", 60)
         graph.counts()
         graph.until(lambda: graph.latest_counts["in_flight"] == 0, "the last frame's end")
