@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import DatasetError
 
 
@@ -30,6 +31,10 @@ class RgbdSample:
 
 class RgbdDataset(Protocol):
     """Random access to samples; the length is known."""
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """What the label values mean; sources that are mixed in one run must agree on it."""
 
     def __len__(self) -> int: ...
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
@@ -48,6 +49,8 @@ class StereoPothole:
     Raises:
         DatasetError: a missing folder, or files that do not match; the message prints the expected tree.
     """
+
+    taxonomy = DEFAULT_TAXONOMY
 
     def __init__(self, root: str | Path, split: Split = "train") -> None:
         self.root = Path(root).expanduser()

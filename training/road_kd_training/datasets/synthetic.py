@@ -23,6 +23,7 @@ from rich.progress import track
 from road_kd_seg.frame import LabelledFrame
 from road_kd_seg.replay.bag_writer import depth_to_millimetres
 from road_kd_seg.synthetic import render_scene
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
@@ -31,6 +32,8 @@ KINDS = ("rgb", "depth", "label")
 
 class SyntheticScenes:
     """Scenes with seeds first_seed … first_seed + num_scenes - 1; those that the folder lacks are rendered first."""
+
+    taxonomy = DEFAULT_TAXONOMY
 
     def __init__(self, root: str | Path, num_scenes: int, first_seed: int = 0) -> None:
         self.root = Path(root).expanduser()

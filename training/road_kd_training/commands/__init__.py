@@ -1,0 +1,1 @@
+"""One file per command of `road-kd`: a parser, and what to do with what it read."""

@@ -1,0 +1,54 @@
+"""`road-kd dataset-to-bag`: a dataset as the rosbag of a RealSense driver."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from road_kd_seg.errors import BagError
+from road_kd_seg.frame import LabelledFrame, RgbdFrame
+from road_kd_seg.replay.bag_writer import write_bag
+from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
+from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
+from road_kd_training.commands.options import add_dataset, chosen_dataset
+from road_kd_training.datasets import RgbdDataset
+
+HELP = "write a dataset as a rosbag"
+
+
+def build_parser() -> ArgumentParser:
+    """A dataset, the bag's folder and its rate."""
+    parser = ArgumentParser(description="Write a dataset's frames as the MCAP rosbag2 of a RealSense driver.")
+    add_dataset(parser)
+    parser.add_argument("--out", required=True, help="folder of the new bag")
+    parser.add_argument("--rate_hz", type=float, default=2.0, help="frames per second")
+    parser.add_argument("--force", action="store_true", help="replace an existing bag")
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Write the bag.
+
+    Raises:
+        BagError: the rate is not positive, or the folder holds something.
+    """
+    if options.rate_hz <= 0:
+        raise BagError(f"rate_hz is {options.rate_hz}: expected a positive number of frames per second")
+    dataset, out = chosen_dataset(options), Path(options.out)
+    if options.force and (out / "metadata.yaml").is_file():
+        shutil.rmtree(out)
+    frames = write_bag(out, _frames(dataset, options.rate_hz))
+    Console().print(f"wrote {frames} frames to {out}: try it with make demo BAG={out}")
+
+
+def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabelledFrame]:
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
+        intrinsics = sample.meta.get("intrinsics")
+        frame = RgbdFrame(sample.rgb, sample.depth_m, intrinsics, stamp_ns, COLOR_OPTICAL_FRAME)
+        yield LabelledFrame(frame, sample.label)

@@ -1,0 +1,53 @@
+"""`road-kd list`: what there is."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Column, Table
+
+from road_kd_seg.networks.summary import summarize_networks
+from road_kd_training.datasets import DATASETS
+from road_kd_training.distillers.summary import summarize_methods
+
+HELP = "list networks, distillers or datasets"
+
+
+def build_parser() -> ArgumentParser:
+    """What to list."""
+    parser = ArgumentParser(description="List what there is.")
+    parser.add_argument("what", choices=["networks", "distillers", "datasets"])
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Print one table."""
+    {"networks": _networks, "distillers": _distillers, "datasets": _datasets}[options.what]()
+
+
+def _networks() -> None:
+    table = Table(
+        Column("name", no_wrap=True),
+        "paper",
+        "parameters",
+        "GFLOPs at 576x1024",
+        "modalities",
+        "taps (channels, stride)",
+    )
+    for row in summarize_networks():
+        taps = ", ".join(f"{name} ({tap.channels}, {tap.stride})" for name, tap in row.taps.items())
+        modalities = "+".join(row.modalities)
+        table.add_row(row.name, row.paper, f"{row.parameters:,}", f"{row.gflops:.1f}", modalities, taps)
+    Console().print(table)
+
+
+def _distillers() -> None:
+    table = Table(Column("name", no_wrap=True), "paper", "needs", "terms (default weight)")
+    for row in summarize_methods():
+        table.add_row(row.name, row.paper, row.needs_in_words(), row.terms_in_words())
+    Console().print(table)
+
+
+def _datasets() -> None:
+    for name in DATASETS:
+        Console().print(name)

@@ -1,0 +1,37 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from road_kd_training.datasets import DATASETS, RgbdDataset, build_dataset
+from road_kd_training.errors import DatasetError
+
+
+def add_dataset(parser: ArgumentParser) -> None:
+    """`DATASET key=value …`."""
+    parser.add_argument("dataset", help=f"one of {', '.join(DATASETS)}")
+    parser.add_argument("options", nargs="*", help="the dataset's options as key=value, e.g. root=DIR split=validation")
+
+
+def chosen_dataset(options: Namespace) -> RgbdDataset:
+    """The dataset that `add_dataset`'s arguments name.
+
+    Raises:
+        DatasetError: an option is not key=value, or the dataset refuses it.
+    """
+    return build_dataset(options.dataset, **_key_values(options.options))
+
+
+def _key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    parsed = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise DatasetError(f"'{pair}' is no dataset option: write key=value, e.g. root=DIR")
+        parsed[key] = yaml.safe_load(value)
+    return parsed

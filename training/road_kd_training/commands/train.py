@@ -1,0 +1,28 @@
+"""`road-kd train`: one run from a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from road_kd_training.config import TrainConfig
+from road_kd_training.engine import Trainer
+
+HELP = "train a network from a recipe"
+
+
+def build_parser() -> ArgumentParser:
+    """A recipe, and a flag for each of its fields."""
+    parser = ArgumentParser(description="Train a network from a recipe. The same command again resumes.")
+    parser.add_argument("--config", action="config", help="a recipe, e.g. training/recipes/road_student.yaml")
+    parser.add_class_arguments(TrainConfig)
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Train, or go on training."""
+    config = TrainConfig(**{field.name: options[field.name] for field in dataclasses.fields(TrainConfig)})
+    bundle = Trainer(config).run()
+    Console().print(f"wrote {bundle}")
