@@ -45,11 +45,14 @@ def read_image(path: Path, flags: int) -> NDArray[Any]:
     """Read an image file with OpenCV.
 
     Raises:
-        DatasetError: the file is missing or is not an image.
+        DatasetError: the file is missing, cut short or not an image.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
-    image = cv2.imread(str(path), flags)
+    encoded = path.read_bytes()
+    # A JPEG that was cut short still decodes, with grey where the rest was: look for its end marker.
+    cut_short = not encoded or (encoded.startswith(b"\xff\xd8") and b"\xff\xd9" not in encoded[-4096:])
+    image = None if cut_short else cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     if image is None:
         raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again")
     return image
