@@ -3,6 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from road_kd_training.datasets.folder import (
     Layout,
@@ -12,6 +13,7 @@ from road_kd_training.datasets.folder import (
     read_color_label,
     read_label,
 )
+from road_kd_training.datasets.sample import read_rgb
 from road_kd_training.errors import DatasetError
 
 LAYOUT = Layout.from_doc("roads", "Roads.\n\nExpected tree:\n\n    ROOT/image/NAME.png\n")
@@ -95,8 +97,44 @@ class TestReadLabel:
 
     def test_a_coloured_image_is_refused(self, tmp_path):
         path = write(tmp_path / "l.png", np.arange(12).reshape(2, 2, 3))
-        with pytest.raises(DatasetError, match="expected an 8-bit grey label image"):
+        with pytest.raises(
+            DatasetError, match=r"l\.png: a colour image of shape \(2, 2, 3\), expected an 8-bit grey or palette"
+        ):
             read_label(path, label_values(3))
+
+    def test_palette_indices_count_and_not_their_colours(self, tmp_path):
+        image = Image.fromarray(np.array([[200, 219]], np.uint8), mode="P")
+        image.putpalette([0, 0, 0] * 256)
+        image.save(tmp_path / "l.png")
+        assert read_label(tmp_path / "l.png", label_table({200: 1, 219: 2})).tolist() == [[1, 2]]
+
+    def test_16_bit_values_are_refused(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "l.png"), np.full((2, 2), 1000, np.uint16))
+        with pytest.raises(DatasetError, match=r"l\.png: a label image of mode 'I;16', expected 8-bit grey"):
+            read_label(tmp_path / "l.png", label_values(3))
+
+    @pytest.mark.parametrize("kept", [0, 20, 0.5, 0.9])
+    def test_a_truncated_label_is_named(self, kept, tmp_path):
+        path = write(tmp_path / "l.png", np.random.default_rng(0).integers(0, 3, (64, 64)))
+        content = path.read_bytes()
+        path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+        with pytest.raises(DatasetError, match=r"l\.png: not a readable image"):
+            read_label(path, label_values(3))
+
+    def test_a_missing_label_is_named(self, tmp_path):
+        with pytest.raises(DatasetError, match=r"l\.png: no such file"):
+            read_label(tmp_path / "l.png", label_values(3))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_photograph_is_named_and_not_filled_with_grey(suffix, kept, tmp_path):
+    path = write(tmp_path / f"i.{suffix}", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
+    assert read_rgb(path).shape == (64, 64, 3)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DatasetError, match=rf"i\.{suffix}: not a readable image"):
+        read_rgb(path)
 
 
 class TestReadColorLabel:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from road_kd_seg.frame import IGNORE_INDEX
-from road_kd_training.datasets.sample import read_image, read_rgb
+from road_kd_training.datasets.sample import read_rgb
 from road_kd_training.errors import DatasetError
 
 INVALID = 254
@@ -114,11 +114,17 @@ def label_table(class_of: Mapping[int, int]) -> NDArray[np.uint8]:
     return table
 
 
+def label_values(num_classes: int, *ignored: int) -> NDArray[np.uint8]:
+    """(256,) table for labels that already hold class ids 0..K-1; `ignored` raw values become IGNORE_INDEX."""
+    return label_table({**{i: i for i in range(num_classes)}, **dict.fromkeys(ignored, IGNORE_INDEX)})
+
+
 def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Read a grey label image and map its raw values to class ids.
+    """Read a label image and map its raw values to class ids.
 
     Args:
-        path: an 8-bit image with one channel, or with three equal ones.
+        path: an 8-bit image: grey, of three equal channels, or with a palette, whose indices are then the values (the
+            colours are for people; ApolloScape gives several classes the same one).
         table: from `label_table`.
 
     Returns:
@@ -127,11 +133,13 @@ def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         DatasetError: missing, truncated, coloured or 16-bit, or a value that the table does not know.
     """
-    raw = read_image(path, cv2.IMREAD_UNCHANGED)
-    if raw.ndim == 3 and (raw[..., :1] == raw[..., :3]).all():
+    raw = read_raw_label(path)
+    if raw.ndim == 3 and (raw[..., :1] == raw).all():
         raw = raw[..., 0]
-    if raw.dtype != np.uint8 or raw.ndim != 2:
-        raise DatasetError(f"{path}: got {raw.dtype} {raw.shape}, expected an 8-bit grey label image")
+    if raw.ndim != 2:
+        raise DatasetError(
+            f"{path}: a colour image of shape {raw.shape}, expected an 8-bit grey or palette label image"
+        )
     label: NDArray[np.uint8] = table[raw]
     unknown = np.unique(raw[label == INVALID])
     if unknown.size:
@@ -140,11 +148,28 @@ def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return label
 
 
+def read_raw_label(path: Path) -> NDArray[np.uint8]:
+    """Read a label image as it is stored: (H, W) grey values or palette indices, or (H, W, 3) RGB.
+
+    Raises:
+        DatasetError: missing, truncated, or not 8-bit.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
+    try:
+        with Image.open(path) as image:  # OpenCV would replace palette indices by colours
+            if image.mode not in ("L", "P", "RGB"):
+                raise DatasetError(f"{path}: a label image of mode '{image.mode}', expected 8-bit grey, palette or RGB")
+            return np.array(image)
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
+        raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again") from error
+
+
 def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.uint8]:
-    """Read a label image whose classes are colours (also palette images, by the colours of their palette).
+    """Read a label image whose classes are colours.
 
     Args:
-        path: an 8-bit colour image.
+        path: an 8-bit colour image, also one with a palette, whose colours then count.
         class_of: RGB colour → class id or IGNORE_INDEX.
 
     Returns:
@@ -153,7 +178,11 @@ def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.ui
     Raises:
         DatasetError: missing, truncated, or a colour that is no class.
     """
-    rgb = read_rgb(path)
+    return color_to_class(read_rgb(path), class_of, path)
+
+
+def color_to_class(rgb: NDArray[np.uint8], class_of: Mapping[Color, int], path: Path) -> NDArray[np.uint8]:
+    """`read_color_label` for an image that is read already; `path` is for the error."""
     code = (rgb.astype(np.int32) << (16, 8, 0)).sum(-1, dtype=np.int32)
     label: NDArray[np.uint8] = _color_table(tuple(class_of.items()))[code]
     unknown = np.unique(rgb[label == INVALID], axis=0)
@@ -163,14 +192,14 @@ def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.ui
     return label
 
 
-def check_size(label: NDArray[np.uint8], rgb: NDArray[np.uint8], path: Path) -> None:
-    """Refuse a label that does not lie over its image.
+def check_size(image: NDArray[Any], rgb: NDArray[np.uint8], path: Path, what: str = "label") -> None:
+    """Refuse a label or depth image that does not lie over its colour image.
 
     Raises:
-        DatasetError: the sizes differ; `path` is the label's file.
+        DatasetError: the sizes differ; `path` is the file that does not fit.
     """
-    if label.shape != rgb.shape[:2]:
-        raise DatasetError(f"{path}: label is {label.shape} (H, W), expected {rgb.shape[:2]} as its image")
+    if image.shape != rgb.shape[:2]:
+        raise DatasetError(f"{path}: {what} is {image.shape} (H, W), expected {rgb.shape[:2]} as its image")
 
 
 @lru_cache(maxsize=4)  # 16 MB each
@@ -179,11 +208,6 @@ def _color_table(class_of: tuple[tuple[Color, int], ...]) -> NDArray[np.uint8]:
     for (red, green, blue), value in class_of:
         table[red << 16 | green << 8 | blue] = value
     return table
-
-
-def label_values(num_classes: int, *ignored: int) -> NDArray[np.uint8]:
-    """(256,) table for labels that already hold class ids 0..K-1; `ignored` raw values become IGNORE_INDEX."""
-    return label_table({**{i: i for i in range(num_classes)}, **dict.fromkeys(ignored, IGNORE_INDEX)})
 
 
 def _some(values: Sequence[object], limit: int = 5) -> str:
