@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
 from road_kd_training.datasets.sample import RgbdDataset, RgbdSample
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
@@ -15,6 +16,7 @@ __all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"
 DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
     "synthetic": SyntheticScenes,
     "stereo_pothole": StereoPothole,
+    "apolloscape_lane": ApolloscapeLane,
 }
 
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}

@@ -140,6 +140,11 @@ def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise DatasetError(
             f"{path}: a colour image of shape {raw.shape}, expected an 8-bit grey or palette label image"
         )
+    return value_to_class(raw, table, path)
+
+
+def value_to_class(raw: NDArray[np.uint8], table: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """`read_label` for values that are read already; `path` is for the error."""
     label: NDArray[np.uint8] = table[raw]
     unknown = np.unique(raw[label == INVALID])
     if unknown.size:
