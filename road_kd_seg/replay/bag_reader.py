@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,8 @@ class FrameIndex:
     """(N,) which message of the label topic belongs to each, -1 for none."""
     slop_ns: int
     """What a synchronizer has to allow to find the same pairs; 0 where all stamps are equal."""
+    log_times_ns: Mapping[str, NDArray[np.int64]]
+    """By topic (colour, depth, label, camera_info): when each of its messages was recorded, in the order of reading."""
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -118,8 +120,15 @@ class BagReader:
         """Whether the label topic is in the bag."""
         return self.message_counts.get(self.names.label, 0) > 0
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    def messages(
+        self, topics: Collection[str] | None = None, *, start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
         """Messages as they were recorded, by log time; of all topics, or of those named.
+
+        Args:
+            topics: None for all.
+            start_ns: log time of the first message; None: from the beginning.
+            stop_ns: log time before which to stop; None: to the end.
 
         Raises:
             BagError: the bag is damaged from some place on.
@@ -127,7 +136,7 @@ class BagReader:
         connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not connections:
             return
-        stored = self._reader.messages(connections)
+        stored = self._reader.messages(connections, start_ns, stop_ns)
         while True:
             try:
                 connection, log_time_ns, cdr = next(stored)
@@ -146,14 +155,23 @@ class BagReader:
         """
         self._check_topics()
         names = self.names
-        stamps: dict[str, list[int]] = {names.color: [], names.depth: [], names.label: []}
-        for message in self.messages(stamps.keys()):
+        topics = (names.color, names.depth, names.label, names.camera_info)
+        stamps: dict[str, list[int]] = {topic: [] for topic in topics}
+        log_times: dict[str, list[int]] = {topic: [] for topic in topics}
+        for message in self.messages(topics):
             stamps[message.topic].append(header_stamp_ns(message.cdr))
-        color, depth, label = (np.array(stamps[name], np.int64) for name in stamps)
+            log_times[message.topic].append(message.log_time_ns)
+        color, depth, label = (np.array(stamps[topic], np.int64) for topic in topics[:3])
         slop_ns = half_period_ns(color) if self._slop_ns is None else self._slop_ns
         depth_of = match_stamps(color, depth, slop_ns)
         exact = np.array_equal(depth_of, match_stamps(color, depth))
-        return FrameIndex(color, depth_of, match_stamps(color, label), 0 if exact else slop_ns)
+        return FrameIndex(
+            stamps_ns=color,
+            depth=depth_of,
+            label=match_stamps(color, label),
+            slop_ns=0 if exact else slop_ns,
+            log_times_ns={topic: np.array(times, np.int64) for topic, times in log_times.items()},
+        )
 
     def label_images(self, topic: str | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Header stamp (ns) and (H, W) class ids of every image on the label topic, or on another that holds labels.
@@ -189,13 +207,36 @@ class BagReader:
             if stamps_ns is not None and header_stamp_ns(color) not in stamps_ns:
                 continue
             try:
-                frame = self._frame(color, depth, label, intrinsics)
+                frame = self.decode_frame(color, depth, label, intrinsics)
             except FrameError as error:
                 if on_invalid is None:
                     raise
                 on_invalid(error)
             else:
                 yield frame
+
+    def decode_frame(
+        self, color_cdr: bytes, depth_cdr: bytes | None, label_cdr: bytes | None, intrinsics: Intrinsics | None
+    ) -> LabelledFrame:
+        """A frame from its stored messages.
+
+        Raises:
+            FrameError: a message that is no image, or images that do not belong together.
+        """
+        stamp_ns = header_stamp_ns(color_cdr)
+        try:
+            color = decode_image(color_cdr)
+            rgb = decode_color(*_image_fields(color))
+            depth_m = None if depth_cdr is None else decode_depth(*_image_fields(decode_image(depth_cdr)))
+            label = None if label_cdr is None else decode_label(*_image_fields(decode_image(label_cdr)))
+            if label is not None and label.shape != rgb.shape[:2]:
+                raise FrameError(
+                    f"label is {label.shape[::-1]} pixels, colour is {rgb.shape[1::-1]}: expected equal sizes"
+                )
+            frame = RgbdFrame(rgb, depth_m, intrinsics, stamp_ns, color.header.frame_id)
+        except FrameError as error:
+            raise FrameError(f"bag {self.path}, frame of {stamp_ns / 1e9:.3f} s: {error}") from error
+        return LabelledFrame(frame, label)
 
     def _paired(self) -> Iterator[tuple[bytes, bytes | None, bytes | None, Intrinsics | None]]:
         """Colour, depth, label and the latest intrinsics; holds back only what still waits for a partner."""
@@ -227,24 +268,6 @@ class BagReader:
         """The bag's first camera_info, for images that were recorded before it."""
         first = next(self.messages([self.names.camera_info]), None)
         return None if first is None else decode_intrinsics(first.cdr)
-
-    def _frame(
-        self, color_cdr: bytes, depth_cdr: bytes | None, label_cdr: bytes | None, intrinsics: Intrinsics | None
-    ) -> LabelledFrame:
-        stamp_ns = header_stamp_ns(color_cdr)
-        try:
-            color = decode_image(color_cdr)
-            rgb = decode_color(*_image_fields(color))
-            depth_m = None if depth_cdr is None else decode_depth(*_image_fields(decode_image(depth_cdr)))
-            label = None if label_cdr is None else decode_label(*_image_fields(decode_image(label_cdr)))
-            if label is not None and label.shape != rgb.shape[:2]:
-                raise FrameError(
-                    f"label is {label.shape[::-1]} pixels, colour is {rgb.shape[1::-1]}: expected equal sizes"
-                )
-            frame = RgbdFrame(rgb, depth_m, intrinsics, stamp_ns, color.header.frame_id)
-        except FrameError as error:
-            raise FrameError(f"bag {self.path}, frame of {stamp_ns / 1e9:.3f} s: {error}") from error
-        return LabelledFrame(frame, label)
 
     def _check_topics(self) -> None:
         names = self.names
