@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from road_kd_seg.frame import LabelledFrame
 from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
-from road_kd_seg.synthetic.render import render
+from road_kd_seg.synthetic.canvas import ROAD
+from road_kd_seg.synthetic.render import paint_scene, render
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Road
 from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look
 
 FIRST_STAMP_NS = 1_750_000_000_000_000_000
 _CLOSE_UP_SHARE = 0.15
+_WET_GLOSS = 0.25
+"""Share of the sky that a road must mirror to count as wet: the rim of a patch, which fades out, does not."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,32 @@ def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabelledFra
     About one in seven is a steep close-up of rough asphalt with a pothole instead of a view along a road. Obstacles may
     stand in the way, which they never do in a drive.
     """
+    scene = _plan_scene(seed, height, width)
+    return render(scene.road, scene.view, scene.look, scene.rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)
+
+
+def render_wet_mask(seed: int, height: int = 576, width: int = 1024) -> NDArray[np.bool_]:
+    """Where the road of `render_scene(seed)` is wet: (H, W), True on road that mirrors a fair share of the sky."""
+    scene = _plan_scene(seed, height, width)
+    canvas = paint_scene(scene.road, scene.view)
+    return np.asarray((canvas.gloss > _WET_GLOSS) & (canvas.label == ROAD))
+
+
+class _Scene(NamedTuple):
+    road: Road
+    view: View
+    look: SensorLook
+    rng: np.random.Generator
+    """What is left of it for the sensor's noise."""
+
+
+def _plan_scene(seed: int, height: int, width: int) -> _Scene:
     rng = np.random.default_rng([seed, 7])
     close_up = bool(rng.random() < _CLOSE_UP_SHARE)
     road = draw_road(seed, clear_path=False, close_up=close_up)
     rig = _draw_rig(rng, close_up=close_up)
     look = draw_sensor_look(rng, mean_exposure=1.4 if close_up else 1.0)
-    view = View(d455_intrinsics(height, width), rig.pose(road, 0.0))
-    return render(road, view, look, rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)
+    return _Scene(road, View(d455_intrinsics(height, width), rig.pose(road, 0.0)), look, rng)
 
 
 def _draw_rig(rng: np.random.Generator, *, close_up: bool) -> Rig:

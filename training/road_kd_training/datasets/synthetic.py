@@ -5,12 +5,14 @@ Expected tree (written by `road-kd synth`, or on first use):
     ROOT/NNNNNN_rgb.png     colour
     ROOT/NNNNNN_depth.png   uint16 mm, 0 = invalid
     ROOT/NNNNNN_label.png   class ids of the default taxonomy
+    ROOT/NNNNNN_wet.png     255 on wet road, else 0; written when it is first asked for
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,27 +22,54 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from road_kd_seg.frame import LabelledFrame
+from road_kd_seg.frame import IGNORE_INDEX, LabelledFrame
 from road_kd_seg.replay.bag_writer import depth_to_millimetres
-from road_kd_seg.synthetic import render_scene
+from road_kd_seg.synthetic import render_scene, render_wet_mask
+from road_kd_seg.synthetic.canvas import NEGATIVE_OBSTACLE
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 KINDS = ("rgb", "depth", "label")
+WET = "wet"
 
 
 class SyntheticScenes:
-    """Scenes with seeds first_seed … first_seed + num_scenes - 1; those that the folder lacks are rendered first."""
+    """Scenes with seeds first_seed … first_seed + num_scenes - 1; those that the folder lacks are rendered first.
+
+    Wet patches look like potholes, make depth fail, and are road. Two options are about them:
+
+    Args:
+        root: folder of the scenes.
+        num_scenes: how many.
+        first_seed: seed of the first.
+        wrong_wet: share of the scenes, 0 to 1, whose wet patches are labelled negative_obstacle, as CPKD says of the
+            labels that a network made for NO-4K. Which scenes depends on their seed alone, and a smaller share is a
+            subset of a larger one.
+        only_wet: keep the labels of wet patches only, so that a score is theirs; the rest is ignored.
+
+    Raises:
+        DatasetError: no scene is asked for, a share outside 0 to 1, or a folder that cannot be written.
+    """
 
     taxonomy = DEFAULT_TAXONOMY
 
-    def __init__(self, root: str | Path, num_scenes: int, first_seed: int = 0) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        num_scenes: int,
+        first_seed: int = 0,
+        wrong_wet: float = 0.0,
+        only_wet: bool = False,
+    ) -> None:
         self.root = Path(root).expanduser()
         self.seeds = range(first_seed, first_seed + num_scenes)
         if not self.seeds:
             raise DatasetError("synthetic: num_scenes is 0: ask for at least one scene")
-        render_missing(self.root, self.seeds)
+        if not 0 <= wrong_wet <= 1:
+            raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
+        self.wrong_wet, self.only_wet = wrong_wet, only_wet
+        render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -49,7 +78,18 @@ class SyntheticScenes:
         seed = self.seeds[index]
         rgb, depth, label = (scene_path(self.root, seed, kind) for kind in KINDS)
         depth_m = read_image(depth, cv2.IMREAD_UNCHANGED).astype(np.float32) / np.float32(1000)
-        return RgbdSample(read_rgb(rgb), depth_m, read_image(label, cv2.IMREAD_GRAYSCALE), f"synthetic_{seed:06d}")
+        return RgbdSample(read_rgb(rgb), depth_m, self._label(seed, label), f"synthetic_{seed:06d}")
+
+    def _label(self, seed: int, path: Path) -> NDArray[np.uint8]:
+        label: NDArray[np.uint8] = read_image(path, cv2.IMREAD_GRAYSCALE)
+        if self.only_wet:
+            label = np.where(self._wet(seed), label, np.uint8(IGNORE_INDEX))
+        if np.random.default_rng([seed, 8]).random() < self.wrong_wet:
+            label = np.where(self._wet(seed), np.uint8(NEGATIVE_OBSTACLE), label)
+        return label
+
+    def _wet(self, seed: int) -> NDArray[np.bool_]:
+        return np.asarray(read_image(scene_path(self.root, seed, WET), cv2.IMREAD_GRAYSCALE) > 0)
 
 
 def scene_path(root: Path, seed: int, kind: str) -> Path:
@@ -57,20 +97,30 @@ def scene_path(root: Path, seed: int, kind: str) -> Path:
     return root / f"{seed:06d}_{kind}.png"
 
 
-def render_missing(root: Path, seeds: Iterable[int]) -> int:
-    """Render the scenes that `root` lacks, on all cores; returns how many.
+def render_missing(root: Path, seeds: Iterable[int], *, with_wet: bool = False) -> int:
+    """Render the scenes, and if asked the masks of wet road, that `root` lacks, on all cores; returns how many scenes.
 
     Raises:
         DatasetError: the folder cannot be written.
     """
-    missing = [seed for seed in seeds if not scene_path(root, seed, KINDS[-1]).is_file()]
+    wanted = list(seeds)
+    scenes = _render_each(root, wanted, KINDS[-1], _render, "scenes")
+    if with_wet:
+        _render_each(root, wanted, WET, _render_wet, "masks of wet road")
+    return scenes
+
+
+def _render_each(root: Path, seeds: Sequence[int], kind: str, job: Callable[[Path, int], None], what: str) -> int:
+    missing = [seed for seed in seeds if not scene_path(root, seed, kind).is_file()]
     if not missing:
         return 0
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            jobs = pool.map(_render, [root] * len(missing), missing, chunksize=4)
-            for _ in track(jobs, description=f"rendering {len(missing)} scenes", total=len(missing), transient=True):
+        # Not forked: a copy of a process whose OpenCV or torch has threads waits for them for ever.
+        fresh, workers = multiprocessing.get_context("spawn"), min(os.cpu_count() or 1, len(missing))
+        with ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+            jobs = pool.map(job, [root] * len(missing), missing, chunksize=4)
+            for _ in track(jobs, description=f"rendering {len(missing)} {what}", total=len(missing), transient=True):
                 pass
     except OSError as error:
         raise DatasetError(f"synthetic: {root} cannot be written: {error}") from error
@@ -80,6 +130,11 @@ def render_missing(root: Path, seeds: Iterable[int]) -> int:
 def _render(root: Path, seed: int) -> None:
     cv2.setNumThreads(1)  # one process per core is already enough
     write_scene(root, seed, render_scene(seed))
+
+
+def _render_wet(root: Path, seed: int) -> None:
+    cv2.setNumThreads(1)
+    _write_png(scene_path(root, seed, WET), render_wet_mask(seed).astype(np.uint8) * np.uint8(255))
 
 
 def write_scene(root: Path, seed: int, scene: LabelledFrame) -> None:
@@ -93,6 +148,9 @@ def write_scene(root: Path, seed: int, scene: LabelledFrame) -> None:
         label,
     )
     for kind, image in zip(KINDS, images, strict=True):
-        path = scene_path(root, seed, kind)
-        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise DatasetError(f"{path}: could not be written: is the disk full?")
+        _write_png(scene_path(root, seed, kind), image)
+
+
+def _write_png(path: Path, image: NDArray[Any]) -> None:
+    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+        raise DatasetError(f"{path}: could not be written: is the disk full?")
