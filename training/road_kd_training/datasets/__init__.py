@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
+from road_kd_training.datasets.culane import CuLane
+from road_kd_training.datasets.llamas import Llamas
 from road_kd_training.datasets.sample import RgbdDataset, RgbdSample
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
@@ -17,6 +19,8 @@ DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
     "synthetic": SyntheticScenes,
     "stereo_pothole": StereoPothole,
     "apolloscape_lane": ApolloscapeLane,
+    "culane": CuLane,
+    "llamas": Llamas,
 }
 
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
