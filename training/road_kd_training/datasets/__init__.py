@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from road_kd_training.datasets.ade20k import Ade20k
 from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
+from road_kd_training.datasets.camvid import CamVid
+from road_kd_training.datasets.cityscapes import Cityscapes
 from road_kd_training.datasets.culane import CuLane
+from road_kd_training.datasets.kitti_semantics import KittiSemantics
 from road_kd_training.datasets.llamas import Llamas
+from road_kd_training.datasets.no4k import No4k
+from road_kd_training.datasets.nuimages import NuImages
+from road_kd_training.datasets.pothole600 import Pothole600
+from road_kd_training.datasets.roadnet import RoadNet
 from road_kd_training.datasets.sample import RgbdDataset, RgbdSample
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
+from road_kd_training.datasets.vkitti2 import VirtualKitti2
+from road_kd_training.datasets.voc import PascalVoc
 from road_kd_training.errors import DatasetError
 
 __all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"]
@@ -18,9 +28,19 @@ __all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"
 DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
     "synthetic": SyntheticScenes,
     "stereo_pothole": StereoPothole,
+    "pothole600": Pothole600,
+    "no4k": No4k,
+    "roadnet": RoadNet,
     "apolloscape_lane": ApolloscapeLane,
     "culane": CuLane,
     "llamas": Llamas,
+    "cityscapes": Cityscapes,
+    "camvid": CamVid,
+    "kitti_semantics": KittiSemantics,
+    "vkitti2": VirtualKitti2,
+    "nuimages": NuImages,
+    "voc": PascalVoc,
+    "ade20k": Ade20k,
 }
 
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
