@@ -10,7 +10,7 @@ from road_kd_seg.synthetic import render_scene, render_wet_mask
 from road_kd_training.datasets.synthetic import KINDS, SyntheticScenes, scene_path
 from road_kd_training.errors import DatasetError
 
-WET_SEED, DRY_SEED = 21, 23
+WET_SEED, DRY_SEED = 21, 11
 ROAD, NEGATIVE_OBSTACLE, IGNORED = 1, 3, 255
 
 
