@@ -65,8 +65,43 @@ def f1(counts: Counts) -> PerClass:
 
 def mean_iou(counts: Counts) -> float:
     """Mean IoU over the classes that occur in the truth; NaN if nothing was scored."""
+    return _mean(iou(counts), counts)
+
+
+def mean_f1(counts: Counts) -> float:
+    """Mean F1 over the classes that occur in the truth (LIX's mFsc)."""
+    return _mean(f1(counts), counts)
+
+
+def mean_precision(counts: Counts) -> float:
+    """Mean precision over the classes that occur in the truth; one that was never predicted counts as 0."""
+    return _mean(np.nan_to_num(precision(counts)), counts)
+
+
+def mean_recall(counts: Counts) -> float:
+    """Mean recall over the classes that occur in the truth."""
+    return _mean(recall(counts), counts)
+
+
+def frequency_weighted_iou(counts: Counts) -> float:
+    """IoU weighted by each class's share of the true pixels (LIX's fwIoU); NaN if nothing was scored."""
+    return _frequency_weighted(iou(counts), counts)
+
+
+def frequency_weighted_f1(counts: Counts) -> float:
+    """F1 weighted by each class's share of the true pixels (LIX's fwFsc); NaN if nothing was scored."""
+    return _frequency_weighted(f1(counts), counts)
+
+
+def _mean(per_class: PerClass, counts: Counts) -> float:
     present = counts.sum(1) > 0
-    return float(iou(counts)[present].mean()) if present.any() else float("nan")
+    return float(per_class[present].mean()) if present.any() else float("nan")
+
+
+def _frequency_weighted(per_class: PerClass, counts: Counts) -> float:
+    pixels = counts.sum(1)
+    present = pixels > 0
+    return float(np.average(per_class[present], weights=pixels[present])) if present.any() else float("nan")
 
 
 def _ratio(numerator: Counts, denominator: Counts) -> PerClass:

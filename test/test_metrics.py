@@ -53,6 +53,41 @@ class TestDerived:
     def test_nothing_scored_is_not_a_number(self):
         assert np.isnan(metrics.mean_iou(np.zeros((3, 3), np.int64)))
 
+    def test_means_by_hand(self):
+        assert metrics.mean_f1(self.counts) == pytest.approx((12 / 15 + 6 / 9) / 2)
+        assert metrics.mean_precision(self.counts) == pytest.approx((6 / 7 + 3 / 5) / 2)
+        assert metrics.mean_recall(self.counts) == pytest.approx((6 / 8 + 3 / 4) / 2)
+
+    def test_frequency_weights_are_shares_of_true_pixels(self):
+        assert metrics.frequency_weighted_iou(self.counts) == pytest.approx((8 * 6 / 9 + 4 * 3 / 6) / 12)
+        assert metrics.frequency_weighted_f1(self.counts) == pytest.approx((8 * 12 / 15 + 4 * 6 / 9) / 12)
+
+    def test_a_class_that_was_never_predicted_has_precision_0_in_the_mean(self):
+        missed = np.array([[4, 0], [4, 0]])
+        assert metrics.mean_precision(missed) == pytest.approx(0.5 / 2)
+
+    @pytest.mark.parametrize(
+        "summary",
+        [
+            metrics.mean_f1,
+            metrics.mean_precision,
+            metrics.mean_recall,
+            metrics.frequency_weighted_iou,
+            metrics.frequency_weighted_f1,
+        ],
+    )
+    def test_summaries_of_nothing_are_not_numbers_and_of_perfection_1(self, summary):
+        assert np.isnan(summary(np.zeros((3, 3), np.int64)))
+        assert summary(np.diag([5, 0, 7])) == 1
+
+    @given(seed=st.integers(0, 1000))
+    @settings(max_examples=20, deadline=None)
+    def test_equal_frequencies_make_weighted_and_plain_means_equal(self, seed):
+        counts = np.random.default_rng(seed).integers(1, 50, (4, 4))
+        counts[:, 0] += counts.sum(1).max() - counts.sum(1)
+        assert metrics.frequency_weighted_iou(counts) == pytest.approx(metrics.mean_iou(counts))
+        assert metrics.frequency_weighted_f1(counts) == pytest.approx(metrics.mean_f1(counts))
+
     @given(seed=st.integers(0, 1000))
     @settings(max_examples=20, deadline=None)
     def test_f1_and_iou_are_two_views_of_one_thing(self, seed):
