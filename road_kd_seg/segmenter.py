@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from road_kd_seg.backends.torch_backend import TorchBackend
@@ -66,20 +67,33 @@ class Segmenter:
         Raises:
             FrameError: the model takes depth and the frame has none.
         """
+        with torch.inference_mode():
+            confidence, label = classify(self._infer(frame), frame.size, self.bundle.input, self._background_id)
+        return Segmentation(label[0].cpu().numpy(), confidence[0].cpu().numpy(), frame.stamp_ns, frame.frame_id)
+
+    def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:
+        """Probability of every class at the camera's resolution, (K, H, W), for scores that need more than the winner.
+
+        Raises:
+            FrameError: the model takes depth and the frame has none.
+        """
+        with torch.inference_mode():
+            every = class_probabilities(self._infer(frame), frame.size, self.bundle.input, self._background_id)
+        probabilities: NDArray[np.float32] = every[0].cpu().numpy()
+        return probabilities
+
+    def _infer(self, frame: RgbdFrame) -> Tensor:
         if self.needs_depth and frame.depth_m is None:
             raise FrameError(
                 f"model '{self.bundle.name}' takes depth and the frame has none:"
                 " enable aligned depth, or use an RGB-only model"
             )
         device = self.backend.device
-        with torch.inference_mode():
-            rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device, non_blocking=True)[None]
-            depth_m = None
-            if self.needs_depth and frame.depth_m is not None:
-                depth_m = torch.from_numpy(np.ascontiguousarray(frame.depth_m)).to(device, non_blocking=True)[None]
-            logits = self.backend.infer(*preprocess(rgb, depth_m, self.bundle.input))
-            confidence, label = classify(logits, frame.size, self.bundle.input, self._background_id)
-        return Segmentation(label[0].cpu().numpy(), confidence[0].cpu().numpy(), frame.stamp_ns, frame.frame_id)
+        rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device, non_blocking=True)[None]
+        depth_m = None
+        if self.needs_depth and frame.depth_m is not None:
+            depth_m = torch.from_numpy(np.ascontiguousarray(frame.depth_m)).to(device, non_blocking=True)[None]
+        return self.backend.infer(*preprocess(rgb, depth_m, self.bundle.input))
 
 
 def classify(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_id: int) -> tuple[Tensor, Tensor]:
@@ -94,13 +108,37 @@ def classify(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_
     Returns:
         Probability of the winning class, float32 (B, H, W), and its id, uint8 (B, H, W).
     """
+    confidence, label = _probabilities_in_crop(logits, size, spec).max(dim=1)
+    label = label.to(torch.uint8)
+    if confidence.shape[1:] != size:
+        margins = _margins(size, spec)
+        confidence, label = F.pad(confidence, margins), F.pad(label, margins, value=background_id)
+    return confidence, label
+
+
+def class_probabilities(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_id: int) -> Tensor:
+    """Network output to camera resolution, all classes; arguments as for `classify`.
+
+    Returns:
+        (B, K, H, W), sums to 1 at every pixel; outside the crop background has it all.
+    """
+    probability = _probabilities_in_crop(logits, size, spec)
+    if probability.shape[2:] != size:
+        margins = _margins(size, spec)
+        inside, probability = torch.ones_like(probability[:, 0]), F.pad(probability, margins)
+        probability[:, background_id] += 1 - F.pad(inside, margins)
+    return probability
+
+
+def _probabilities_in_crop(logits: Tensor, size: tuple[int, int], spec: InputSpec) -> Tensor:
     top, left, bottom, right = spec.crop_box(*size)
     probability = logits.softmax(dim=1)
     if probability.shape[2:] != (bottom - top, right - left):
         probability = F.interpolate(probability, (bottom - top, right - left), mode="bilinear", align_corners=False)
-    confidence, label = probability.max(dim=1)
-    label = label.to(torch.uint8)
-    if (bottom - top, right - left) != size:
-        margins = (left, size[1] - right, top, size[0] - bottom)
-        confidence, label = F.pad(confidence, margins), F.pad(label, margins, value=background_id)
-    return confidence, label
+    return probability
+
+
+def _margins(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
+    """What `F.pad` adds around the crop: left, right, top, bottom."""
+    top, left, bottom, right = spec.crop_box(*size)
+    return left, size[1] - right, top, size[0] - bottom
