@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,3 +149,17 @@ class TestBadTrees:
         message = rf"{re.escape(tree.label.name)}: holds RGB colours \(1, 2, 3\), which are none of the {known} known"
         with pytest.raises(DatasetError, match=message):
             sample_of(tree)
+
+
+class TestPage:
+    @pytest.fixture(scope="class")
+    def rows(self):
+        page = Path(__file__).parents[2] / "docs/DATASETS.md"
+        return [line.split("|")[1].strip(" `") for line in page.read_text().splitlines() if line.startswith("| `")]
+
+    def test_every_dataset_here_has_a_row(self, rows):
+        assert CLASSES.keys() <= set(rows)
+
+    def test_rows_are_sorted_and_name_datasets_that_exist(self, rows):
+        assert rows == sorted(rows)
+        assert set(rows) <= set(DATASETS)
