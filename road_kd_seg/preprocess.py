@@ -1,6 +1,6 @@
 """Camera images to network input. Shared by the node and by training, so that both see the same tensors.
 
-B batch, H W camera size, h w network size, N sampled points, M plane hypotheses.
+B batch, H W camera size, h w network size.
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.frame import Intrinsics
+from road_kd_seg.normals import surface_normals
+from road_kd_seg.road_plane import plane_residual
 
-DepthKind = Literal["metric", "inverse", "plane_residual", "jet"]
-
-PLANE_TOLERANCE_PER_M = 0.01
-"""|1/z - plane| in 1/m up to which a point counts as road while the plane is being found: several times the noise of
-a D455 (0.15 px of disparity), and less than half of a 5 cm pothole two metres ahead."""
-
-ROAD_SLOPE_PER_M = 0.05
-"""Least growth of 1/z in 1/m from the middle of the image to its bottom for a plane to be a road; seen from a metre
-above, a road has 0.2 to 0.6, a wall across the view 0."""
+DepthKind = Literal["metric", "inverse", "plane_residual", "jet", "normals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +28,24 @@ class DepthEncoding:
 
     `metric` is z and `inverse` is 1/z, each scaled linearly so that [low, high] becomes [0, 1]; `plane_residual` is
     1/z minus the road plane's, scaled so that ±high becomes ±1 (negative lies below the road); `jet` paints
-    the plane residual in the jet colours, as CPKD does with transformed disparity. Invalid pixels become 0.
+    the plane residual in the jet colours, as CPKD does with transformed disparity; `normals` are unit surface normals
+    (x right, y down, z forward), as SNE-RoadSeg takes them. Invalid pixels become 0.
+
+    Normals need a focal length. It is part of the encoding, not read from the camera: so training and the node agree by
+    construction, whatever a data set knows of its cameras, and the node's answer neither waits for camera_info nor
+    changes when it comes. The price: with another true focal length (another camera, an enlarged training crop), the
+    tangent of every normal's angle to the optical axis is off by the quotient of the two. Set `focal` to that of the
+    cameras which the model is for.
     """
 
     kind: DepthKind
     low: float = 0.0
     """Metres for `metric`, 1/m for `inverse`; unused otherwise."""
     high: float = 0.05
-    """Metres for `metric`, 1/m otherwise."""
+    """Metres for `metric`, 1/m otherwise; unused for `normals`."""
+    focal: float = 0.5
+    """For `normals`: fx over the width of the camera's image, whose pixels count as square and whose principal point as
+    its middle. 0.5 is 90 degrees wide, as a RealSense D455's colour image; unused otherwise."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(DepthKind):
@@ -49,11 +54,30 @@ class DepthEncoding:
             )
         if not self.low < self.high:
             raise RoadKdError(f"depth encoding '{self.kind}': low {self.low} must be below high {self.high}")
+        if self.focal <= 0:
+            raise RoadKdError(f"depth encoding '{self.kind}': focal {self.focal} must be positive")
 
     @property
     def channels(self) -> int:
         """Channels of the encoded depth."""
-        return 3 if self.kind == "jet" else 1
+        return 3 if self.kind in ("jet", "normals") else 1
+
+    def camera(self, height: int, width: int) -> Intrinsics:
+        """The camera that `normals` assumes behind a `height` x `width` image."""
+        focal_px = self.focal * width
+        return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for model.yaml."""
+        scale = {"focal": self.focal} if self.kind == "normals" else {"low": self.low, "high": self.high}
+        return {"kind": self.kind, **scale}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> DepthEncoding:
+        """Inverse of `to_dict`; raises what a missing or malformed key does."""
+        if data["kind"] == "normals":
+            return DepthEncoding("normals", focal=float(data["focal"]))
+        return DepthEncoding(data["kind"], float(data["low"]), float(data["high"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +107,23 @@ class InputSpec:
         top, left, bottom, right = self.crop
         return round(top * height), round(left * width), round(bottom * height), round(right * width)
 
+    def camera(self, height: int, width: int) -> Intrinsics | None:
+        """The depth encoding's camera after a `height` x `width` image was cropped and resized; None without depth."""
+        if self.depth is None:
+            return None
+        whole = self.depth.camera(height, width)
+        top, left, bottom, right = self.crop_box(height, width)
+        cropped = Intrinsics(whole.fx, whole.fy, whole.cx - left, whole.cy - top, right - left, bottom - top)
+        return cropped.scaled(self.size[1], self.size[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for model.yaml."""
-        depth = (
-            None if self.depth is None else {"kind": self.depth.kind, "low": self.depth.low, "high": self.depth.high}
-        )
         return {
             "size": list(self.size),
             "crop": list(self.crop),
             "mean": list(self.mean),
             "std": list(self.std),
-            "depth": depth,
+            "depth": None if self.depth is None else self.depth.to_dict(),
         }
 
     @staticmethod
@@ -112,16 +142,15 @@ class InputSpec:
                 raise ValueError("mean and std need three values")
             return InputSpec(
                 size=(int(height), int(width)),
-                depth=None
-                if depth is None
-                else DepthEncoding(depth["kind"], float(depth["low"]), float(depth["high"])),
+                depth=None if depth is None else DepthEncoding.from_dict(depth),
                 crop=(float(top), float(left), float(bottom), float(right)),
                 mean=(mean[0], mean[1], mean[2]),
                 std=(std[0], std[1], std[2]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RoadKdError(
-                f"input needs size [h, w], crop, mean, std and depth (null or kind, low, high): {error!r}"
+                "input needs size [h, w], crop, mean, std and depth"
+                f" (null, or kind, low, high, or kind normals and focal): {error!r}"
             ) from error
 
 
@@ -152,21 +181,44 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
         return colour, None
     if depth_m is None:
         raise FrameError("the model takes depth and the frame has none: enable aligned depth, or use an RGB-only model")
-    # Averaging across a depth edge or a hole would invent surfaces, so depth is always sampled.
-    depth = F.interpolate(depth_m[:, None, top:bottom, left:right], spec.size, mode="nearest-exact")[:, 0]
-    return colour, encode_depth(depth, spec.depth)
+    depth = resize_depth(depth_m[:, top:bottom, left:right], spec.size, smooth=spec.depth.kind == "normals")
+    return colour, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]))
 
 
-def encode_depth(depth_m: Tensor, encoding: DepthEncoding) -> Tensor:
+def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False) -> Tensor:
+    """Resize depth by sampling, as averaging across an edge or a hole would invent surfaces.
+
+    Args:
+        depth_m: (B, H, W); 0 (or anything not finite and positive) is invalid.
+        size: (h, w).
+        smooth: interpolate 1/z between the four pixels around a point where all are valid. On a plane that is exact,
+            whereas the uneven steps of sampling would make slopes uneven: what normals need.
+
+    Returns:
+        (B, h, w).
+    """
+    sampled = F.interpolate(depth_m[:, None], size, mode="nearest-exact")[:, 0]
+    if not smooth:
+        return sampled
+    valid = torch.isfinite(depth_m) & (depth_m > 0)
+    inverse_depth = torch.where(valid, 1 / depth_m, torch.nan)[:, None]
+    interpolated = 1 / F.interpolate(inverse_depth, size, mode="bilinear", align_corners=False)[:, 0]
+    return torch.where(interpolated.isnan(), sampled, interpolated)
+
+
+def encode_depth(depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | None = None) -> Tensor:
     """Encode metres as network input.
 
     Args:
         depth_m: (B, h, w); 0 (or anything not finite and positive) is invalid.
         encoding: kind and range.
+        camera: of the depth's pixels, for `normals`; None: the encoding's own, whose whole image the depth is.
 
     Returns:
         (B, C, h, w), 0 where the depth is invalid.
     """
+    if encoding.kind == "normals":
+        return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
     valid = torch.isfinite(depth_m) & (depth_m > 0)
     if encoding.kind == "metric":
         scaled = (depth_m - encoding.low) / (encoding.high - encoding.low)
@@ -188,99 +240,8 @@ def jet(value: Tensor) -> Tensor:
     return (1.5 - 4 * (value - centers).abs()).clamp(0, 1)
 
 
-def plane_residual(inverse_depth: Tensor, valid: Tensor) -> Tensor:
-    """What lies above (positive) or below (negative) the road plane, in inverse depth.
-
-    A plane is linear in inverse depth, 1/z = a·u + b·v + c, for any pinhole camera.
-
-    Args:
-        inverse_depth: 1/z in 1/m, (B, h, w).
-        valid: (B, h, w), bool.
-
-    Returns:
-        1/z minus the fitted plane, 1/m, (B, h, w); 0 where invalid. Without a plane (no valid depth), 0 everywhere.
-    """
-    plane, found = fit_road_plane(inverse_depth, valid)
-    fitted = (_pixel_grid(*inverse_depth.shape[-2:], inverse_depth.device) @ plane[:, None, :, None])[..., 0]
-    return torch.where(valid & found[:, None, None], inverse_depth - fitted, 0)
-
-
-def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """The plane that most of the image's lower two thirds agree on.
-
-    MSAC over fixed triplets, then reweighted least squares.
-    Only planes that come nearer towards the bottom of the image count, so that a wall cannot pass for the road.
-
-    Args:
-        inverse_depth: 1/z in 1/m, (B, h, w).
-        valid: (B, h, w), bool.
-
-    Returns:
-        (a, b, c) with u and v in [-1, 1] over the image, (B, 3); and whether a plane was found, (B,) bool.
-    """
-    height, width = inverse_depth.shape[-2:]
-    rows, columns, triplets, solvers = _hypotheses(height, width, inverse_depth.device)
-    points = _pixel_grid(height, width, inverse_depth.device)[rows, columns]  # (N, 3)
-    target = inverse_depth[:, rows, columns].float()  # (B, N)
-    usable = valid[:, rows, columns]
-
-    planes = (solvers @ target[:, triplets, None])[..., 0]  # (B, M, 3)
-    error = target[:, None] - planes @ points.T  # (B, M, N)
-    score = ((1 - (error / PLANE_TOLERANCE_PER_M).square()).clamp(min=0) * usable[:, None]).sum(-1)
-    possible = usable[:, triplets].all(-1) & (planes[..., 1] > ROAD_SLOPE_PER_M)
-    best_score, best = torch.where(possible, score, -1).max(dim=1)
-    plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
-
-    for _ in range(3):  # enough for the weights to settle
-        error = target - plane @ points.T
-        weight = (1 - (error / (2 * PLANE_TOLERANCE_PER_M)).square()).clamp(min=0).square() * usable
-        weighted = points * weight[..., None]  # (B, N, 3)
-        normal = weighted.transpose(1, 2) @ points
-        plane = (_inverse_3x3(normal) @ (weighted.transpose(1, 2) @ target[..., None]))[..., 0]
-    found = (best_score > 0) & plane.isfinite().all(-1)
-    return torch.where(found[:, None], plane, 0), found
-
-
 @lru_cache(maxsize=8)
 def _normalisation(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and std of 8-bit colour, (1, 3, 1, 1) each; kept on the device, so that no frame has to copy them there."""
     mean, std = (torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     return mean, std
-
-
-@lru_cache(maxsize=8)
-def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
-    """(h, w, 3): u and v in [-1, 1], and 1."""
-    v = torch.linspace(-1, 1, height, device=device)
-    u = torch.linspace(-1, 1, width, device=device)
-    return torch.stack(
-        [u.expand(height, width), v[:, None].expand(height, width), torch.ones(height, width, device=device)], -1
-    )
-
-
-@lru_cache(maxsize=8)
-def _hypotheses(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sampled pixels (rows, columns; (N,) each), triplets of them (M, 3), and each triplet's inverse matrix (M, 3, 3).
-
-    Fixed once for a size, so that the fit is deterministic and needs no solver at run time.
-    """
-    top = height // 3
-    row = torch.linspace(top, height - 1, min(height - top, 40)).round().long()
-    column = torch.linspace(0, width - 1, min(width, 64)).round().long()
-    rows, columns = (index.flatten() for index in torch.meshgrid(row, column, indexing="ij"))
-    points = _pixel_grid(height, width, torch.device("cpu"))[rows, columns]
-    generator = torch.Generator().manual_seed(0)
-    triplets = torch.randint(len(rows), (4096, 3), generator=generator)
-    corners = points[triplets]
-    spread = torch.linalg.det(corners).abs()  # twice the triangle's area: small ones extrapolate noise
-    triplets = triplets[spread > 0.2 * spread.max()][:160]
-    solvers = torch.linalg.inv(points[triplets])
-    return rows.to(device), columns.to(device), triplets.to(device), solvers.to(device)
-
-
-def _inverse_3x3(matrix: Tensor) -> Tensor:
-    """Inverse by cross products: no solver call, so nothing synchronises the device; not finite where singular."""
-    a, b, c = matrix.unbind(-2)
-    cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
-    determinant = (a * cofactors[..., 0]).sum(-1)
-    return cofactors / determinant[..., None, None]

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,76 +7,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from road_kd_seg.backends.torch_backend import TorchBackend
+from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import FrameError, RoadKdError
-from road_kd_seg.preprocess import (
-    DepthEncoding,
-    InputSpec,
-    encode_depth,
-    fit_road_plane,
-    jet,
-    plane_residual,
-    preprocess,
-)
+from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.networks import build_network
+from road_kd_seg.preprocess import DepthEncoding, InputSpec, encode_depth, jet, preprocess, resize_depth
+from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
 HEIGHT, WIDTH = 72, 128
 
 
-def road_inverse_depth(pitch_deg: float = 15.0, roll: float = 0.0, height_m: float = 1.3) -> torch.Tensor:
-    """1/z of a flat road seen by a pinhole camera, 0 above the horizon, (1, H, W)."""
-    focal = 0.5 * WIDTH
-    v = (torch.arange(HEIGHT) - (HEIGHT - 1) / 2)[:, None] / focal
-    u = (torch.arange(WIDTH) - (WIDTH - 1) / 2)[None] / focal
-    pitch = math.radians(pitch_deg)
-    return ((v * math.cos(pitch) + math.sin(pitch) + roll * u) / height_m).clamp(min=0)[None]
+def road_depth_m() -> torch.Tensor:
+    """A road that fills the image, 1 to 5 m away, (1, H, W)."""
+    return 1 / torch.linspace(0.2, 1.0, HEIGHT)[:, None].expand(HEIGHT, WIDTH)[None]
 
 
-class TestPlaneResidual:
-    @given(pitch=st.floats(8, 55), roll=st.floats(-0.1, 0.1), height_m=st.floats(0.8, 2.0))
-    @settings(max_examples=25, deadline=None)
-    def test_a_flat_road_leaves_nothing(self, pitch, roll, height_m):
-        inverse = road_inverse_depth(pitch, roll, height_m)
-        residual = plane_residual(inverse, inverse > 0)
-        assert residual.abs().max() < 1e-4  # float32 over a range of 1 1/m
-
-    def test_a_pothole_keeps_its_depth_below_the_road(self):
-        inverse = road_inverse_depth()
-        inverse[:, 50:60, 40:60] -= 0.02
-        residual = plane_residual(inverse, inverse > 0)
-        torch.testing.assert_close(residual[:, 50:60, 40:60], torch.full((1, 10, 20), -0.02), atol=1e-4, rtol=0)
-        assert residual[:, 62:, 70:].abs().max() < 1e-4
-
-    def test_a_wall_across_the_upper_half_and_a_box_do_not_move_the_plane(self):
-        inverse = road_inverse_depth()
-        clean = plane_residual(inverse, inverse > 0)
-        cluttered = inverse.clone()
-        cluttered[:, :30] = 0.15
-        cluttered[:, 45:65, 90:115] = 0.5
-        residual = plane_residual(cluttered, cluttered > 0)
-        # Where box and wall come within the tolerance of the plane they pull at it a little: 1 % of a pothole's depth.
-        torch.testing.assert_close(residual[:, 66:], clean[:, 66:], atol=3e-4, rtol=0)
-
-    def test_noise_of_a_stereo_camera_is_averaged_out(self):
-        generator = torch.Generator().manual_seed(0)
-        inverse = road_inverse_depth()
-        valid = inverse > 0.1
-        noisy = inverse + 0.003 * torch.randn(inverse.shape, generator=generator)
-        shift = plane_residual(noisy, valid) - (noisy - inverse)
-        assert shift[valid].abs().max() < 0.003  # the plane is off by less than one pixel's noise
-
-    def test_a_wall_alone_is_no_road(self):
-        inverse = torch.full((1, HEIGHT, WIDTH), 0.4)
-        assert not fit_road_plane(inverse, inverse > 0)[1].item()
-        assert plane_residual(inverse, inverse > 0).abs().max() == 0
-
-    def test_no_valid_depth_gives_zeros_and_no_nan(self):
-        nothing = torch.zeros(2, HEIGHT, WIDTH)
-        assert torch.equal(plane_residual(nothing, nothing > 0), nothing)
-
-    def test_each_frame_of_a_batch_has_its_own_plane(self):
-        frames = [road_inverse_depth(12), road_inverse_depth(30), torch.zeros(1, HEIGHT, WIDTH)]
-        batch = torch.cat(frames)
-        alone = torch.cat([plane_residual(f, f > 0) for f in frames])
-        torch.testing.assert_close(plane_residual(batch, batch > 0), alone, atol=1e-6, rtol=0)
+def plane_depth_m(normal: torch.Tensor, focal: float, height: int, width: int) -> torch.Tensor:
+    """The plane normal·P = -1.5 m, seen by a camera of square pixels that looks through the middle, (1, H, W)."""
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rays = torch.stack((u - (width - 1) / 2, v - (height - 1) / 2, torch.full((height, width), focal * width)))
+    return (-1.5 * focal * width / (normal[:, None, None] * rays).sum(dim=0))[None]
 
 
 class TestEncodeDepth:
@@ -86,10 +39,10 @@ class TestEncodeDepth:
         inverse = encode_depth(depth_m, DepthEncoding("inverse", 0.1, 1.0))
         torch.testing.assert_close(inverse[0, 0, 0, [1, 3]], torch.tensor([1.0, 0.0]))
 
-    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "jet"])
+    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "jet", "normals"])
     @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
     def test_invalid_depth_is_zero_and_harms_nothing_else(self, kind, invalid):
-        depth_m = 1 / road_inverse_depth(30)
+        depth_m = road_depth_m()
         encoding = DepthEncoding(kind, 0.0, 10.0 if kind == "metric" else 0.5)
         clean = encode_depth(depth_m, encoding)
         broken = depth_m.clone()
@@ -105,13 +58,82 @@ class TestEncodeDepth:
 
     def test_an_unknown_kind_lists_the_known_ones(self):
         with pytest.raises(
-            RoadKdError, match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, jet"
+            RoadKdError, match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, jet, normals"
         ):
             DepthEncoding("rainbow")
 
     def test_an_empty_range_is_refused(self):
         with pytest.raises(RoadKdError, match=r"low 2.0 must be below high 1.0"):
             DepthEncoding("metric", 2.0, 1.0)
+
+    def test_a_focal_length_of_nothing_is_refused(self):
+        with pytest.raises(RoadKdError, match=r"'normals': focal 0 must be positive"):
+            DepthEncoding("normals", focal=0)
+
+
+class TestResizeDepth:
+    def test_smoothly_a_plane_stays_exact_at_uneven_steps(self):
+        inverse = 0.2 + 0.004 * torch.arange(100)[None, :, None].expand(1, 100, 100)
+        resized = 1 / resize_depth(1 / inverse, (37, 61), smooth=True)
+        rows = (torch.arange(37) + 0.5) * 100 / 37 - 0.5
+        torch.testing.assert_close(resized[0, :, 0], 0.2 + 0.004 * rows)
+
+    @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
+    def test_holes_are_the_same_smooth_or_sampled(self, invalid):
+        depth_m = road_depth_m().clone()
+        depth_m[torch.rand(depth_m.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = invalid
+        sampled, smooth = (resize_depth(depth_m, (31, 50), smooth=smooth) for smooth in (False, True))
+        holes = ~(sampled.isfinite() & (sampled > 0))
+        assert 0.1 < holes.float().mean() < 0.3
+        torch.testing.assert_close(smooth[holes], sampled[holes], equal_nan=True)
+        torch.testing.assert_close(smooth[~holes], sampled[~holes], atol=0, rtol=0.1)  # half a row further
+
+    def test_sampled_values_are_some_of_the_given(self):
+        depth_m = torch.rand(1, 40, 50, generator=torch.Generator().manual_seed(0))
+        assert torch.isin(resize_depth(depth_m, (17, 23)), depth_m).all()
+
+
+class TestNormals:
+    NORMAL = torch.nn.functional.normalize(torch.tensor([0.2, -0.5, -0.84]), dim=0)
+
+    def encoded(self, depth_m: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+        encoded = preprocess(torch.zeros(*depth_m.shape, 3, dtype=torch.uint8), depth_m, spec)[1]
+        assert encoded.shape == (1, 3, *spec.size)
+        return encoded
+
+    def assert_all(self, encoded: torch.Tensor, normal: torch.Tensor):
+        # Half a pixel of the resized principal point: a fifth of a degree.
+        torch.testing.assert_close(encoded, normal.view(1, 3, 1, 1).expand_as(encoded), atol=0.005, rtol=0)
+
+    @pytest.mark.parametrize("focal", [0.5, 0.9])
+    @pytest.mark.parametrize("size", [(144, 256), (192, 256)], ids=["as wide as the input", "squeezed into it"])
+    def test_a_tilted_plane_has_one_normal_whatever_the_cameras_size(self, focal, size):
+        spec = InputSpec((72, 128), DepthEncoding("normals", focal=focal))
+        self.assert_all(self.encoded(plane_depth_m(self.NORMAL, focal, *size), spec), self.NORMAL)
+
+    def test_a_crop_beside_the_middle_keeps_it(self):
+        spec = InputSpec((48, 80), DepthEncoding("normals"), crop=(1 / 3, 0.25, 1.0, 0.875))
+        self.assert_all(self.encoded(plane_depth_m(self.NORMAL, 0.5, 144, 256), spec), self.NORMAL)
+
+    @given(true=st.floats(0.4, 1.2), nominal=st.floats(0.4, 1.2))
+    @settings(max_examples=25, deadline=None)
+    def test_another_cameras_slopes_are_off_by_the_quotient_of_the_focal_lengths(self, true, nominal):
+        encoded = encode_depth(plane_depth_m(self.NORMAL, true, HEIGHT, WIDTH), DepthEncoding("normals", focal=nominal))
+        slopes = encoded[:, :2] / encoded[:, 2:]
+        expected = nominal / true * self.NORMAL[:2] / self.NORMAL[2]
+        torch.testing.assert_close(slopes, expected.view(1, 2, 1, 1).expand_as(slopes), atol=0, rtol=0.03)
+
+    def test_camera_info_changes_nothing(self):
+        spec = InputSpec((32, 64), DepthEncoding("normals"))
+        bundle = Bundle(Path(), "tiny", "erfnet", {"depth_channels": 3}, DEFAULT_TAXONOMY, spec, "")
+        network = build_network("erfnet", len(DEFAULT_TAXONOMY), depth_channels=3)
+        segmenter = Segmenter(bundle, TorchBackend(network, "cpu"))
+        generator = np.random.default_rng(0)
+        rgb = generator.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        depth_m = road_depth_m()[0].numpy()
+        without = segmenter(RgbdFrame(rgb, depth_m))
+        camera = Intrinsics(300.0, 300.0, 10.0, 20.0, WIDTH, HEIGHT)
+        assert (segmenter(RgbdFrame(rgb, depth_m, camera)).confidence == without.confidence).all()
 
 
 class TestPreprocess:
@@ -158,8 +180,13 @@ class TestPreprocess:
         spec = InputSpec((288, 512), DepthEncoding("jet", high=0.1), (0.25, 0.0, 1.0, 1.0))
         assert InputSpec.from_dict(spec.to_dict()) == spec
         assert InputSpec.from_dict(InputSpec((8, 8)).to_dict()) == InputSpec((8, 8))
+        normals = InputSpec((8, 8), DepthEncoding("normals", focal=0.9))
+        assert InputSpec.from_dict(normals.to_dict()) == normals
 
-    @pytest.mark.parametrize("damage", [{"size": [8]}, {"crop": None}, {"mean": [0.5]}, {"depth": {"kind": "metric"}}])
+    @pytest.mark.parametrize(
+        "damage",
+        [{"size": [8]}, {"crop": None}, {"mean": [0.5]}, {"depth": {"kind": "metric"}}, {"depth": {"kind": "normals"}}],
+    )
     def test_a_damaged_specification_is_refused(self, damage):
         with pytest.raises(RoadKdError, match="input needs size"):
             InputSpec.from_dict({**InputSpec((8, 8)).to_dict(), **damage})
