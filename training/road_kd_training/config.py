@@ -48,8 +48,14 @@ class InputConfig:
 class AugmentConfig:
     """Random changes to training samples; geometry is shared by image, depth and label."""
 
-    min_scale: float = 0.25
-    """Smallest crop, as a share of the image's area; 1 never crops."""
+    min_scale: float = 1.0
+    """Smallest size of the whole image, relative to `input`; what the crop then lacks is padded and ignored."""
+    max_scale: float = 2.0
+    """Largest size of the whole image, relative to `input`."""
+    crop_height: int | None = None
+    """Height of the window that is cut from it, in pixels; None: `input`'s."""
+    crop_width: int | None = None
+    """Width of the window, in pixels; None: `input`'s."""
     flip: float = 0.5
     """Probability of a mirror image."""
     brightness: float = 0.4
@@ -60,35 +66,83 @@ class AugmentConfig:
     """Up to ± this share."""
     hue: float = 0.05
     """Up to ± this turn of the colour wheel."""
+    depth_scale: float = 0.0
+    """Depth is multiplied by 1 ± up to this share, as if the camera were higher or lower: how deep a pothole is, in its
+    own measure, then counts more than its depth in metres."""
     drop_depth: float = 0.0
     """Probability that a sample loses its depth altogether, so that the student also learns to do without."""
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """Whom the student learns from: a trained bundle, or a peer that learns beside it."""
+
+    bundle: str | None = None
+    """A bundle's folder, or the name of a shipped one: frozen, fed as its own model.yaml says."""
+    network: NetworkConfig | None = None
+    """A peer with random weights, for methods that train their teachers (CPS, CMS)."""
+    input: InputConfig | None = None
+    """What a peer is fed; None: the student's. Its size is always the student's."""
+
+
+@dataclass(frozen=True)
+class DistillerConfig:
+    """One distillation method; several may act at once."""
+
+    method: str
+    """Name in `DISTILLERS`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The method's own settings: taps, temperature, …"""
+    weights: dict[str, float] | None = None
+    """Weight of every term; None for the paper's."""
+    teachers: list[int] | None = None
+    """Which of the run's teachers it listens to, counted from 0; None: all."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
-    """One run."""
+    """One run: supervised, distilled, cross supervised or semi-supervised, as its fields say."""
 
     name: str
     """Name of the bundle."""
     network: NetworkConfig
     train: list[DataConfig]
+    """Sources of labelled samples."""
     validation: list[DataConfig]
     """Scored separately, in this order; the mean of their mIoU picks the best weights."""
     output: str
     """Folder of the run: checkpoints, logs, the resolved configuration, and in the end the bundle."""
     init_from: str | None = None
     """Bundle (folder or name) whose weights the run starts from; None: random weights."""
+    teachers: list[TeacherConfig] = field(default_factory=list)
+    distillers: list[DistillerConfig] = field(default_factory=list)
+    cross_entropy: float = 1.0
+    """Weight of the cross entropy against the labels; 0 learns from the teachers alone."""
+    unlabelled: list[DataConfig] = field(default_factory=list)
+    """Sources of further samples, whose labels, if any, are not looked at."""
+    unlabelled_batch_size: int = 0
+    """Samples from there per step and process, beside `batch_size` labelled ones."""
     input: InputConfig = field(default_factory=InputConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     steps: int = 2000
     """Optimizer steps."""
     batch_size: int = 8
-    """Samples per step and process."""
+    """Labelled samples per step and process."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """sgd has momentum 0.9."""
     learning_rate: float = 1e-3
-    """Peak, of AdamW."""
+    """Peak."""
     weight_decay: float = 1e-4
+    schedule: Literal["poly", "exponential", "step", "constant"] = "poly"
+    """How the learning rate falls after the warm-up."""
     warmup_steps: int = 100
-    """Steps of linear warm-up; then polynomial decay (power 0.9) to zero."""
+    """Steps of linear warm-up."""
+    power: float = 0.9
+    """Of poly: (1 - step / steps) ** power."""
+    gamma: float = 0.1
+    """Of exponential: the factor reached at the end; of step: the factor at each milestone."""
+    milestones: list[int] = field(default_factory=list)
+    """Of step: the steps at which the rate falls."""
     class_weights: list[float] | None = None
     """Weight of each class in the cross entropy; None for equal weights."""
     max_grad_norm: float = 5.0
@@ -100,4 +154,6 @@ class TrainConfig:
     """Loader processes."""
     validate_every: int = 500
     """Steps between validations, each followed by a checkpoint."""
+    patience: int | None = None
+    """Validations without a better score after which the run ends early; None: never."""
     seed: int = 0

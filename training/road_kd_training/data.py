@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.augment import Augment, Example
 from road_kd_training.config import DataConfig, TrainConfig
 from road_kd_training.datasets import RgbdDataset, build_dataset
+from road_kd_training.errors import DatasetError, TrainingError
 
-Draw = tuple[int, int, int]
-"""Position in the run, source, and index in the source."""
+
+@dataclass(frozen=True)
+class Pool:
+    """Sources that are drawn from by weight; so many of them in each batch."""
+
+    sources: Sequence[RgbdDataset]
+    weights: Sequence[float]
+    batch_size: int
+    labelled: bool
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample of a run."""
+
+    position: int
+    """In the run."""
+    pool: int
+    source: int
+    index: int
+    """In the source."""
 
 
 class Draws(Sampler[Draw]):
-    """What to draw at every position of a run: a source by weight, then the next of its samples in shuffled order."""
+    """What to draw at every position of a run: each batch takes its share of every pool in turn."""
 
-    def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int, first: int, total: int) -> None:
-        self.sizes, self.weights, self.seed = sizes, torch.tensor(weights, dtype=torch.float64), seed
-        self.first, self.total = first, total
+    def __init__(self, pools: Sequence[Pool], seed: int, first_batch: int, batches: int) -> None:
+        self.pools, self.seed, self.first_batch, self.batches = pools, seed, first_batch, batches
+        self.batch_size = sum(pool.batch_size for pool in pools)
 
     def __len__(self) -> int:
-        return self.total - self.first
+        return (self.batches - self.first_batch) * self.batch_size
 
     def __iter__(self) -> Iterator[Draw]:
-        generator = torch.Generator().manual_seed(self.seed)
-        order: list[list[int]] = [[] for _ in self.sizes]
-        sources = torch.multinomial(self.weights, self.total, replacement=True, generator=generator).tolist()
-        for position, source in enumerate(sources):
-            if not order[source]:
-                order[source] = torch.randperm(self.sizes[source], generator=generator).tolist()
-            index = order[source].pop()
-            if position >= self.first:
-                yield position, source, index
+        orders = [
+            _shuffled(pool, self.seed + 7919 * number, self.batches * pool.batch_size)
+            for number, pool in enumerate(self.pools)
+        ]
+        position = 0
+        for batch in range(self.batches):
+            for number, pool in enumerate(self.pools):
+                for _ in range(pool.batch_size):
+                    source, index = next(orders[number])
+                    if batch >= self.first_batch:
+                        yield Draw(position, number, source, index)
+                    position += 1
+
+
+def _shuffled(pool: Pool, seed: int, total: int) -> Iterator[tuple[int, int]]:
+    """A source by weight, then the next of its samples in shuffled order, `total` times."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.tensor(pool.weights, dtype=torch.float64)
+    order: list[list[int]] = [[] for _ in pool.sources]
+    for source in torch.multinomial(weights, total, replacement=True, generator=generator).tolist():
+        if not order[source]:
+            order[source] = torch.randperm(len(pool.sources[source]), generator=generator).tolist()
+        yield source, order[source].pop()
 
 
 class DrawnExamples(Dataset[Example]):
     """Augmented examples by draw; the same draw always gives the same example."""
 
-    def __init__(self, sources: Sequence[RgbdDataset], augment: Augment, seed: int) -> None:
-        self.sources, self.augment, self.seed = sources, augment, seed
+    def __init__(self, pools: Sequence[Pool], augment: Augment, seed: int) -> None:
+        self.pools, self.augment, self.seed = pools, augment, seed
 
     def __getitem__(self, draw: Draw) -> Example:
-        position, source, index = draw
-        sample = self.sources[source][index]
+        pool = self.pools[draw.pool]
+        sample = pool.sources[draw.source][draw.index]
+        if not pool.labelled:
+            sample = replace(sample, label=None)
+        elif sample.label is None:
+            raise DatasetError(f"sample {sample.id} has no label: list its dataset under unlabelled, or label it")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + position)
+            torch.manual_seed(self.seed * 1_000_003 + draw.position)
             return self.augment(sample)
 
 
@@ -56,24 +96,52 @@ def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
     return [build_dataset(config.dataset, **config.options) for config in configs]
 
 
-def training_loader(config: TrainConfig, first_step: int) -> DataLoader[Example]:
-    """Batches from `first_step` to the end of the run."""
-    sources = build_datasets(config.train)
-    augment = Augment(config.augment, (config.input.height, config.input.width))
-    draws = Draws(
-        [len(source) for source in sources],
-        [source.weight for source in config.train],
-        config.seed,
-        first_step * config.batch_size,
-        config.steps * config.batch_size,
-    )
+def training_pools(config: TrainConfig) -> list[Pool]:
+    """The labelled samples, and the unlabelled ones if the run has any.
+
+    Raises:
+        TrainingError: unlabelled sources without a share of the batch, or the reverse.
+    """
+    pools = [_pool(config.train, config.batch_size, labelled=True)]
+    if bool(config.unlabelled) != (config.unlabelled_batch_size > 0):
+        raise TrainingError(
+            f"unlabelled lists {len(config.unlabelled)} sources and unlabelled_batch_size is"
+            f" {config.unlabelled_batch_size}: set both, or neither"
+        )
+    if config.unlabelled:
+        pools.append(_pool(config.unlabelled, config.unlabelled_batch_size, labelled=False))
+    return pools
+
+
+def _pool(configs: Sequence[DataConfig], batch_size: int, *, labelled: bool) -> Pool:
+    return Pool(build_datasets(configs), [config.weight for config in configs], batch_size, labelled)
+
+
+def common_taxonomy(configs: Sequence[DataConfig], datasets: Sequence[RgbdDataset]) -> Taxonomy:
+    """The classes that all datasets of a run share.
+
+    Raises:
+        TrainingError: two datasets have different classes.
+    """
+    first = datasets[0].taxonomy
+    for config, dataset in zip(configs, datasets, strict=True):
+        if dataset.taxonomy.names != first.names:
+            raise TrainingError(
+                f"dataset '{config.dataset}' has classes {dataset.taxonomy.names}, '{configs[0].dataset}' has"
+                f" {first.names}: a run needs datasets of the same classes"
+            )
+    return first
+
+
+def training_loader(config: TrainConfig, pools: Sequence[Pool], first_step: int, processes: int) -> DataLoader[Example]:
+    """Batches from `first_step` to the end of the run, for all processes together."""
+    draws = Draws(pools, config.seed, first_step * processes, config.steps * processes)
     return DataLoader(
-        DrawnExamples(sources, augment, config.seed),
-        batch_size=config.batch_size,
+        DrawnExamples(pools, Augment(config.augment, config.input), config.seed),
+        batch_size=draws.batch_size,
         sampler=draws,
         num_workers=config.num_workers,
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,
         worker_init_fn=_single_threaded,
     )
 

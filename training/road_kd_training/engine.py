@@ -1,4 +1,4 @@
-"""The training loop."""
+"""The training loop: supervised, distilled, cross supervised and semi-supervised runs are its configurations."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list, set_seed
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from road_kd_seg.bundle import Bundle, load_bundle, save_bundle
-from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.preprocess import DepthEncoding, InputSpec, preprocess
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import check_labels
-from road_kd_training.checkpoints import load_checkpoint, save_checkpoint
-from road_kd_training.config import InputConfig, TrainConfig
-from road_kd_training.data import build_datasets, training_loader
+from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
+from road_kd_training.config import InputConfig, NetworkConfig, TrainConfig
+from road_kd_training.data import build_datasets, common_taxonomy, training_loader, training_pools
+from road_kd_training.distillers import NetworkInfo
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
+from road_kd_training.objective import IdleTerms, Learner, View, build_methods, weights_by_term
 from road_kd_training.provenance import describe_environment
+from road_kd_training.run_folder import claim_folder, write_result
+from road_kd_training.schedules import learning_rate
+from road_kd_training.teachers import Teacher, resized
 
-console = Console()
+STUDENT = -1
+"""Where a mapping by index of teacher holds what is the student's."""
 
 
 def input_spec(config: InputConfig) -> InputSpec:
@@ -42,48 +45,79 @@ def input_spec(config: InputConfig) -> InputSpec:
     return InputSpec(size=(config.height, config.width), depth=depth)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then polynomial decay with power 0.9 (Chen et al., DeepLab)."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return config.learning_rate * warm * math.pow(1 - step / config.steps, 0.9)
-
-
 class Trainer:
-    """One run: state, and the loop over it."""
+    """One run: state, and the loop over it.
+
+    Raises:
+        TrainingError: a recipe that contradicts itself or the networks, or a folder that holds another run.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.taxonomy = DEFAULT_TAXONOMY
-        self.spec = input_spec(config.input)
         self.folder = Path(config.output)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if config.class_weights is not None and len(config.class_weights) != len(self.taxonomy):
-            raise TrainingError(
-                f"class_weights has {len(config.class_weights)} values, expected {len(self.taxonomy)}:"
-                f" one each for {', '.join(self.taxonomy.names)}"
-            )
+        claim_folder(self.folder, config)
         set_seed(config.seed)
         cpu_only = not torch.cuda.is_available()
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu_only)
+        # Methods may leave adapters, taps or auxiliary heads without a gradient in some steps.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=bool(config.distillers))
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            cpu=cpu_only,
+            kwargs_handlers=[unused],
+        )
         self.device = self.accelerator.device
-        network = self._initial_network()
-        self.average = copy.deepcopy(network).requires_grad_(False).to(self.device)
-        optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        self.console = Console(quiet=not self.accelerator.is_main_process)
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
         self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
-        network = network.to(self.device).to(memory_format=self.memory_format)
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
-        self.class_weights = None
-        if config.class_weights is not None:
-            self.class_weights = torch.tensor(config.class_weights, device=self.device)
+        self.pools = training_pools(config)
+        self.validation = build_datasets(config.validation)
+        sources = [source for pool in self.pools for source in pool.sources]
+        self.taxonomy = common_taxonomy(
+            [*config.train, *config.unlabelled, *config.validation], [*sources, *self.validation]
+        )
         self.environment = describe_environment()  # now: the code may be changed while it trains
+        self._build()
         self.step = 0
-        self.best: dict[str, Any] = {"score": -math.inf, "step": 0}
+        self.best: dict[str, Any] = {"score": -math.inf, "step": 0, "validation": {}}
+        self.worse_validations = 0
+        self.seconds = 0.0
         self._resume()
 
-    def _initial_network(self) -> SegmentationNetwork:
+    def _build(self) -> None:
         config = self.config
-        network = build_network(config.network.name, len(self.taxonomy), **config.network.options)
+        student = self._initial_student()
+        peers = {i: self._build_network(t.network) for i, t in enumerate(config.teachers) if t.network is not None}
+        self.specs = {STUDENT: input_spec(config.input)}
+        self.specs |= {i: input_spec(config.teachers[i].input or config.input) for i in peers}
+        self.teachers = self._load_teachers()
+        infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
+        infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in self.teachers.items()}
+        methods = build_methods(
+            config.distillers,
+            NetworkInfo.of(config.network.name, student),
+            [infos[i] for i in range(len(infos))],
+            list(peers),
+        )
+        self.weights = weights_by_term(config.cross_entropy, methods)
+        starts = {f"{name}/{term}": m.start_step for name, m in methods.items() for term in m.weights}
+        self.idle = IdleTerms(
+            {term: starts.get(term, 0) for term, weight in self.weights.items() if weight}, config.steps
+        )
+        learner = Learner(student, peers, methods, self._class_weights())
+        if self.accelerator.num_processes > 1 and self.device.type == "cuda":
+            learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        learner = learner.to(self.device).to(memory_format=self.memory_format)
+        self.averages = {
+            i: copy.deepcopy(network).requires_grad_(False) for i, network in {STUDENT: student, **peers}.items()
+        }
+        self.learner, self.optimizer = self.accelerator.prepare(learner, self._build_optimizer(learner))
+
+    def _build_network(self, network: NetworkConfig) -> SegmentationNetwork:
+        return build_network(network.name, len(self.taxonomy), **network.options)
+
+    def _initial_student(self) -> SegmentationNetwork:
+        config = self.config
+        network = self._build_network(config.network)
         if config.init_from is None:
             return network
         bundle = load_bundle(config.init_from)
@@ -96,25 +130,79 @@ class Trainer:
         network.load_state_dict(bundle.build_network().state_dict())
         return network
 
+    def _load_teachers(self) -> dict[int, Teacher]:
+        for index, teacher in enumerate(self.config.teachers):
+            if (teacher.bundle is None) == (teacher.network is None):
+                raise TrainingError(f"teacher {index}: give either a bundle (trained) or a network (a peer)")
+        return {
+            i: Teacher(t.bundle, self.taxonomy, self.device)
+            for i, t in enumerate(self.config.teachers)
+            if t.bundle is not None
+        }
+
+    def _class_weights(self) -> Tensor | None:
+        weights = self.config.class_weights
+        if weights is None:
+            return None
+        if len(weights) != len(self.taxonomy):
+            raise TrainingError(
+                f"class_weights has {len(weights)} values, expected {len(self.taxonomy)}:"
+                f" one each for {', '.join(self.taxonomy.names)}"
+            )
+        return torch.tensor(weights)
+
+    def _build_optimizer(self, learner: Learner) -> torch.optim.Optimizer:
+        config, parameters = self.config, learner.parameters()
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+        return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
+
+    @property
+    def _bare_learner(self) -> Learner:
+        learner: Learner = self.accelerator.unwrap_model(self.learner)
+        return learner
+
+    def _networks(self) -> dict[int, SegmentationNetwork]:
+        """Those that learn, by index of teacher."""
+        learner = self._bare_learner
+        return {STUDENT: learner.student, **learner.peers_by_index}
+
     def _resume(self) -> None:
         state = load_checkpoint(self.folder)
         if state is None:
             return
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
+        self._bare_learner.load_state_dict(state["learner"])
+        for index, average in self.averages.items():
+            average.load_state_dict(state["averages"][index])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best = state["step"], state["best"]
-        console.print(f"resumed {self.folder} at step {self.step}")
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.best, self.worse_validations = state["step"], state["best"], state["worse_validations"]
+        self.seconds, self.idle.seen = state["seconds"], set(state["terms_seen"])
+        self.console.print(f"resumed {self.folder} at step {self.step}")
 
     def _checkpoint(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
         state = {
-            "network": self.accelerator.unwrap_model(self.network).state_dict(),
-            "average": self.average.state_dict(),
+            "learner": self._bare_learner.state_dict(),
+            "averages": {index: average.state_dict() for index, average in self.averages.items()},
             "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
             "step": self.step,
             "best": self.best,
+            "worse_validations": self.worse_validations,
+            "seconds": self.seconds,
+            "terms_seen": sorted(self.idle.seen),
         }
         save_checkpoint(self.folder, state)
+
+    def is_finished(self) -> bool:
+        """Whether all steps are done, or the score has not risen for `patience` validations."""
+        patience = self.config.patience
+        return self.step >= self.config.steps or (patience is not None and self.worse_validations >= patience)
 
     def run(self) -> Path:
         """Train to the end; Ctrl-C leaves a checkpoint that the same command resumes.
@@ -123,96 +211,184 @@ class Trainer:
             The bundle's folder, with the weights of the best validation.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: a term is not finite or permanently 0, or memory ran out.
         """
         config = self.config
-        (self.folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
-        (self.folder / "environment.json").write_text(json.dumps(self.environment, indent=2))
-        validation = build_datasets(config.validation)
-        loader = self.accelerator.prepare(training_loader(config, self.step))
-        writer = SummaryWriter(str(self.folder / "tensorboard"))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        if self.is_finished():
+            return self.folder / "bundle"
+        processes = self.accelerator.num_processes
+        loader = self.accelerator.prepare(training_loader(config, self.pools, self.step, processes))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        times = (TimeElapsedColumn(), TimeRemainingColumn())
         try:
-            with Progress(*columns, console=console) as progress:
+            with (
+                SummaryWriter(str(self.folder / "tensorboard")) as writer,
+                Progress(*columns, *times, console=self.console) as progress,
+            ):
                 task = progress.add_task(config.name, total=config.steps, completed=self.step)
                 for rgb, depth_m, label in loader:
                     started = time.perf_counter()
-                    loss = self._train_step(rgb, depth_m, label)
+                    values = self._train_step(rgb, depth_m, label)
                     self.step += 1
-                    progress.update(task, completed=self.step, description=f"{config.name} loss {loss:.3f}")
-                    writer.add_scalar("loss/cross_entropy", loss, self.step)
-                    writer.add_scalar("step_ms", (time.perf_counter() - started) * 1000, self.step)
+                    self.seconds += time.perf_counter() - started
+                    self.idle.check(values, self.step)
+                    total = self._log(writer, values)
+                    progress.update(task, completed=self.step, description=f"{config.name} loss {total:.3f}")
                     if self.step % config.validate_every == 0 or self.step == config.steps:
-                        self._validate(validation, writer)
+                        self._validate(writer)
                         self._checkpoint()
+                        if self.is_finished():
+                            break
         except KeyboardInterrupt:
             self._checkpoint()
-            console.print(f"stopped at step {self.step}: the same command goes on from {self.folder}")
+            self.console.print(f"stopped at step {self.step}: the same command goes on from {self.folder}")
             raise
-        finally:
-            writer.close()
+        if self.accelerator.is_main_process:
+            write_result(self.folder, self._result())
         return self.folder / "bundle"
 
-    def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor) -> float:
+    def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor) -> dict[str, float]:
+        """One update; the raw terms."""
         config = self.config
         check_labels(label, len(self.taxonomy))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         # Dropout draws anew at every step, and alike in a resumed run.
         torch.manual_seed(config.seed * 1_000_003 + self.step)
-        self.network.train()
-        colour, depth = preprocess(rgb, depth_m, self.spec)
-        with self.accelerator.autocast():
-            logits = self.network(colour.contiguous(memory_format=self.memory_format), depth).logits
-        loss = F.cross_entropy(logits.float(), label, self.class_weights, ignore_index=IGNORE_INDEX)
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        self.learner.train()
+        learner = self._bare_learner
+        learner.stage = "the teachers' forward pass"
+        try:
+            with self.accelerator.autocast():
+                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.teachers.items()}
+                terms = self.learner(self._views(rgb, depth_m), frozen, label, self.step)
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            self._refuse_non_finite(values)
+            loss = torch.stack([self.weights[name] * term.float() for name, term in terms.items()]).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.learner.parameters(), config.max_grad_norm)
+            self.optimizer.step()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
             raise TrainingError(
-                f"cross_entropy is {value} at step {self.step}: lower learning_rate or use mixed_precision: no;"
-                f" the last good state is in {self.folder}"
+                f"out of memory in {learner.stage} at step {self.step}: lower batch_size or the size of the input or"
+                f" crop, or use mixed precision; {self._last_good()}"
+            ) from error
+        for index, network in self._networks().items():
+            update_average(self.averages[index], network, config.ema_decay)
+        return values
+
+    def _views(self, rgb: Tensor, depth_m: Tensor) -> dict[int, View]:
+        views: dict[int, View] = {}
+        for index, spec in self.specs.items():
+            colour, depth = preprocess(rgb, depth_m, resized(spec, rgb))
+            views[index] = colour.contiguous(memory_format=self.memory_format), depth
+        return views
+
+    def _refuse_non_finite(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} is {value} at step {self.step}: lower learning_rate or its weight, or use"
+                    f" mixed_precision: no; {self._last_good()}"
+                )
+
+    def _last_good(self) -> str:
+        path = self.folder / LAST
+        return f"the last good checkpoint is {path}" if path.is_file() else "there is no checkpoint yet"
+
+    def _log(self, writer: SummaryWriter, values: Mapping[str, float]) -> float:
+        weighted = {name: self.weights[name] * value for name, value in values.items()}
+        for name, value in values.items():
+            writer.add_scalar(f"terms/{name}", value, self.step)
+            writer.add_scalar(f"weighted/{name}", weighted[name], self.step)
+        for name, distiller in self._bare_learner.distillers.items():
+            for statistic, value in getattr(distiller, "statistics", {}).items():
+                writer.add_scalar(f"statistics/{name}/{statistic}", float(value), self.step)
+        writer.add_scalar("learning_rate", learning_rate(self.config, self.step - 1), self.step)
+        return sum(weighted.values())
+
+    def _validate(self, writer: SummaryWriter) -> None:
+        """Score the averaged student; only the main process does, and tells the others whether it was better."""
+        decision = [False]
+        if self.accelerator.is_main_process:
+            scores = self._score()
+            for name, score in scores.items():
+                writer.add_scalar(f"miou/{name}", score.miou, self.step)
+                self.console.print(f"step {self.step} {name}: {json.dumps(score.to_dict(self.taxonomy))}")
+            mean = sum(score.miou for score in scores.values()) / len(scores)
+            if mean > self.best["score"]:
+                validation = {name: score.to_dict(self.taxonomy) for name, score in scores.items()}
+                self.best = {"score": mean, "step": self.step, "validation": validation}
+                self._save_bundles()
+                decision = [True]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(decision)
+        self.worse_validations = 0 if decision[0] else self.worse_validations + 1
+
+    def _score(self) -> dict[str, Score]:
+        bundle = self._describe(self.config.network, self.specs[STUDENT])
+        segmenter = wrap_network(copy.deepcopy(self.averages[STUDENT]), bundle, self.device)
+        names = unique_names([config.dataset for config in self.config.validation])
+        return {name: score_dataset(segmenter, d) for name, d in zip(names, self.validation, strict=True)}
+
+    def _describe(self, network: NetworkConfig, spec: InputSpec) -> Bundle:
+        return Bundle(self.folder, self.config.name, network.name, network.options, self.taxonomy, spec, "", {})
+
+    def _save_bundles(self) -> None:
+        """The student, and beside it the peers of the same step."""
+        save_student = (STUDENT, self.folder / "bundle", self.config.network, self.config.name)
+        peers = [
+            (i, self.folder / "peers" / str(i), teacher.network, f"{self.config.name}_peer{i}")
+            for i, teacher in enumerate(self.config.teachers)
+            if teacher.network is not None
+        ]
+        for index, folder, network, name in (save_student, *peers):
+            save_bundle(
+                folder,
+                self.averages[index],
+                name=name,
+                network_name=network.name,
+                network_kwargs=network.options,
+                taxonomy=self.taxonomy,
+                input_spec=self.specs[index],
+                provenance=self._provenance(scored=index == STUDENT),
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-        self.optimizer.step()
-        update_average(self.average, self.accelerator.unwrap_model(self.network), config.ema_decay)
-        return value
 
-    def _validate(self, datasets: list[Any], writer: SummaryWriter) -> None:
-        segmenter = wrap_network(copy.deepcopy(self.average), self._describe({}), self.device)
-        scores = {c.dataset: score_dataset(segmenter, d) for c, d in zip(self.config.validation, datasets, strict=True)}
-        mean = sum(score.miou for score in scores.values()) / len(scores)
-        for name, score in scores.items():
-            writer.add_scalar(f"miou/{name}", score.miou, self.step)
-            console.print(f"step {self.step} {name}: {json.dumps(score.to_dict(self.taxonomy))}")
-        if mean > self.best["score"]:
-            self.best = {"score": mean, "step": self.step}
-            self._save_bundle(scores)
+    def _provenance(self, *, scored: bool) -> dict[str, Any]:
+        config = self.config
+        listed = ("train", "unlabelled", "teachers", "distillers")
+        return {
+            "step": self.step,
+            "init_from": config.init_from,
+            **{name: [dataclasses.asdict(item) for item in getattr(config, name)] for name in listed},
+            "weights": self.weights,
+            "seed": config.seed,
+            "validation": self.best["validation"] if scored else {},
+            **self.environment,
+        }
 
-    def _describe(self, provenance: Mapping[str, Any]) -> Bundle:
-        network = self.config.network
-        return Bundle(
-            self.folder, self.config.name, network.name, network.options, self.taxonomy, self.spec, "", provenance
-        )
+    def _result(self) -> dict[str, Any]:
+        return {
+            "validation": self.best["validation"],
+            "best_step": self.best["step"],
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "parameters": sum(p.numel() for p in self.averages[STUDENT].parameters()),
+            "environment": self.environment,
+        }
 
-    def _save_bundle(self, scores: Mapping[str, Score]) -> None:
-        save_bundle(
-            self.folder / "bundle",
-            self.average,
-            name=self.config.name,
-            network_name=self.config.network.name,
-            network_kwargs=self.config.network.options,
-            taxonomy=self.taxonomy,
-            input_spec=self.spec,
-            provenance={
-                "step": self.step,
-                "init_from": self.config.init_from,
-                "train": [dataclasses.asdict(source) for source in self.config.train],
-                "validation": {name: score.to_dict(self.taxonomy) for name, score in scores.items()},
-                "seed": self.config.seed,
-                **self.environment,
-            },
-        )
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The same names, those that repeat numbered from the second on."""
+    return [name if name not in names[:i] else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # The CPU's allocator raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @torch.no_grad()

@@ -1,5 +1,10 @@
 """Exceptions of the training package, beside those of the runtime."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 from road_kd_seg.errors import RoadKdError
 
 
@@ -9,3 +14,11 @@ class DatasetError(RoadKdError):
 
 class TrainingError(RoadKdError):
     """A run that cannot start or cannot go on."""
+
+
+def suggest(unknown: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one first, then all."""
+    names = list(known)
+    nearest = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+    guess = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"{guess}use one of {', '.join(names)}" if names else "it takes none"

@@ -7,12 +7,16 @@ import torch
 
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Taxonomy
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig, NetworkConfig, TrainConfig
+from road_kd_training.data import common_taxonomy
 from road_kd_training.datasets import build_dataset
-from road_kd_training.engine import Trainer, learning_rate
+from road_kd_training.engine import STUDENT, Trainer
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import score_dataset
+from road_kd_training.run_folder import read_result
+from road_kd_training.schedules import learning_rate
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ class InterruptedTrainer(Trainer):
 
 
 def weights_of(folder):
-    return torch.load(folder, weights_only=True)["average"]
+    return torch.load(folder, weights_only=True)["averages"][STUDENT]
 
 
 class TestTrainer:
@@ -84,7 +88,7 @@ class TestTrainer:
         first = Trainer(config).run()
         second = Trainer(dataclasses.replace(config, output=str(tmp_path / "second"), init_from=str(first)))
         shipped = load_bundle(first).build_network().state_dict()
-        started = second.network.state_dict()
+        started = second._networks()[STUDENT].state_dict()
         assert all(torch.equal(shipped[key], started[key]) for key in shipped)
 
     def test_weights_of_another_network_are_refused(self, config, tiny_bundle):
@@ -98,6 +102,54 @@ class TestTrainer:
         with pytest.raises(TrainingError, match=r"last.pt is damaged .*: delete it to start over"):
             Trainer(config)
 
+    def test_another_recipe_in_the_same_folder_is_refused(self, config):
+        Trainer(config)
+        with pytest.raises(TrainingError, match="holds a run with another batch_size, seed: choose another output"):
+            Trainer(dataclasses.replace(config, seed=1, batch_size=3))
+
+    def test_a_finished_run_returns_at_once_with_the_same_result(self, config):
+        folder = Trainer(config).run().parent
+        result = read_result(folder)
+        Trainer(config).run()
+        assert read_result(folder) == result
+        assert result["steps"] == 4
+        assert set(result["validation"]) == {"stereo_pothole"}
+
+    def test_without_a_better_score_for_some_validations_it_ends_early(self, config):
+        still = dataclasses.replace(config, learning_rate=0.0, ema_decay=1.0, validate_every=1, patience=2, steps=9)
+        folder = Trainer(still).run().parent
+        assert read_result(folder)["steps"] == 3
+        assert read_result(folder)["best_step"] == 1
+
+    def test_a_full_disk_is_named(self, config, monkeypatch):
+        def no_space(*_):
+            raise OSError(28, "No space left on device")
+
+        trainer = Trainer(config)
+        monkeypatch.setattr(torch, "save", no_space)
+        with pytest.raises(TrainingError, match=r"last.pt cannot be written: .*No space left .*: free some space"):
+            trainer.run()
+
+    def test_out_of_memory_names_the_stage_and_the_last_good_checkpoint(self, config):
+        trainer = Trainer(config)
+        trainer.learner.student.forward = exhaust
+        with pytest.raises(
+            TrainingError, match="out of memory in the student's forward pass at step 0: .*there is no checkpoint yet"
+        ):
+            trainer.run()
+
+    def test_datasets_of_different_classes_are_refused(self, config, monkeypatch):
+        other = Taxonomy(DEFAULT_TAXONOMY.classes[:2])
+        trainer_data = [*config.validation, config.train[0]]
+        datasets = [build_dataset("stereo_pothole", **one.options) for one in trainer_data]
+        datasets[1].taxonomy = other
+        with pytest.raises(TrainingError, match=r"has classes \['background', 'road'\], 'stereo_pothole' has"):
+            common_taxonomy(trainer_data, datasets)
+
+
+def exhaust(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
 
 def test_the_learning_rate_warms_up_and_decays_to_nothing(config):
     config = dataclasses.replace(config, steps=100, warmup_steps=10, learning_rate=1.0)
@@ -107,3 +159,21 @@ def test_the_learning_rate_warms_up_and_decays_to_nothing(config):
     assert rates[50] == pytest.approx(0.5**0.9)
     assert rates[-1] == pytest.approx(0.01**0.9)
     assert all(a > b for a, b in itertools.pairwise(rates[9:]))
+
+
+class TestSchedules:
+    def rates(self, config, **changes):
+        config = dataclasses.replace(config, steps=100, warmup_steps=0, learning_rate=1.0, **changes)
+        return [learning_rate(config, step) for step in range(100)]
+
+    def test_exponential_ends_near_gamma_by_equal_factors(self, config):
+        rates = self.rates(config, schedule="exponential", gamma=0.01)
+        assert rates[-1] == pytest.approx(0.01**0.99)
+        assert rates[1] / rates[0] == pytest.approx(rates[99] / rates[98])
+
+    def test_step_falls_at_each_milestone(self, config):
+        rates = self.rates(config, schedule="step", gamma=0.5, milestones=[10, 20])
+        assert (rates[9], rates[10], rates[19], rates[20], rates[99]) == (1, 0.5, 0.5, 0.25, 0.25)
+
+    def test_constant_stays(self, config):
+        assert set(self.rates(config, schedule="constant")) == {1.0}

@@ -1,0 +1,224 @@
+"""What a step minimises: the cross entropy and the terms of every distillation method, each with its weight."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.networks import SegmentationNetwork, SegOutput
+from road_kd_training.config import DistillerConfig
+from road_kd_training.distillers import DISTILLERS, Distiller, NetworkInfo
+from road_kd_training.errors import TrainingError, suggest
+
+CROSS_ENTROPY = "cross_entropy"
+"""The term that every run has; those of a method are called method/term."""
+
+View = tuple[Tensor, Tensor | None]
+"""What one network is fed: colour (B, 3, H, W) and encoded depth (B, C, H, W)."""
+
+
+def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross entropy, averaged over the labelled pixels by the weights of their classes; 0 where none is labelled.
+
+    Args:
+        logits: (B, K, H, W).
+        target: class ids (B, H, W), 255 = ignore.
+        class_weights: (K,), or None for equal ones.
+    """
+    weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
+    total = F.cross_entropy(logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    counts = torch.bincount(target[target != IGNORE_INDEX], minlength=len(weights))
+    return total / (counts * weights).sum().clamp_min(torch.finfo(logits.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One distiller of a run, its weights by term, and the teachers that it listens to."""
+
+    distiller: Distiller
+    weights: Mapping[str, float]
+    teachers: Sequence[int]
+
+    @property
+    def start_step(self) -> int:
+        """Before this step its terms may be 0."""
+        return int(getattr(self.distiller.config, "start_step", 0))
+
+
+def build_methods(
+    configs: Sequence[DistillerConfig], student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
+) -> dict[str, Method]:
+    """Every distiller of a run by name; a method used twice is numbered from the second on.
+
+    Args:
+        configs: of the recipe.
+        student: the network that is distilled.
+        teachers: all teachers of the recipe, in order.
+        peers: which of them learn too.
+
+    Raises:
+        TrainingError: an unknown method, option, term or teacher, a missing weight, or a method that trains its
+            teachers with one that is frozen (or the reverse).
+    """
+    methods: dict[str, Method] = {}
+    for config in configs:
+        same = sum(name.split("_#")[0] == config.method for name in methods)
+        name = config.method if not same else f"{config.method}_#{same + 1}"
+        methods[name] = _build_method(config, student, teachers, peers)
+    unheard = set(range(len(teachers))) - {index for method in methods.values() for index in method.teachers}
+    if unheard:
+        raise TrainingError(f"no distiller listens to teachers {sorted(unheard)}: add one, or remove the teachers")
+    return methods
+
+
+def _build_method(
+    config: DistillerConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
+) -> Method:
+    if config.method not in DISTILLERS:
+        raise TrainingError(f"distiller '{config.method}' is unknown: {suggest(config.method, DISTILLERS)}")
+    kind = DISTILLERS[config.method]
+    heard = list(range(len(teachers))) if config.teachers is None else config.teachers
+    if kind.needs.max_teachers == 0:
+        heard = []
+    for index in heard:
+        if not 0 <= index < len(teachers):
+            raise TrainingError(f"{config.method}: teacher {index} of {len(teachers)}: they are counted from 0")
+        if (index in peers) != kind.trains_peers:
+            wanted = "a network that learns beside the student" if kind.trains_peers else "a trained bundle"
+            raise TrainingError(f"{config.method}: teacher {index} must be {wanted}: correct the recipe's teachers")
+    distiller = kind(_settings(config, kind), student, [teachers[index] for index in heard])
+    return Method(distiller, _weights(config, kind), heard)
+
+
+def _settings(config: DistillerConfig, kind: type[Distiller]) -> Any:
+    settings = typing.get_type_hints(kind.__init__)["config"]
+    known = [field.name for field in dataclasses.fields(settings)]
+    for option in config.options:
+        if option not in known:
+            raise TrainingError(f"{config.method}: option '{option}' is unknown: {suggest(option, known)}")
+    missing = [
+        field.name
+        for field in dataclasses.fields(settings)
+        if field.name not in config.options
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise TrainingError(
+            f"{config.method}: option {', '.join(missing)} is missing: 'road-kd list networks' shows the taps of"
+            " student and teacher"
+        )
+    return settings(**{name: _as_tuples(value) for name, value in config.options.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    """YAML knows lists only; settings are immutable."""
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _weights(config: DistillerConfig, kind: type[Distiller]) -> dict[str, float]:
+    if config.weights is None:
+        return dict(kind.default_weights)
+    for term in config.weights:
+        if term not in kind.default_weights:
+            raise TrainingError(f"{config.method}: term '{term}' is unknown: {suggest(term, kind.default_weights)}")
+    missing = [term for term in kind.default_weights if term not in config.weights]
+    if missing:
+        raise TrainingError(f"{config.method}: no weight for {', '.join(missing)}: give one to each term, 0 to drop it")
+    return dict(config.weights)
+
+
+class Learner(nn.Module):
+    """Everything that learns: student, peers and the methods' adapters. One module, so that it is wrapped once."""
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        student: SegmentationNetwork,
+        peers: Mapping[int, SegmentationNetwork],
+        methods: Mapping[str, Method],
+        class_weights: Tensor | None,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.peers = nn.ModuleDict({str(index): peer for index, peer in peers.items()})
+        self.distillers = nn.ModuleDict({name: method.distiller for name, method in methods.items()})
+        self.heard = {name: method.teachers for name, method in methods.items()}
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.stage = "nothing yet"
+        """What is being computed, for the message when memory runs out."""
+
+    @property
+    def peers_by_index(self) -> dict[int, SegmentationNetwork]:
+        """The peers, by their index among the teachers."""
+        return {int(index): cast(SegmentationNetwork, peer) for index, peer in self.peers.items()}
+
+    def forward(
+        self, views: Mapping[int, View], frozen: Mapping[int, SegOutput], target: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        """Unweighted terms by name.
+
+        Args:
+            views: of the student (-1) and of each peer (its index among the teachers).
+            frozen: outputs of the other teachers, by index.
+            target: class ids (B, H, W), 255 = ignore.
+            step: for warm-ups.
+        """
+        self.stage = "the student's forward pass"
+        student = self.student(*views[-1])
+        self.stage = "the peers' forward pass"
+        outputs = {**frozen, **{index: peer(*views[index]) for index, peer in self.peers_by_index.items()}}
+        self.stage = CROSS_ENTROPY
+        terms = {CROSS_ENTROPY: supervised_loss(student.logits.float(), target, self.class_weights)}
+        for name, distiller in self.distillers.items():
+            self.stage = name
+            heard = [outputs[index] for index in self.heard[name]]
+            found: dict[str, Tensor] = distiller(student, heard, target, step)
+            terms |= {f"{name}/{term}": value for term, value in found.items()}
+        self.stage = "the backward pass"
+        return terms
+
+
+def weights_by_term(cross_entropy: float, methods: Mapping[str, Method]) -> dict[str, float]:
+    """The weight of every term that `Learner` returns."""
+    return {CROSS_ENTROPY: cross_entropy} | {
+        f"{name}/{term}": weight for name, method in methods.items() for term, weight in method.weights.items()
+    }
+
+
+class IdleTerms:
+    """Finds terms that have a weight and stay at 0: a recipe that does not do what it says.
+
+    Args:
+        starts: by term, the step before which 0 is meant.
+        steps: of the run.
+    """
+
+    GRACE_STEPS = 50
+
+    def __init__(self, starts: Mapping[str, int], steps: int) -> None:
+        self.deadlines = {term: start + min(self.GRACE_STEPS, steps - start) for term, start in starts.items()}
+        self.seen: set[str] = set()
+
+    def check(self, values: Mapping[str, float], steps_done: int) -> None:
+        """Note one step's values.
+
+        Raises:
+            TrainingError: a term has been 0 for too long.
+        """
+        self.seen |= {term for term, value in values.items() if value != 0}
+        for term, deadline in self.deadlines.items():
+            if term not in self.seen and steps_done >= deadline:
+                raise TrainingError(
+                    f"term {term} has been 0 in every step until {steps_done}: it teaches nothing here; remove its"
+                    " method or set its weight to 0, or check labels, taps and classes"
+                )

@@ -1,0 +1,52 @@
+"""Trained teachers: frozen, in eval mode, each fed as its own bundle says."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.networks import SegOutput
+from road_kd_seg.preprocess import InputSpec, preprocess
+from road_kd_seg.taxonomy import Taxonomy
+from road_kd_training.errors import TrainingError
+
+
+class Teacher:
+    """A bundle's network.
+
+    Args:
+        bundle: its folder, or the name of a shipped one.
+        taxonomy: the run's classes.
+        device: where it runs.
+
+    Raises:
+        TrainingError: it knows other classes.
+    """
+
+    def __init__(self, bundle: str, taxonomy: Taxonomy, device: torch.device) -> None:
+        self.bundle = load_bundle(bundle)
+        if self.bundle.taxonomy.names != taxonomy.names:
+            raise TrainingError(
+                f"teacher {self.bundle.path} knows classes {self.bundle.taxonomy.names}, the datasets have"
+                f" {taxonomy.names}: train it on datasets of the same classes"
+            )
+        self.network = self.bundle.build_network().to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, rgb: Tensor, depth_m: Tensor) -> SegOutput:
+        """See the student's pixels, at their size, in its own encoding.
+
+        Args:
+            rgb: uint8 (B, H, W, 3).
+            depth_m: (B, H, W), 0 = invalid.
+        """
+        output: SegOutput = self.network(*preprocess(rgb, depth_m, resized(self.bundle.input, rgb)))
+        return output
+
+
+def resized(spec: InputSpec, rgb: Tensor) -> InputSpec:
+    """The same encoding of images as large as `rgb` (B, H, W, 3), whole: training windows are cut already."""
+    return dataclasses.replace(spec, size=(rgb.shape[1], rgb.shape[2]), crop=(0.0, 0.0, 1.0, 1.0))

@@ -1,0 +1,246 @@
+"""Runs with teachers, on a few steps of a tiny dataset."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from road_kd_seg.bundle import load_bundle
+from road_kd_training.checkpoints import LAST
+from road_kd_training.config import (
+    AugmentConfig,
+    DataConfig,
+    DistillerConfig,
+    InputConfig,
+    NetworkConfig,
+    TeacherConfig,
+    TrainConfig,
+)
+from road_kd_training.distillers import DISTILLERS
+from road_kd_training.engine import STUDENT, Trainer
+from road_kd_training.errors import TrainingError
+from road_kd_training.objective import CROSS_ENTROPY, IdleTerms, supervised_loss
+
+LOGITS = [["logits", "logits"]]
+CWD = DistillerConfig("cwd", {"taps": LOGITS})
+
+
+@pytest.fixture
+def config(stereo_tree, tmp_path, tiny_bundle):
+    """ENet, which sees colour only, learns from an ERFNet that sees depth too."""
+
+    def data(split):
+        return [DataConfig("stereo_pothole", {"root": str(stereo_tree), "split": split})]
+
+    return TrainConfig(
+        name="tiny_distilled",
+        network=NetworkConfig("enet"),
+        train=data("train"),
+        validation=data("validation"),
+        output=str(tmp_path / "run"),
+        teachers=[TeacherConfig(bundle=str(tiny_bundle))],
+        distillers=[CWD],
+        input=InputConfig(height=32, width=64, depth="none"),
+        augment=AugmentConfig(),
+        steps=4,
+        batch_size=3,
+        warmup_steps=1,
+        ema_decay=0.5,
+        mixed_precision="no",
+        num_workers=0,
+        validate_every=4,
+    )
+
+
+class InterruptedTrainer(Trainer):
+    """Somebody presses Ctrl-C during the third step."""
+
+    def _train_step(self, rgb, depth_m, label):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return super()._train_step(rgb, depth_m, label)
+
+
+class TestDistillation:
+    def test_the_teacher_is_left_as_it_was_and_the_bundle_names_it(self, config, tiny_bundle):
+        trainer = Trainer(config)
+        before = {key: value.clone() for key, value in trainer.teachers[0].network.state_dict().items()}
+        bundle = load_bundle(trainer.run())
+        after = trainer.teachers[0].network.state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+        assert bundle.provenance["teachers"][0]["bundle"] == str(tiny_bundle)
+        assert bundle.provenance["weights"] == {"cross_entropy": 1.0, "cwd/channel_kl": 3.0}
+
+    def test_adapters_learn_and_are_checkpointed_but_not_shipped(self, config):
+        taps = {"taps": [["encoder2", "block3"]]}
+        trainer = Trainer(dataclasses.replace(config, distillers=[DistillerConfig("fitnet", taps, {"hint": 1.0})]))
+        before = {name: p.detach().clone() for name, p in trainer.learner.distillers.named_parameters()}
+        bundle = trainer.run()
+        assert before
+        assert all(not torch.equal(p, before[n]) for n, p in trainer.learner.distillers.named_parameters())
+        saved = torch.load(bundle.parent / LAST, weights_only=True)["learner"]
+        assert any(key.startswith("distillers.") for key in saved)
+        assert set(load_bundle(bundle).build_network().state_dict()) == set(trainer._networks()[STUDENT].state_dict())
+
+    def test_interrupt_and_resume_give_the_same_weights_as_one_run(self, config, tmp_path):
+        both = dataclasses.replace(config, distillers=[CWD, DistillerConfig("dwld")])
+        Trainer(both).run()
+        halved = dataclasses.replace(both, output=str(tmp_path / "halved"))
+        with pytest.raises(KeyboardInterrupt):
+            InterruptedTrainer(halved).run()
+        Trainer(halved).run()
+        whole, resumed = (
+            torch.load(tmp_path / name / LAST, weights_only=True)["learner"] for name in ("run", "halved")
+        )
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+    def test_several_methods_act_at_once_and_one_may_act_twice(self, config):
+        softer = DistillerConfig("cwd", {"taps": LOGITS, "temperature": 1.0}, {"channel_kl": 0.5})
+        trainer = Trainer(dataclasses.replace(config, distillers=[CWD, softer, DistillerConfig("kd")]))
+        assert trainer.weights["cwd/channel_kl"] == 3.0
+        assert trainer.weights["cwd_#2/channel_kl"] == 0.5
+        trainer.run()
+        assert {f"kd/{term}" for term in DISTILLERS["kd"].default_weights} <= trainer.idle.seen
+
+    def test_cpkd_learns_from_the_teacher_alone(self, config):
+        taps = {"taps": [["encoder2", "block2"], ["decoder", "decoder"]]}
+        trainer = Trainer(dataclasses.replace(config, cross_entropy=0.0, distillers=[DistillerConfig("cpkd", taps)]))
+        trainer.run()
+        assert trainer.weights[CROSS_ENTROPY] == 0
+        assert math.isfinite(trainer.best["score"])
+
+    def test_unlabelled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
+        sslkd = DistillerConfig("sslkd", {"taps": [["encoder2", "block3"]]})
+        trainer = Trainer(
+            dataclasses.replace(
+                config,
+                distillers=[sslkd],
+                teachers=[TeacherConfig(bundle=str(tiny_bundle))] * 2,
+                unlabelled=config.train,
+                unlabelled_batch_size=2,
+            )
+        )
+        seen = []
+        step = trainer._train_step
+        trainer._train_step = lambda rgb, depth_m, label: (seen.append(label), step(rgb, depth_m, label))[1]
+        trainer.run()
+        assert [tuple((image == 255).all() for image in label) for label in seen] == [
+            (False, False, False, True, True)
+        ] * 4
+
+    @pytest.mark.parametrize(("method", "network"), [("cps", "enet"), ("cms", "erfnet")])
+    def test_peers_learn_too_and_get_their_own_bundle(self, config, tmp_path, method, network):
+        peer = TeacherConfig(
+            network=NetworkConfig(network, {"depth_channels": 1} if network == "erfnet" else {}),
+            input=InputConfig(depth="plane_residual") if network == "erfnet" else None,
+        )
+        trainer = Trainer(dataclasses.replace(config, teachers=[peer], distillers=[DistillerConfig(method)]))
+        before = [p.detach().clone() for p in trainer.learner.peers["0"].parameters()]
+        trainer.run()
+        after = list(trainer.learner.peers["0"].parameters())
+        assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(before) // 2
+        assert load_bundle(tmp_path / "run" / "peers" / "0").network == network
+
+    def test_a_term_that_is_not_finite_is_named(self, config):
+        trainer = Trainer(config)
+        next(trainer.teachers[0].network.parameters()).fill_(math.nan)
+        with pytest.raises(TrainingError, match=r"cwd/channel_kl is (nan|inf) at step 0: lower learning_rate or its"):
+            trainer.run()
+
+    def test_statistics_of_a_method_are_logged(self, config):
+        trainer = Trainer(dataclasses.replace(config, distillers=[DistillerConfig("dwld")]))
+        trainer.run()
+        assert trainer.learner.distillers["dwld"].statistics["weight_max"] >= 1
+
+
+class TestRecipesThatAreWrong:
+    def refused(self, config, message, **changes):
+        with pytest.raises(TrainingError, match=message):
+            Trainer(dataclasses.replace(config, **changes))
+
+    def test_an_unknown_method_suggests_the_nearest(self, config):
+        self.refused(config, "distiller 'cwdd' is unknown: did you mean 'cwd'", distillers=[DistillerConfig("cwdd")])
+
+    def test_an_unknown_option_suggests_the_nearest(self, config):
+        wrong = DistillerConfig("cwd", {"temprature": 1.0})
+        self.refused(config, "cwd: option 'temprature' is unknown: did you mean 'temperature'", distillers=[wrong])
+
+    def test_a_missing_option_is_named(self, config):
+        message = "cwd: option taps is missing: 'road-kd list networks' shows the taps"
+        self.refused(config, message, distillers=[DistillerConfig("cwd")])
+
+    def test_an_unknown_term_suggests_the_nearest(self, config):
+        wrong = DistillerConfig("cwd", {"taps": LOGITS}, {"chanel_kl": 1.0})
+        self.refused(config, "cwd: term 'chanel_kl' is unknown: did you mean 'channel_kl'", distillers=[wrong])
+
+    def test_a_missing_weight_is_named(self, config):
+        wrong = DistillerConfig("dkd", weights={"target": 1.0})
+        self.refused(config, "dkd: no weight for non_target: give one to each term, 0 to drop it", distillers=[wrong])
+
+    def test_a_teacher_that_nobody_hears_is_refused(self, config):
+        self.refused(config, r"no distiller listens to teachers \[0\]", distillers=[])
+
+    def test_a_teacher_that_does_not_exist_is_refused(self, config):
+        self.refused(config, "cwd: teacher 3 of 1", distillers=[DistillerConfig("cwd", {"taps": LOGITS}, teachers=[3])])
+
+    def test_a_peer_for_a_method_with_frozen_teachers_is_refused(self, config):
+        peer = [TeacherConfig(network=NetworkConfig("enet"))]
+        self.refused(config, "cwd: teacher 0 must be a trained bundle", teachers=peer)
+
+    def test_a_frozen_teacher_for_a_method_with_peers_is_refused(self, config):
+        cps = [DistillerConfig("cps")]
+        self.refused(config, "cps: teacher 0 must be a network that learns beside the student", distillers=cps)
+
+    def test_a_teacher_must_be_one_thing(self, config):
+        self.refused(config, r"teacher 0: give either a bundle \(trained\) or a network", teachers=[TeacherConfig()])
+
+    def test_unlabelled_sources_need_a_share_of_the_batch(self, config):
+        self.refused(config, "unlabelled lists 1 sources and unlabelled_batch_size is 0", unlabelled=config.train)
+
+
+class TestIdleTerms:
+    def test_a_term_that_stays_at_zero_stops_the_run(self):
+        idle = IdleTerms({"a/x": 0, "a/y": 0}, steps=1000)
+        for step in range(1, 50):
+            idle.check({"a/x": 1.0, "a/y": 0.0}, step)
+        with pytest.raises(TrainingError, match="term a/y has been 0 in every step until 50: it teaches nothing here"):
+            idle.check({"a/x": 1.0, "a/y": 0.0}, 50)
+
+    def test_a_term_may_be_zero_until_it_starts(self):
+        idle = IdleTerms({"a/x": 100}, steps=1000)
+        for step in range(1, 101):
+            idle.check({"a/x": 0.0}, step)
+        idle.check({"a/x": 1.0}, 101)
+        for step in range(102, 300):
+            idle.check({"a/x": 0.0}, step)
+
+    def test_a_run_shorter_than_the_grace_is_checked_at_its_end(self):
+        idle = IdleTerms({"a/x": 0}, steps=4)
+        for step in range(1, 4):
+            idle.check({"a/x": 0.0}, step)
+        with pytest.raises(TrainingError, match="until 4"):
+            idle.check({"a/x": 0.0}, 4)
+
+
+class TestSupervisedLoss:
+    def test_equals_torch_s_weighted_mean(self):
+        logits, target = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+        target[0, 0] = 255
+        weights = torch.tensor([1.0, 2.0, 5.0])
+        expected = torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=255)
+        assert supervised_loss(logits, target, weights) == pytest.approx(float(expected), rel=1e-5)
+
+    def test_a_batch_without_labels_gives_zero_and_a_gradient_of_zero(self):
+        logits = torch.randn(1, 3, 4, 5, requires_grad=True)
+        loss = supervised_loss(logits, torch.full((1, 4, 5), 255))
+        loss.backward()
+        assert loss == 0
+        assert not logits.grad.any()
+
+
+def test_the_recipe_is_written_with_everything_resolved(config, tmp_path):
+    Trainer(config)
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["distillers"] == [{"method": "cwd", "options": {"taps": LOGITS}, "weights": None, "teachers": None}]
