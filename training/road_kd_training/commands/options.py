@@ -24,10 +24,15 @@ def chosen_dataset(options: Namespace) -> RgbdDataset:
     Raises:
         DatasetError: an option is not key=value, or the dataset refuses it.
     """
-    return build_dataset(options.dataset, **_key_values(options.options))
+    return build_dataset(options.dataset, **key_values(options.options))
 
 
-def _key_values(pairs: Sequence[str]) -> dict[str, Any]:
+def key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options from `key=value` arguments; values are YAML.
+
+    Raises:
+        DatasetError: an argument that is not key=value.
+    """
     parsed = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")

@@ -7,9 +7,11 @@ from typing import Any
 
 from road_kd_training.datasets.ade20k import Ade20k
 from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
+from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.camvid import CamVid
 from road_kd_training.datasets.cityscapes import Cityscapes
 from road_kd_training.datasets.culane import CuLane
+from road_kd_training.datasets.frames import Frames
 from road_kd_training.datasets.kitti_semantics import KittiSemantics
 from road_kd_training.datasets.llamas import Llamas
 from road_kd_training.datasets.no4k import No4k
@@ -27,6 +29,8 @@ __all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"
 
 DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
     "synthetic": SyntheticScenes,
+    "bag": Bag,
+    "frames": Frames,
     "stereo_pothole": StereoPothole,
     "pothole600": Pothole600,
     "no4k": No4k,
@@ -47,7 +51,7 @@ BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": thre
 """What needs no network, printed beside every score on that dataset."""
 
 
-def build_dataset(name: str, **kwargs: Any) -> RgbdDataset:
+def build_dataset(name: str, /, **kwargs: Any) -> RgbdDataset:
     """Build a dataset.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from road_kd_seg.errors import run_tool
-from road_kd_training.datasets.png import write_png
+from road_kd_training.datasets.output import write_png
 from road_kd_training.datasets.sample import read_image
 from road_kd_training.errors import DatasetError
 

@@ -1,4 +1,4 @@
-"""PNG files that are whole, or an error that says why not."""
+"""What tools write: whole files in a folder of their own, or an error that says why not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_training.errors import DatasetError
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that must not hold anything yet; returns it.
+
+    Raises:
+        DatasetError: it holds something, which may be somebody's work, or it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise DatasetError(
+                f"{path}: holds files already and nothing is overwritten: remove it or choose another folder"
+            )
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be made ({error.strerror}): choose a folder that you may write to"
+        ) from error
+    return path
 
 
 def write_png(path: Path, image: NDArray[Any]) -> None:
