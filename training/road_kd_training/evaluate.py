@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from rich.progress import track
 
-from road_kd_seg import metrics
+from road_kd_seg import boundary, metrics
 from road_kd_seg.backends.torch_backend import TorchBackend
 from road_kd_seg.bundle import Bundle
-from road_kd_seg.frame import IGNORE_INDEX, RgbdFrame
+from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
-from road_kd_training.datasets import RgbdDataset
+from road_kd_training.datasets import Benchmark, RgbdDataset
+from road_kd_training.errors import DatasetError
+
+PER_CLASS = {"iou": metrics.iou, "f1": metrics.f1, "precision": metrics.precision, "recall": metrics.recall}
+SUMMARIES = {
+    "miou": metrics.mean_iou,
+    "mean_f1": metrics.mean_f1,
+    "mean_precision": metrics.mean_precision,
+    "mean_recall": metrics.mean_recall,
+    "fw_iou": metrics.frequency_weighted_iou,
+    "fw_f1": metrics.frequency_weighted_f1,
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,11 @@ class Score:
     counts: metrics.Counts
     """(K, K), truth by prediction, in pixels."""
     frames: int
+    boundary_counts: metrics.Counts | None = None
+    """(K, 4) from `boundary.boundary_counts`; None if that was not asked for."""
+    boundary_px: int = boundary.TOLERANCE_PX
+    benchmark: Mapping[str, float] = field(default_factory=dict)
+    """The dataset's own metrics by name, if it has any."""
 
     @property
     def miou(self) -> float:
@@ -31,30 +50,88 @@ class Score:
         return metrics.mean_iou(self.counts)
 
     def to_dict(self, taxonomy: Taxonomy) -> dict[str, object]:
-        """Plain data for model cards and tables, rounded to four digits; classes without truth are left out."""
-        ious = metrics.iou(self.counts)
-        present = self.counts.sum(1) > 0
-        return {
-            "frames": self.frames,
-            "miou": round(self.miou, 4),
-            "iou": {c.name: round(float(ious[c.id]), 4) for c in taxonomy.classes if present[c.id]},
-        }
+        """Plain data for model cards and tables, rounded to four digits; None where there is no number.
+
+        Classes without truth are left out.
+        """
+        present = [c for c in taxonomy.classes if self.counts[c.id].any()]
+
+        def by_class(values: metrics.PerClass) -> dict[str, float | None]:
+            return {c.name: rounded(values[c.id]) for c in present}
+
+        report: dict[str, object] = {"frames": self.frames}
+        report |= {name: rounded(summary(self.counts)) for name, summary in SUMMARIES.items()}
+        report |= {name: by_class(values(self.counts)) for name, values in PER_CLASS.items()}
+        if self.boundary_counts is not None:
+            report["boundary_px"] = self.boundary_px
+            report["mean_boundary_f1"] = rounded(boundary.mean_boundary_f1(self.boundary_counts))
+            report["boundary_f1"] = by_class(boundary.boundary_f1(self.boundary_counts))
+        if self.benchmark:
+            report["benchmark"] = {name: rounded(value) for name, value in self.benchmark.items()}
+        return report
 
 
-def score_dataset(segmenter: Segmenter, dataset: RgbdDataset) -> Score:
+def rounded(value: float) -> float | None:
+    """Four digits, as tables have them; None for what is not a number, which JSON does not know."""
+    return None if math.isnan(value) else round(float(value), 4)
+
+
+def score_dataset(
+    segmenter: Segmenter,
+    dataset: RgbdDataset,
+    *,
+    benchmark: Benchmark | None = None,
+    boundary_px: int | None = None,
+    show_progress: bool = False,
+) -> Score:
     """Segment and score every labelled sample.
 
     Classes that a dataset never labels (stereo_pothole knows road and pothole only) still count as errors when they
     are predicted.
+
+    Args:
+        segmenter: what is scored.
+        dataset: with the segmenter's classes, see `check_classes`.
+        benchmark: sees every sample, labelled or not, with the probabilities of all classes.
+        boundary_px: tolerance of the boundary score in pixels of the camera's image; None leaves it out.
+        show_progress: a bar on the terminal.
     """
     num_classes = len(segmenter.taxonomy)
     counts = np.zeros((num_classes, num_classes), np.int64)
-    for index in range(len(dataset)):
+    boundary_counts = None if boundary_px is None else np.zeros((num_classes, 4), np.int64)
+    for index in track(range(len(dataset)), "scoring", transient=True, disable=not show_progress):
         sample = dataset[index]
-        truth = sample.label if sample.label is not None else np.full(sample.rgb.shape[:2], IGNORE_INDEX, np.uint8)
-        prediction = segmenter(RgbdFrame(sample.rgb, sample.depth_m)).label
-        counts += metrics.confusion_matrix(truth, prediction, num_classes)
-    return Score(counts, len(dataset))
+        frame = RgbdFrame(sample.rgb, sample.depth_m)
+        if benchmark is not None:
+            probabilities = segmenter.probabilities(frame)
+            benchmark.add(sample, probabilities)
+        if sample.label is None:
+            continue
+        prediction = segmenter(frame).label if benchmark is None else probabilities.argmax(0).astype(np.uint8)
+        counts += metrics.confusion_matrix(sample.label, prediction, num_classes)
+        if boundary_counts is not None and boundary_px is not None:
+            boundary_counts += boundary.boundary_counts(sample.label, prediction, num_classes, boundary_px)
+    return Score(
+        counts,
+        len(dataset),
+        boundary_counts,
+        boundary.TOLERANCE_PX if boundary_px is None else boundary_px,
+        {} if benchmark is None else benchmark.result(),
+    )
+
+
+def check_classes(segmenter: Segmenter, dataset: RgbdDataset, name: str) -> None:
+    """Refuse to score a model on a dataset whose label values mean something else; equal names are enough.
+
+    Raises:
+        DatasetError: the classes differ; the message lists both.
+    """
+    if segmenter.taxonomy.names != dataset.taxonomy.names:
+        raise DatasetError(
+            f"model '{segmenter.bundle.name}' and dataset '{name}' have different classes, so a score would mean"
+            f" nothing: the model's are {', '.join(segmenter.taxonomy.names)}; the dataset's are"
+            f" {', '.join(dataset.taxonomy.names)}: use a model that was trained on this dataset"
+        )
 
 
 def wrap_network(network: SegmentationNetwork, bundle: Bundle, device: torch.device) -> Segmenter:

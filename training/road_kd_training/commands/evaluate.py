@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
-from road_kd_seg.metrics import iou
+from road_kd_seg import boundary, metrics
 from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.commands.options import add_dataset, chosen_dataset
-from road_kd_training.datasets import BASELINES
-from road_kd_training.evaluate import score_dataset
+from road_kd_training.datasets import BASELINES, BENCHMARKS
+from road_kd_training.errors import DatasetError
+from road_kd_training.evaluate import PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
 
 HELP = "score a bundle on a dataset"
 
@@ -25,26 +28,80 @@ def build_parser() -> ArgumentParser:
     add_dataset(parser)
     parser.add_argument("--model", default="road_student", help="a bundle's folder, or the name of a shipped one")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--boundary_px", type=int, default=boundary.TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
+    )
     parser.add_argument("--json", default=None, help="also write the score to this file")
     return parser
 
 
 def run(options: Namespace) -> None:
-    """Print the score, and what needs no network beside it."""
+    """Print the score, the dataset's own metrics, and what needs no network beside it."""
+    if options.boundary_px < 0:
+        raise DatasetError(f"--boundary_px is {options.boundary_px}, expected 0 or more")
     console = Console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)
-    score = score_dataset(segmenter, dataset)
-    table = Table("class", "IoU", title=f"{segmenter.bundle.name} on {options.dataset}, {score.frames} frames")
-    for item, value in zip(segmenter.taxonomy.classes, iou(score.counts), strict=True):
-        if score.counts[item.id].any():
-            table.add_row(item.name, f"{value:.4f}")
-    table.add_row("mean over these", f"{score.miou:.4f}")
-    console.print(table)
+    check_classes(segmenter, dataset, options.dataset)
+    benchmark = BENCHMARKS[options.dataset]() if options.dataset in BENCHMARKS else None
+    score = score_dataset(
+        segmenter, dataset, benchmark=benchmark, boundary_px=options.boundary_px, show_progress=console.is_terminal
+    )
+    console.print(score_table(score, segmenter.taxonomy, f"{segmenter.bundle.name} on {options.dataset}"))
+    if score.benchmark:
+        console.print(benchmark_table(score, options.dataset))
     report: dict[str, Any] = {"model": segmenter.bundle.name, **score.to_dict(segmenter.taxonomy)}
     if options.dataset in BASELINES:
         baseline = BASELINES[options.dataset](dataset)
         console.print(baseline["description"])
         report["baseline"] = baseline
     if options.json is not None:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(options.json), report)
+
+
+def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:
+    """Classes that occur in the truth, then the means."""
+    table = Table(title=f"{title}, {score.frames} frames")
+    table.add_column("class", no_wrap=True)
+    for column in ("IoU", "F1", "precision", "recall", f"boundary F1\n({score.boundary_px} px)"):
+        table.add_column(column, justify="right")
+    boundary_counts = score.boundary_counts
+    values = [of(score.counts) for of in PER_CLASS.values()]
+    values += [] if boundary_counts is None else [boundary.boundary_f1(boundary_counts)]
+    for item in taxonomy.classes:
+        if score.counts[item.id].any():
+            table.add_row(item.name, *cells([of[item.id] for of in values]))
+    table.add_section()
+    means = [SUMMARIES[name](score.counts) for name in ("miou", "mean_f1", "mean_precision", "mean_recall")]
+    means += [] if boundary_counts is None else [boundary.mean_boundary_f1(boundary_counts)]
+    table.add_row("mean over these", *cells(means))
+    weighted = [metrics.frequency_weighted_iou(score.counts), metrics.frequency_weighted_f1(score.counts)]
+    table.add_row("weighted by pixels", *cells(weighted))
+    return table
+
+
+def benchmark_table(score: Score, dataset: str) -> Table:
+    """The dataset's own metrics."""
+    table = Table(title=f"as the {dataset} benchmark scores")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in score.benchmark.items():
+        table.add_row(name, *cells([value]))
+    return table
+
+
+def cells(values: Sequence[float]) -> list[str]:
+    """Four digits each; n/a where there was nothing to score."""
+    return ["n/a" if rounded(value) is None else f"{value:.4f}" for value in values]
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Write a report.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be written ({error.strerror}): choose another file for --json") from error

@@ -10,22 +10,22 @@ from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
 from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.camvid import CamVid
 from road_kd_training.datasets.cityscapes import Cityscapes
-from road_kd_training.datasets.culane import CuLane
+from road_kd_training.datasets.culane import CuLane, CuLaneF1
 from road_kd_training.datasets.frames import Frames
 from road_kd_training.datasets.kitti_semantics import KittiSemantics
-from road_kd_training.datasets.llamas import Llamas
+from road_kd_training.datasets.llamas import Llamas, LlamasAp
 from road_kd_training.datasets.no4k import No4k
 from road_kd_training.datasets.nuimages import NuImages
 from road_kd_training.datasets.pothole600 import Pothole600
 from road_kd_training.datasets.roadnet import RoadNet
-from road_kd_training.datasets.sample import RgbdDataset, RgbdSample
+from road_kd_training.datasets.sample import Benchmark, RgbdDataset, RgbdSample
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
 from road_kd_training.datasets.vkitti2 import VirtualKitti2
 from road_kd_training.datasets.voc import PascalVoc
 from road_kd_training.errors import DatasetError
 
-__all__ = ["BASELINES", "DATASETS", "RgbdDataset", "RgbdSample", "build_dataset"]
+__all__ = ["BASELINES", "BENCHMARKS", "DATASETS", "Benchmark", "RgbdDataset", "RgbdSample", "build_dataset"]
 
 DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
     "synthetic": SyntheticScenes,
@@ -49,6 +49,9 @@ DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
 
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
 """What needs no network, printed beside every score on that dataset."""
+
+BENCHMARKS: Mapping[str, Callable[[], Benchmark]] = {"culane": CuLaneF1, "llamas": LlamasAp}
+"""A dataset's own metric, gathered from the probabilities while it is scored."""
 
 
 def build_dataset(name: str, /, **kwargs: Any) -> RgbdDataset:

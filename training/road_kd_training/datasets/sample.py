@@ -41,6 +41,16 @@ class RgbdDataset(Protocol):
     def __getitem__(self, index: int) -> RgbdSample: ...
 
 
+class Benchmark(Protocol):
+    """A dataset's own metric, gathered sample by sample."""
+
+    def add(self, sample: RgbdSample, probabilities: NDArray[np.float32]) -> None:
+        """Take in one sample; probabilities are (K, H, W) at the size of `sample.rgb`."""
+
+    def result(self) -> dict[str, float]:
+        """The metrics by name, over all samples so far."""
+
+
 def read_image(path: Path, flags: int) -> NDArray[Any]:
     """Read an image file with OpenCV.
 
