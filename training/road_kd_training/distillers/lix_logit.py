@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from itertools import pairwise
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -128,20 +129,28 @@ class DynamicWeightController(nn.Module):
 
     Args:
         num_classes: K.
-        hidden: width of the two hidden layers.
+        hidden: width of the hidden layers.
         with_confidence: append the confidence Σ p log p to the probabilities (the better row of Table IV).
+        layers: linear layers, one or more.
+        dropout: probability that a hidden unit is dropped.
     """
 
-    def __init__(self, num_classes: int, *, hidden: int = 32, with_confidence: bool = True) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        hidden: int = 32,
+        with_confidence: bool = True,
+        layers: int = 3,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.with_confidence = with_confidence
-        self.layers = nn.Sequential(
-            nn.Linear(num_classes + int(with_confidence), hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, num_classes),
-        )
+        widths = [num_classes + int(with_confidence), *[hidden] * (layers - 1), num_classes]
+        modules: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            modules += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        self.layers = nn.Sequential(*modules[: len(modules) - (2 if dropout else 1)])
 
     def forward(self, logits: Tensor) -> Tensor:
         """Weights in [1, 10] for the student's logits, (P, K) or (B, K, H, W), in the same shape."""
@@ -175,6 +184,12 @@ class DwldConfig:
     """Feed the student's confidence to the controller beside its probabilities; False is the second row of Table IV."""
     hidden: int = 32
     """Width of the controller's hidden layers."""
+    layers: int = 3
+    """The controller's linear layers, 1 or more (Fig. 4b)."""
+    dropout: float = 0.0
+    """In the controller, from 0 to below 1 (Fig. 4b)."""
+    controller_input: Literal["student", "teacher"] = "student"
+    """Whose logits the controller sees (Fig. 4b)."""
     mean_weight: float = 5.5
     """Mean of the weights over a batch, in [1, 10]; unused with `literal`. An untrained controller starts there."""
     literal: bool = False
@@ -201,8 +216,17 @@ class Dwld(Distiller):
         super().__init__(config, student, teachers)
         if not LOWEST_WEIGHT <= config.mean_weight <= HIGHEST_WEIGHT:
             raise TrainingError(f"dwld: mean_weight is {config.mean_weight}, expected 1 to 10")
+        if config.layers < 1 or not 0 <= config.dropout < 1:
+            raise TrainingError(
+                f"dwld: layers is {config.layers} and dropout {config.dropout}: expected 1 layer or more, and a"
+                " probability from 0 to below 1"
+            )
         self.controller = DynamicWeightController(
-            student.num_classes, hidden=config.hidden, with_confidence=config.with_confidence
+            student.num_classes,
+            hidden=config.hidden,
+            with_confidence=config.with_confidence,
+            layers=config.layers,
+            dropout=config.dropout,
         )
         self.statistics: dict[str, Tensor] = {}
 
@@ -216,7 +240,7 @@ class Dwld(Distiller):
         )
         log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
         entries = (_divergence if self.config.literal else weighable_divergence)(log_s.rest, log_t.rest)
-        weights = self.weights(ours, labels)
+        weights = self.weights(theirs if self.config.controller_input == "teacher" else ours, labels)
         return {
             "target": mean_or_zero(_divergence(log_s.pair, log_t.pair).sum(-1)) * temperature**2,
             "non_target": mean_or_zero((weights * entries).sum(-1)) * temperature**2,

@@ -100,6 +100,14 @@ class TestDynamicWeightController:
         rows = controller(maps.movedim(1, -1).flatten(0, 2))
         torch.testing.assert_close(controller(maps).movedim(1, -1).flatten(0, 2), rows)
 
+    @pytest.mark.parametrize(("layers", "dropout"), [(1, 0.0), (3, 0.0), (5, 0.5)])
+    def test_it_has_as_many_linear_layers_as_asked_and_dropout_between_them(self, layers, dropout):
+        modules = list(DynamicWeightController(4, layers=layers, dropout=dropout).layers)
+        assert sum(isinstance(module, torch.nn.Linear) for module in modules) == layers
+        assert sum(isinstance(module, torch.nn.Dropout) for module in modules) == (layers - 1 if dropout else 0)
+        assert isinstance(modules[0], torch.nn.Linear)
+        assert isinstance(modules[-1], torch.nn.Linear)
+
     def test_it_differs_per_logit_and_pixel(self):
         torch.manual_seed(0)
         weights = DynamicWeightController(4)(noise(5, 4).float())
@@ -231,6 +239,21 @@ class TestDwld:
     def test_two_classes_are_refused(self, make_tiny_pair):
         with pytest.raises(TrainingError, match="the student has 2 classes, expected at least 3"):
             make_tiny_pair(num_classes=2).build("dwld")
+
+    def test_a_controller_fed_by_the_teacher_weighs_alike_whatever_the_student_says(self, tiny_pair):
+        dwld = tiny_pair.build("dwld", controller_input="teacher")
+        _, teachers = tiny_pair.outputs()
+        seen = []
+        for seed in (1, 2):
+            student, _ = tiny_pair.outputs(seed=seed)
+            dwld(student, teachers, tiny_pair.target(), 0)
+            seen.append({name: value.item() for name, value in dwld.statistics.items()})
+        assert seen[0] == seen[1]
+
+    @pytest.mark.parametrize("options", [{"layers": 0}, {"dropout": 1.0}])
+    def test_an_impossible_controller_is_refused(self, tiny_pair, options):
+        with pytest.raises(TrainingError, match="dwld: layers is .* and dropout .*: expected 1 layer or more"):
+            tiny_pair.build("dwld", **options)
 
     def test_an_impossible_mean_is_refused(self, tiny_pair):
         with pytest.raises(TrainingError, match="mean_weight is 11, expected 1 to 10"):
