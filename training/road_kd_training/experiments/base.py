@@ -1,0 +1,191 @@
+"""What a table of a paper is, as data: rows with the paper's figures and a recipe each, and what all rows share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from road_kd_training.config import DataConfig, NetworkConfig
+from road_kd_training.errors import TrainingError, suggest
+from road_kd_training.experiments.metrics import Outcome
+
+Role = Literal["teacher", "plain", "distilled", "cited"]
+"""plain: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
+network or method that is not here; it is shown and not run."""
+
+REAL_FRAMES, WET_ROAD = "real frames", "wet road"
+"""Names of the test sets that synthetic scales add."""
+
+Figures = Mapping[str, float | None]
+"""The paper's figures by name of the metric; None where it prints none."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number of steps, as a share of the run's: an option of a method that follows the schedule."""
+
+    of_steps: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """One distillation method of a row."""
+
+    name: str
+    """Name in `DISTILLERS`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Its settings; values may be `Share`."""
+    weights: Mapping[str, float] | None = None
+    """Weight of every term; None for the defaults."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    key: str
+    """Names the row on the command line and its folder."""
+    label: str
+    """As the paper prints it."""
+    role: Role
+    paper: Figures = field(default_factory=dict)
+    network: str = ""
+    """Name in `NETWORKS`; empty for a cited row, and for one that is `peer_of` another."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The network's own."""
+    depth: bool = False
+    """Whether it is fed depth beside colour."""
+    pretrained: bool = False
+    """Whether it starts from ImageNet weights; where a scale does without them, all rows do."""
+    methods: tuple[Method, ...] = ()
+    teachers: tuple[str, ...] = ()
+    """Keys of the rows that it learns from."""
+    peers: tuple[str, ...] = ()
+    """Networks with random weights that learn along."""
+    peer_of: str = ""
+    """Key of the row whose first peer this is: nothing is trained for it."""
+    cross_entropy: float = 1.0
+    """Weight of the supervised loss."""
+    unlabelled: bool = False
+    """Whether it also sees the images without labels."""
+    plain: str = ""
+    """Key of the row that its gain is measured against; empty: the table's first plain row."""
+    full: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `TrainConfig` that differ from the protocol's, at full scale."""
+    group: str = ""
+    """Heading under which the paper lists it."""
+    note: str = ""
+    """Printed below the table."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of figures."""
+
+    name: str
+    """As the paper prints it."""
+    measure: Callable[[Outcome], float]
+    """Takes it from what one run scored, in the unit that the paper prints."""
+    decimals: int = 2
+    lower_is_better: bool = False
+    stand_in: str = ""
+    """What the column holds on synthetic scenes, if not the same."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the rows of a table share at one scale. A dataset's root is left to the plan."""
+
+    train: tuple[DataConfig, ...]
+    """Labelled."""
+    validation: tuple[DataConfig, ...]
+    """Picks the weights."""
+    tests: Mapping[str, DataConfig]
+    """Scored for the table, by name; the first one is the table's own."""
+    summary: str
+    """Data and schedule in a sentence."""
+    unlabelled: tuple[DataConfig, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `TrainConfig`."""
+    teacher_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those that differ for teachers."""
+    depth: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `InputConfig` for rows that are fed depth."""
+    substitutes: Mapping[str, NetworkConfig] = field(default_factory=dict)
+    """Networks that stand in for others."""
+    pretrained: bool = False
+    """Whether rows that ask for ImageNet weights get them."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of students; a teacher is trained once, with seed 0, and shared."""
+    deviations: tuple[str, ...] = ()
+    """What differs from the paper, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A panel of curves: one parameter along x, one curve per value of another."""
+
+    x_label: str
+    points: Mapping[str, tuple[str, float]]
+    """By key of the row: the curve's name, and x."""
+    levels: tuple[str, ...] = ()
+    """Keys of rows that are drawn as horizontal lines."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table or figure of a paper.
+
+    Raises:
+        TrainingError: rows that refer to rows that are not there, or twice the same key.
+    """
+
+    id: str
+    """paper/table."""
+    title: str
+    dataset: str
+    """What the paper measures on, and which split."""
+    metrics: tuple[Metric, ...]
+    """The first one is what gains are of."""
+    rows: tuple[Row, ...]
+    full: Protocol | None
+    """The paper's; None where only synthetic scenes can tell."""
+    labelled_share: float = 1.0
+    """Of the synthetic scenes; the others are the unlabelled ones."""
+    wrong_wet: float = 0.0
+    """Share of the synthetic training scenes whose wet patches are mislabelled."""
+    real_frames: bool = True
+    """Whether stereo_pothole's frames, where there are any, join the synthetic scenes."""
+    speed: bool = False
+    """Whether forward passes are timed."""
+    sweeps: tuple[Sweep, ...] = ()
+    """Drawn beside each other where the paper shows curves."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the paper's figures."""
+
+    def __post_init__(self) -> None:
+        keys = [row.key for row in self.rows]
+        if len(set(keys)) != len(keys):
+            raise TrainingError(f"{self.id}: two rows have the same key")
+        for row in self.rows:
+            for other in (*row.teachers, *filter(None, (row.plain, row.peer_of))):
+                if other not in keys:
+                    raise TrainingError(f"{self.id}: row {row.key} refers to '{other}': {suggest(other, keys)}")
+
+    def row(self, key: str) -> Row:
+        """The row of that key.
+
+        Raises:
+            TrainingError: there is none; the message lists those that are.
+        """
+        for row in self.rows:
+            if row.key == key:
+                return row
+        raise TrainingError(f"{self.id} has no row '{key}': {suggest(key, [row.key for row in self.rows])}")
+
+    def plain_of(self, row: Row) -> Row | None:
+        """The row that a gain is measured against: the one that `row` names, or for a distilled row the first plain."""
+        if row.plain or row.role != "distilled":
+            return self.row(row.plain) if row.plain else None
+        return next((other for other in self.rows if other.role == "plain"), None)

@@ -1,0 +1,288 @@
+"""IntRA-KD (Hou et al., CVPR 2020): Tables 2 to 4, Fig. 10, and the effect of the loss coefficients."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from road_kd_seg import metrics
+from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
+from road_kd_training.distillers.functional import TapPair
+from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Share
+from road_kd_training.experiments.metrics import benchmark, forward_ms, of_all, of_class, parameters_m, share
+
+MIDDLE: TapPair = ("block2", "encoder3")
+HIGH: TapPair = ("block3", "encoder5")
+"""ERFNet's tap and the ResNet-101's: its blocks 3 and 5."""
+
+_LANES = of_class("lane_marking", metrics.iou)
+MIOU = Metric("mIoU", of_all(metrics.mean_iou), decimals=1)
+F1 = Metric("F1", benchmark("f1", 100, _LANES), decimals=1, stand_in="the IoU of lane_marking")
+MAP = Metric("mAP", benchmark("map", 1, share(_LANES)), decimals=3, stand_in="the IoU of lane_marking")
+
+_COLOUR = AugmentConfig(min_scale=1.0, max_scale=1.0)
+_SGD: Mapping[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4}
+_DEVIATIONS = (
+    "the upper part of the images, which holds no marking, is not cut off; the training window has the paper's size"
+    " and lies anywhere",
+    "no rotation in training; one scale in the test, not 4 scales and 4 crops",
+    "the teacher is trained under the student's schedule, with half its learning rate in all layers",
+    "weights are picked on the validation split",
+)
+
+
+def _protocol(dataset: str, test: DataConfig, summary: str, settings: Mapping[str, Any], *more: str) -> Protocol:
+    return Protocol(
+        train=(DataConfig(dataset, {"split": "train"}),),
+        validation=(DataConfig(dataset, {"split": "validation"}),),
+        tests={f"{dataset} {test.options['split']}": test},
+        summary=summary,
+        settings={**_SGD, **settings, "validate_every": settings["steps"] // 20},
+        teacher_settings={"learning_rate": 0.005},
+        pretrained=True,
+        deviations=(*_DEVIATIONS, *more),
+    )
+
+
+APOLLOSCAPE = _protocol(
+    "apolloscape_lane",
+    DataConfig("apolloscape_lane", {"split": "validation", "evaluated_only": True}),
+    "ApolloScape lane marks at half size, windows of 496x1488, SGD, 180,000 steps of 8",
+    {
+        "input": InputConfig(1360, 1696),
+        "augment": dataclasses.replace(_COLOUR, crop_height=496, crop_width=1488),
+        "steps": 180_000,
+        "batch_size": 8,
+        "class_weights": [0.05, *[1.0] * 34, 0.05],
+    },
+    "the test labels are with the benchmark's server: the validation split is reported, on which weights are also"
+    " picked, and its 10,000 frames are other ones than the paper's",
+)
+_LANE_WEIGHTS = [0.4, 1.0, 1.0, 1.0, 1.0]
+CULANE = _protocol(
+    "culane",
+    DataConfig("culane", {"split": "test"}),
+    "CULane at 0.6 of its size, windows of 208x976, SGD, 80,000 steps of 12",
+    {
+        "input": InputConfig(352, 976),
+        "augment": dataclasses.replace(_COLOUR, crop_height=208, crop_width=976),
+        "steps": 80_000,
+        "batch_size": 12,
+        "class_weights": _LANE_WEIGHTS,
+    },
+    "networks have no head for the existence of lanes: the ones that are found in the score map exist",
+)
+LLAMAS = _protocol(
+    "llamas",
+    DataConfig("llamas", {"split": "test"}),
+    "LLAMAS at 0.75 of its size, windows of 288x960, SGD, 80,000 steps of 12",
+    {
+        "input": InputConfig(536, 960),
+        "augment": dataclasses.replace(_COLOUR, crop_height=288, crop_width=960),
+        "steps": 80_000,
+        "batch_size": 12,
+        "class_weights": _LANE_WEIGHTS,
+    },
+)
+
+
+def _cited(key: str, label: str, group: str, paper: Figures) -> Row:
+    return Row(key, label, "cited", paper, group=group, note="not run: another network")
+
+
+def _plain(key: str, label: str, network: str, group: str, paper: Figures) -> Row:
+    return Row(key, label, "plain", paper, network, pretrained=network != "erfnet" and network != "enet", group=group)
+
+
+def _teacher(paper: Figures) -> Row:
+    return Row("teacher", "ResNet-101", "teacher", paper, "pspnet_r101", pretrained=True, group="Teacher")
+
+
+def _student(paper: Figures) -> Row:
+    return Row("erfnet", "ERFNet", "plain", paper, "erfnet", group="Student")
+
+
+def _erfnet(key: str, label: str, paper: Figures, method: Method, *, teacher: bool = True) -> Row:
+    return Row(
+        key,
+        label,
+        "distilled",
+        paper,
+        "erfnet",
+        methods=(method,),
+        teachers=("teacher",) if teacher else (),
+        plain="erfnet",
+        group="Teacher-student distillation" if teacher else "Self distillation",
+    )
+
+
+def intra(
+    taps: Sequence[TapPair] = (MIDDLE, HIGH),
+    moments: tuple[int, ...] = (1, 2, 3),
+    affinity: float = 0.1,
+    attention: float = 0.1,
+) -> Method:
+    """Eq. 5: α1 weighs the affinity, α2 the attention maps."""
+    options = {"taps": tuple(taps), "moments": moments}
+    return Method("intra_kd", options, {"affinity": affinity, "attention": attention})
+
+
+_METHODS: Mapping[str, tuple[str, Method, bool]] = {
+    "dks": ("ERFNet-DKS", Method("dks"), False),
+    "sad": ("ERFNet-SAD", Method("sad", {"start_step": Share(0.5)}), False),
+    "kd": ("ERFNet-KD", Method("kd"), True),
+    "skd": ("ERFNet-SKD", Method("skd"), True),
+    "psn": ("ERFNet-PS-N", Method("psn"), True),
+    "irg": ("ERFNet-IRG", Method("irg"), True),
+    "bifpn": ("ERFNet-BiFPN", Method("bifpn"), True),
+    "intra_kd": ("ERFNet-IntRA-KD", intra(), True),
+}
+
+
+def _distilled(metric: str, values: Sequence[float | None], **common: float) -> tuple[Row, ...]:
+    return tuple(
+        _erfnet(key, label, {metric: value, **common}, method, teacher=teacher)
+        for (key, (label, method, teacher)), value in zip(_METHODS.items(), values, strict=True)
+    )
+
+
+_BASELINE = "Baseline"
+
+TABLE_2 = Experiment(
+    id="intra_kd/table2",
+    title="IntRA-KD, Table 2: ApolloScape",
+    dataset="ApolloScape lane marks, test",
+    metrics=(MIOU,),
+    rows=(
+        _cited("wide_resnet38", "Wide ResNet-38", _BASELINE, {"mIoU": 42.2}),
+        _plain("enet", "ENet", "enet", _BASELINE, {"mIoU": 39.8}),
+        _cited("resnet50", "ResNet-50", _BASELINE, {"mIoU": 41.3}),
+        _plain("unet_r34", "UNet-ResNet-34", "unet_r34", _BASELINE, {"mIoU": 42.4}),
+        _teacher({"mIoU": 46.6}),
+        _student({"mIoU": 40.4}),
+        *_distilled("mIoU", (40.8, 40.9, 40.7, 40.9, 40.6, 41.0, 41.6, 43.2)),
+    ),
+    full=APOLLOSCAPE,
+)
+
+TABLE_3 = Experiment(
+    id="intra_kd/table3",
+    title="IntRA-KD, Table 3: CULane",
+    dataset="CULane, test",
+    metrics=(
+        F1,
+        Metric("Runtime (ms)", forward_ms, decimals=1, lower_is_better=True),
+        Metric("# Param (M)", parameters_m, lower_is_better=True),
+    ),
+    rows=(
+        _cited("scnn", "SCNN", _BASELINE, {"F1": 71.6, "Runtime (ms)": 133.5, "# Param (M)": 20.72}),
+        _cited("resnet18_sad", "ResNet-18-SAD", _BASELINE, {"F1": 70.5, "Runtime (ms)": 25.3, "# Param (M)": 12.41}),
+        _cited("resnet34_sad", "ResNet-34-SAD", _BASELINE, {"F1": 70.7, "Runtime (ms)": 50.5, "# Param (M)": 22.72}),
+        _teacher({"F1": 72.8, "Runtime (ms)": 171.2, "# Param (M)": 52.53}),
+        _student({"F1": 70.2, "Runtime (ms)": 10.2, "# Param (M)": 2.49}),
+        *_distilled(
+            "F1", (70.6, 71.0, 70.5, 70.7, None, 70.7, 71.4, 72.4), **{"Runtime (ms)": 10.2, "# Param (M)": 2.49}
+        ),
+    ),
+    full=CULANE,
+    speed=True,
+    notes=(
+        "the paper's runtimes are of a GTX TITAN X (Maxwell); its parameters of ERFNet match no published version",
+        "PS-N's figure is not in the text at hand",
+    ),
+)
+
+TABLE_4 = Experiment(
+    id="intra_kd/table4",
+    title="IntRA-KD, Table 4: LLAMAS",
+    dataset="LLAMAS, test (half of the original validation set)",
+    metrics=(MAP,),
+    rows=(
+        _cited("scnn", "SCNN", _BASELINE, {"mAP": 0.597}),
+        _cited("resnet50", "ResNet-50", _BASELINE, {"mAP": 0.578}),
+        _plain("unet_r34", "UNet-ResNet-34", "unet_r34", _BASELINE, {"mAP": 0.592}),
+        _teacher({"mAP": 0.607}),
+        _student({"mAP": 0.570}),
+        *_distilled("mAP", (0.573, 0.575, 0.572, 0.576, 0.575, 0.576, 0.583, 0.598)),
+    ),
+    full=LLAMAS,
+)
+
+_LEVELS: Mapping[str, tuple[TapPair, ...]] = {"middle": (MIDDLE,), "high": (HIGH,), "both": (MIDDLE, HIGH)}
+_TERMS: Mapping[str, tuple[str, tuple[int, ...], float, float]] = {
+    "mu1": ("L_μ1", (1,), 0.1, 0.0),
+    "mu2": ("L_μ2", (2,), 0.1, 0.0),
+    "mu3": ("L_μ3", (3,), 0.1, 0.0),
+    "moments": ("L_μ1 + L_μ2 + L_μ3", (1, 2, 3), 0.1, 0.0),
+    "attention": ("L_a", (1, 2, 3), 0.0, 0.1),
+}
+
+FIG_10 = Experiment(
+    id="intra_kd/fig10",
+    title="IntRA-KD, Fig. 10: loss terms and levels of features",
+    dataset="ApolloScape lane marks, test",
+    metrics=(MIOU,),
+    rows=(
+        _teacher({"mIoU": 46.6}),
+        _student({"mIoU": 40.4}),
+        *(
+            _erfnet(f"{term}_{level}", f"{label}, {level}", {"mIoU": None}, intra(taps, moments, affinity, attention))
+            for term, (label, moments, affinity, attention) in _TERMS.items()
+            for level, taps in _LEVELS.items()
+        ),
+        _erfnet("all", "L_μ1 + L_μ2 + L_μ3 + L_a, both", {"mIoU": 43.2}, intra()),
+    ),
+    full=APOLLOSCAPE,
+    notes=(
+        "the figure's bars are not in the text at hand beyond 40.4 and 43.2; it says that all moments from both levels"
+        " bring most, that high-level features bring more than middle-level ones, and that attention adds to affinity",
+    ),
+)
+
+
+def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, figures: Sequence[float]) -> Experiment:
+    """`figures`: of ERFNet, and of IntRA-KD with each coefficient."""
+    return Experiment(
+        id=id_,
+        title="IntRA-KD, Section 4.2: both loss coefficients",
+        dataset=dataset,
+        metrics=(metric,),
+        rows=(
+            _teacher({}),
+            _student({metric.name: figures[0]}),
+            *(
+                _erfnet(
+                    f"alpha_{alpha:g}",
+                    f"α1 = α2 = {alpha:.2f}",
+                    {metric.name: value},
+                    intra(affinity=alpha, attention=alpha),
+                )
+                for alpha, value in zip((0.05, 0.10, 0.15), figures[1:], strict=True)
+            ),
+        ),
+        full=full,
+    )
+
+
+EXPERIMENTS = (
+    TABLE_2,
+    TABLE_3,
+    TABLE_4,
+    FIG_10,
+    _coefficients(
+        "intra_kd/coefficients",
+        "ApolloScape lane marks, test",
+        APOLLOSCAPE,
+        dataclasses.replace(MIOU, decimals=2),
+        (40.4, 43.18, 43.20, 43.17),
+    ),
+    _coefficients(
+        "intra_kd/coefficients_culane",
+        "CULane, test",
+        CULANE,
+        dataclasses.replace(F1, decimals=2),
+        (70.2, 72.36, 72.39, 72.38),
+    ),
+    _coefficients("intra_kd/coefficients_llamas", "LLAMAS, test", LLAMAS, MAP, (0.570, 0.597, 0.598, 0.598)),
+)

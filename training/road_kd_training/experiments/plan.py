@@ -1,0 +1,219 @@
+"""From a table and a scale to training runs: pure, so that the plan can be printed and tested without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from road_kd_seg.preprocess import DepthEncoding
+from road_kd_training.config import DataConfig, DistillerConfig, InputConfig, NetworkConfig, TeacherConfig, TrainConfig
+from road_kd_training.experiments.base import Experiment, Method, Protocol, Row, Share
+from road_kd_training.experiments.scales import FULL_SETTINGS, protocol_at
+
+SCENES = "synthetic"
+"""Folder of the rendered scenes below the output folder; `road-kd synth` and the recipes share it."""
+MAX_WORKERS = 8
+FREE = ("name", "output", "num_workers")
+"""Fields of a configuration that change nothing that is learnt."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row with one seed."""
+
+    row: Row
+    seed: int
+    config: TrainConfig
+    """Its output is the run's own folder, and its teachers are in theirs."""
+    fingerprint: str
+    """Of the configuration and, through them, of its teachers'; without names, folders and roots."""
+    needs: tuple[Run, ...] = ()
+    """The runs of its teachers, in the order of the configuration."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is recorded, and trained unless an equal run was elsewhere."""
+        return Path(self.config.output)
+
+    @property
+    def trains(self) -> bool:
+        """False for a peer, whose weights come from another row's run."""
+        return not self.row.peer_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a table at a scale, teachers first."""
+
+    experiment: Experiment
+    scale: str
+    protocol: Protocol
+    runs: tuple[Run, ...]
+    tests: Mapping[str, DataConfig]
+    """Scored for the table, with their roots."""
+    out: Path
+
+    def runs_of(self, row: Row) -> list[Run]:
+        """The runs of one row, by seed."""
+        return [run for run in self.runs if run.row.key == row.key]
+
+
+def make_plan(
+    experiment: Experiment,
+    scale: str,
+    *,
+    out: str | Path,
+    data_root: str | Path,
+    rows: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> Plan:
+    """Plan a table.
+
+    Args:
+        experiment: the table.
+        scale: smoke, small or full.
+        out: folder of runs, scenes and reports.
+        data_root: holds each dataset in a folder of the dataset's name.
+        rows: keys of the rows to run; what they learn from and what their gains are against comes along. None: all.
+        seeds: of the students; none: the scale's.
+
+    Raises:
+        TrainingError: an unknown scale or row.
+    """
+    out, data_root = Path(out), Path(data_root)
+    protocol = protocol_at(experiment, scale, real_frames=(data_root / "stereo_pothole" / "rgb").is_dir())
+    planner = _Planner(experiment, scale, protocol, out, data_root)
+    for row in _wanted(experiment, rows):
+        for seed in (seeds or protocol.seeds) if row.role != "teacher" else (0,):
+            planner.add(row, seed)
+    tests = {name: planner.rooted(config) for name, config in protocol.tests.items()}
+    return Plan(experiment, scale, protocol, tuple(planner.runs.values()), tests, out)
+
+
+def _wanted(experiment: Experiment, keys: Sequence[str]) -> list[Row]:
+    chosen = [experiment.row(key) for key in keys] or list(experiment.rows)
+    plain = [other for row in chosen if (other := experiment.plain_of(row)) is not None]
+    wanted = {row.key for row in (*chosen, *plain)}
+    return [row for row in experiment.rows if row.key in wanted and row.role != "cited"]
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, scale: str, protocol: Protocol, out: Path, data_root: Path) -> None:
+        self.experiment, self.scale, self.protocol = experiment, scale, protocol
+        self.data_root, self.scenes = data_root, out / SCENES
+        self.folder = out / experiment.id.replace("/", "_") / scale
+        self.runs: dict[tuple[str, int], Run] = {}
+
+    def add(self, row: Row, seed: int) -> Run:
+        """The run, after those of its teachers."""
+        if (row.key, seed) not in self.runs:
+            self.runs[row.key, seed] = self._peer(row) if row.peer_of else self._run(row, seed)
+        return self.runs[row.key, seed]
+
+    def rooted(self, source: DataConfig) -> DataConfig:
+        """The source with its folder."""
+        root = self.scenes if source.dataset == "synthetic" else self.data_root / source.dataset
+        return dataclasses.replace(source, options={"root": str(root), **source.options})
+
+    def _peer(self, row: Row) -> Run:
+        host = self.add(self.experiment.row(row.peer_of), 0)
+        network = host.config.teachers[0].network
+        config = dataclasses.replace(host.config, name=self._name(row), network=network or host.config.network)
+        config = dataclasses.replace(config, output=str(self.folder / row.key / "seed0"))
+        return Run(row, 0, config, f"{host.fingerprint}/peer0", (host,))
+
+    def _run(self, row: Row, seed: int) -> Run:
+        teachers = tuple(self.add(self.experiment.row(key), 0) for key in row.teachers)
+        config = self._config(row, seed, [bundle_of(teacher) for teacher in teachers])
+        return Run(row, seed, config, fingerprint(config, [teacher.fingerprint for teacher in teachers]), teachers)
+
+    def _name(self, row: Row) -> str:
+        return f"{self.experiment.id.replace('/', '_')}_{row.key}"
+
+    def _config(self, row: Row, seed: int, teachers: Sequence[Path]) -> TrainConfig:
+        protocol, full = self.protocol, self.scale == "full"
+        settings: dict[str, Any] = {**(FULL_SETTINGS if full else {}), **protocol.settings}
+        settings |= protocol.teacher_settings if row.role == "teacher" else {}
+        settings |= row.full if full else {}
+        unlabelled_batch_size = settings.pop("unlabelled_batch_size", 0)
+        frame = self._input(row, settings.pop("input"))
+        return TrainConfig(
+            name=self._name(row),
+            network=self._network(row, frame),
+            train=[self.rooted(source) for source in protocol.train],
+            validation=[self.rooted(source) for source in protocol.validation],
+            output=str(self.folder / row.key / f"seed{seed}"),
+            teachers=[TeacherConfig(bundle=str(bundle)) for bundle in teachers]
+            + [TeacherConfig(network=self._named(row, peer)) for peer in row.peers],
+            distillers=[_distiller(method, settings["steps"]) for method in row.methods],
+            cross_entropy=row.cross_entropy,
+            unlabelled=[self.rooted(source) for source in protocol.unlabelled] if row.unlabelled else [],
+            unlabelled_batch_size=unlabelled_batch_size if row.unlabelled else 0,
+            input=frame,
+            num_workers=0 if self.scale == "smoke" else min(MAX_WORKERS, os.cpu_count() or 1),
+            seed=seed,
+            **settings,
+        )
+
+    def _input(self, row: Row, frame: InputConfig) -> InputConfig:
+        return dataclasses.replace(frame, **(self.protocol.depth if row.depth else {"depth": "none"}))
+
+    def _named(self, row: Row, name: str, options: Mapping[str, Any] | None = None) -> NetworkConfig:
+        """A network, or its substitute, from ImageNet weights where row and scale want them."""
+        network = self.protocol.substitutes.get(name, NetworkConfig(name, dict(options or {})))
+        if not (self.protocol.pretrained and row.pretrained):
+            return network
+        return NetworkConfig(network.name, {**network.options, "pretrained": True})
+
+    def _network(self, row: Row, frame: InputConfig) -> NetworkConfig:
+        network = self._named(row, row.network, row.options)
+        options = dict(network.options)
+        if frame.depth != "none":
+            options["depth_channels"] = DepthEncoding(frame.depth, frame.depth_low, frame.depth_high).channels
+        if network.name.startswith("mafnet"):
+            options["image_size"] = [frame.height, frame.width]
+        return NetworkConfig(network.name, options)
+
+
+def bundle_of(run: Run, trained: Path | None = None) -> Path:
+    """A run's bundle, where the run (for a peer: its host's) was trained in `trained`, by default its own folder."""
+    if run.row.peer_of:
+        return (trained or run.needs[0].folder) / "peers" / "0"
+    return (trained or run.folder) / "bundle"
+
+
+def _distiller(method: Method, steps: int) -> DistillerConfig:
+    options = {
+        name: round(value.of_steps * steps) if isinstance(value, Share) else value
+        for name, value in method.options.items()
+    }
+    return DistillerConfig(method.name, options, None if method.weights is None else dict(method.weights))
+
+
+def fingerprint(config: TrainConfig, teachers: Sequence[str] = ()) -> str:
+    """Twelve digits that two runs share if they learn the same: names, folders and roots do not count.
+
+    Args:
+        config: of the run.
+        teachers: fingerprints of its frozen teachers, in their order.
+    """
+    text = json.dumps([portable(config), list(teachers)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def portable(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as plain data without what depends on the machine or only names things."""
+    data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    for name in FREE:
+        del data[name]
+    for source in (*data["train"], *data["validation"], *data["unlabelled"]):
+        source["options"].pop("root", None)
+    for teacher in data["teachers"]:
+        teacher["bundle"] = teacher["bundle"] and "trained"
+    return data

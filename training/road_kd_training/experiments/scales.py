@@ -1,0 +1,182 @@
+"""Scales: the paper's own protocol, or synthetic scenes in two sizes that stand in for its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from road_kd_training.config import DataConfig, InputConfig, NetworkConfig
+from road_kd_training.errors import TrainingError, suggest
+from road_kd_training.experiments.base import REAL_FRAMES, WET_ROAD, Experiment, Protocol
+
+ScaleName = Literal["smoke", "small", "full"]
+
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 1_000_000, 1_000_100
+"""Of the first synthetic scene of each split."""
+REAL_SHARE = 0.25
+"""Of the training samples, where stereo_pothole's frames join in."""
+
+FULL_SETTINGS: Mapping[str, Any] = {
+    "warmup_steps": 0,
+    "max_grad_norm": 1e6,
+    "ema_decay": 0.0,
+    "mixed_precision": "bf16",
+}
+"""Where the engine does more than the papers: no warm-up, no clipping to speak of, no averaged weights."""
+
+
+@dataclass(frozen=True)
+class SyntheticScale:
+    """How much of everything."""
+
+    train_scenes: int
+    validation_scenes: int
+    test_scenes: int
+    seeds: tuple[int, ...]
+    teacher_steps: int
+    settings: Mapping[str, Any]
+    substitutes: Mapping[str, NetworkConfig]
+    meaning: str
+    """What its figures tell, in plain words."""
+
+
+SMOKE = SyntheticScale(
+    train_scenes=24,
+    validation_scenes=4,
+    test_scenes=6,
+    seeds=(0,),
+    teacher_steps=12,
+    settings={
+        "input": InputConfig(64, 128),
+        "steps": 10,
+        "batch_size": 4,
+        "unlabelled_batch_size": 4,
+        "warmup_steps": 2,
+        "ema_decay": 0.0,
+        "mixed_precision": "no",
+        "validate_every": 1000,
+    },
+    substitutes={
+        "mafnet_r152": NetworkConfig("mafnet_r18", {"input_scale": 1.0}),
+        "pspnet_r101": NetworkConfig("pspnet_r18"),
+        "pspnet_r18": NetworkConfig("pspnet_r18_half"),
+        "deeplabv3_r18": NetworkConfig("deeplabv3_r18_half"),
+        "deeplabv3plus_r101": NetworkConfig("deeplabv3plus_r50"),
+        "sne_roadseg_r152": NetworkConfig("mfnet"),
+        "sne_roadseg_r152_rgb": NetworkConfig("mfnet_rgb"),
+    },
+    meaning="smoke proves that every row runs: the figures rank nothing",
+)
+
+SMALL = SyntheticScale(
+    train_scenes=800,
+    validation_scenes=40,
+    test_scenes=100,
+    seeds=(0, 1, 2),
+    teacher_steps=4500,
+    settings={
+        "input": InputConfig(320, 576),
+        "steps": 1500,
+        "batch_size": 8,
+        "unlabelled_batch_size": 8,
+        "warmup_steps": 100,
+        "ema_decay": 0.99,
+        "mixed_precision": "bf16",
+        "validate_every": 500,
+    },
+    substitutes={},
+    meaning="small ranks rows on synthetic scenes under one short schedule: not comparable with the paper's figures",
+)
+
+SYNTHETIC: Mapping[str, SyntheticScale] = {"smoke": SMOKE, "small": SMALL}
+
+
+def protocol_at(experiment: Experiment, scale: str, *, real_frames: bool = False) -> Protocol:
+    """What the rows of a table share at a scale.
+
+    Args:
+        experiment: the table.
+        scale: smoke, small or full.
+        real_frames: whether there is a folder of stereo_pothole; they join the synthetic scenes where the table lets
+            them.
+
+    Raises:
+        TrainingError: an unknown scale, or full of a table that only synthetic scenes can tell.
+    """
+    if scale not in get_args(ScaleName):
+        raise TrainingError(f"scale '{scale}' is unknown: {suggest(scale, get_args(ScaleName))}")
+    if scale != "full":
+        return _synthetic(experiment, SYNTHETIC[scale], real_frames=real_frames and experiment.real_frames)
+    if experiment.full is None:
+        raise TrainingError(
+            f"{experiment.id} has no full scale: no dataset tells what it asks, only synthetic scenes do: use --scale"
+            " small"
+        )
+    return experiment.full
+
+
+def meaning_of(scale: str) -> str:
+    """What figures of a scale tell, in plain words."""
+    return (
+        SYNTHETIC[scale].meaning
+        if scale in SYNTHETIC
+        else "full is the paper's data and schedule, as far as said below"
+    )
+
+
+def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bool) -> Protocol:
+    labelled = round(experiment.labelled_share * scale.train_scenes)
+    test = _scenes(scale.test_scenes, TEST_SEED)
+    tests = {"synthetic scenes": test}
+    train = [_scenes(labelled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]
+    if experiment.wrong_wet:
+        tests[WET_ROAD] = _scenes(scale.test_scenes, TEST_SEED, only_wet=True)
+    if real_frames:
+        train = [
+            DataConfig(train[0].dataset, train[0].options, 1 - REAL_SHARE),
+            DataConfig("stereo_pothole", {"split": "train"}, REAL_SHARE),
+        ]
+        tests[REAL_FRAMES] = DataConfig("stereo_pothole", {"split": "validation"})
+    unlabelled = scale.train_scenes - labelled
+    return Protocol(
+        train=tuple(train),
+        unlabelled=(_scenes(unlabelled, TRAIN_SEED + labelled),) if unlabelled else (),
+        validation=(_scenes(scale.validation_scenes, VALIDATION_SEED),),
+        tests=tests,
+        summary=_summary(scale, labelled, unlabelled, real_frames=real_frames),
+        settings=scale.settings,
+        teacher_settings={"steps": scale.teacher_steps},
+        depth={"depth": "plane_residual", "depth_high": 0.05},
+        substitutes=scale.substitutes,
+        seeds=scale.seeds,
+        deviations=_deviations(experiment, scale),
+    )
+
+
+def _scenes(count: int, first_seed: int, **options: Any) -> DataConfig:
+    given = {name: value for name, value in options.items() if value}
+    return DataConfig("synthetic", {"num_scenes": count, "first_seed": first_seed, **given})
+
+
+def _summary(scale: SyntheticScale, labelled: int, unlabelled: int, *, real_frames: bool) -> str:
+    size: InputConfig = scale.settings["input"]
+    scenes = f"{labelled} labelled and {unlabelled} unlabelled" if unlabelled else f"{labelled}"
+    real = " and 42 real frames" if real_frames else ""
+    return (
+        f"{scale.settings['steps']} steps ({scale.teacher_steps} for teachers) of {scale.settings['batch_size']} on"
+        f" {scenes} synthetic scenes{real} at {size.height}x{size.width}, AdamW; tested on {scale.test_scenes} other"
+        " scenes"
+    )
+
+
+def _deviations(experiment: Experiment, scale: SyntheticScale) -> tuple[str, ...]:
+    said = [f"synthetic scenes of five classes stand in for {experiment.dataset}", "no ImageNet weights"]
+    networks = {row.network for row in experiment.rows} | {peer for row in experiment.rows for peer in row.peers}
+    swapped = [f"{scale.substitutes[name].name} for {name}" for name in sorted(networks & scale.substitutes.keys())]
+    if swapped:
+        said.append(f"lighter networks: {', '.join(swapped)}")
+    if any(row.depth for row in experiment.rows):
+        said.append("depth is encoded as the residual of the road plane")
+    said += [f"{m.name}: on synthetic scenes {m.stand_in}" for m in experiment.metrics if m.stand_in]
+    return tuple(said)
