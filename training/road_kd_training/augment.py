@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as transforms
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_training.config import AugmentConfig, InputConfig
@@ -16,6 +18,14 @@ from road_kd_training.errors import DatasetError, TrainingError
 
 Example = tuple[Tensor, Tensor, Tensor]
 """uint8 (h, w, 3), metres (h, w), class ids (h, w) int64."""
+
+Window = tuple[int, int, int, int]
+"""Top, left, height and width, in the sample's pixels; it may reach beyond the image."""
+
+LUMA = np.array([0.299, 0.587, 0.114])
+TO_YIQ = np.stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+"""Brightness, and two axes of colour that are 0 for grey."""
+FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 class Augment:
@@ -34,28 +44,26 @@ class Augment:
         self.config = config
         self.frame = (frame.height, frame.width)
         self.size = (config.crop_height or frame.height, config.crop_width or frame.width)
-        self.colours = v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue)
 
     def __call__(self, sample: RgbdSample) -> Example:
         """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid."""
-        height, width = sample.rgb.shape[:2]
-        depth_m = np.zeros((height, width), np.float32) if sample.depth_m is None else sample.depth_m
-        label = np.full((height, width), IGNORE_INDEX, np.uint8) if sample.label is None else sample.label
+        config, (height, width) = self.config, sample.rgb.shape[:2]
         window = self._draw_window(height, width)
-        image = _cut(tv_tensors.Image(torch.from_numpy(sample.rgb).permute(2, 0, 1)), window, self.size)
-        depth = _cut(tv_tensors.Mask(torch.from_numpy(depth_m)), window, self.size)
-        # What is cut beside the image is 0; as uint8, 255 + 1 is 0, so that it comes back as 255.
-        ids = _cut(tv_tensors.Mask(torch.from_numpy(label) + 1), window, self.size) - 1
-        if torch.rand(()) < self.config.flip:
-            image, depth, ids = (transforms.horizontal_flip(one) for one in (image, depth, ids))
-        depth = depth * torch.empty(()).uniform_(1 - self.config.depth_scale, 1 + self.config.depth_scale)
-        if self.config.drop_depth and torch.rand(()) < self.config.drop_depth:
-            depth = torch.zeros_like(depth)
-        return self.colours(image).permute(1, 2, 0).contiguous(), depth.contiguous(), ids.long()
+        mirrored = float(torch.rand(())) < config.flip
+        depth_factor = _draw_uniform(1 - config.depth_scale, 1 + config.depth_scale)
+        dropped = float(torch.rand(())) < config.drop_depth
+        image = self._cut(sample.rgb, window, mirrored, _interpolation(window, self.size), 0)
+        image = cv2.transform(image, self._draw_colours(image))
+        depth, label = np.zeros(self.size, np.float32), np.full(self.size, IGNORE_INDEX, np.uint8)
+        if sample.depth_m is not None and not dropped:
+            depth = self._cut(sample.depth_m, window, mirrored, cv2.INTER_NEAREST_EXACT, 0) * np.float32(depth_factor)
+        if sample.label is not None:
+            label = self._cut(sample.label, window, mirrored, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX)
+        return torch.from_numpy(image), torch.from_numpy(depth), torch.from_numpy(label).long()
 
-    def _draw_window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, height and width in the sample's pixels of a window that becomes one example."""
-        scale = float(torch.empty(()).uniform_(self.config.min_scale, self.config.max_scale))
+    def _draw_window(self, height: int, width: int) -> Window:
+        """A window that becomes one example."""
+        scale = _draw_uniform(self.config.min_scale, self.config.max_scale)
         sides = [
             max(1, round(side * cut / (scale * whole)))
             for side, cut, whole in zip((height, width), self.size, self.frame, strict=True)
@@ -63,16 +71,52 @@ class Augment:
         top, left = (_draw_offset(side - cut) for side, cut in zip((height, width), sides, strict=True))
         return top, left, sides[0], sides[1]
 
+    def _cut(
+        self, image: NDArray[Any], window: Window, mirrored: bool, interpolation: int, outside: int
+    ) -> NDArray[Any]:
+        """What a window shows, in the example's size; `outside` is the value beside the image."""
+        top, left, height, width = window
+        rows, columns = image.shape[:2]
+        inside = image[max(top, 0) : top + height, max(left, 0) : left + width]
+        beside = (max(-top, 0), max(top + height - rows, 0), max(-left, 0), max(left + width - columns, 0))
+        if any(beside):
+            inside = cv2.copyMakeBorder(inside, *beside, cv2.BORDER_CONSTANT, value=(outside,) * 3)
+        resized = cv2.resize(inside, self.size[::-1], interpolation=interpolation)
+        return cv2.flip(resized, 1) if mirrored else resized
+
+    def _draw_colours(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Brightness, contrast, saturation and hue as one affine map of RGB, (3, 4).
+
+        Brightness scales, contrast scales about the image's mean luma, saturation about each pixel's luma, and hue
+        turns the colours about the grey axis. Each commutes with the others, so there is no order to draw, and values
+        are rounded and clipped once instead of four times.
+        """
+        config = self.config
+        brightness, contrast, saturation = (
+            _draw_uniform(max(0.0, 1 - amount), 1 + amount)
+            for amount in (config.brightness, config.contrast, config.saturation)
+        )
+        angle = 2 * math.pi * _draw_uniform(-config.hue, config.hue)
+        cos, sin = saturation * math.cos(angle), saturation * math.sin(angle)
+        colours = FROM_YIQ @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ TO_YIQ
+        mean_luma = float(LUMA @ cv2.mean(image)[:3])
+        offset = np.full((3, 1), brightness * (1 - contrast) * mean_luma)
+        return np.hstack([brightness * contrast * colours, offset])
+
+
+def _draw_uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
 
 def _draw_offset(slack: int) -> int:
     """Where a window begins: inside the image, or around it when it is larger (negative slack)."""
     return int(torch.randint(min(0, slack), max(0, slack) + 1, ()))
 
 
-def _cut(image: Tensor, window: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Images are blended, masks sampled at the nearest pixel: torchvision knows which is which by their types."""
-    cut: Tensor = transforms.resized_crop(image, *window, list(size)).as_subclass(Tensor)
-    return cut
+def _interpolation(window: Window, size: tuple[int, int]) -> int:
+    """As the node resizes colour: areas are averaged where the image shrinks, else it is bilinear."""
+    shrinks = window[2] >= size[0] and window[3] >= size[1]
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
 
 def check_labels(label: Tensor, num_classes: int) -> None:
