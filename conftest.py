@@ -7,13 +7,15 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from road_kd_seg.bundle import save_bundle
+from road_kd_seg.bundle import add_onnx, load_bundle, save_bundle
 from road_kd_seg.networks import build_network
+from road_kd_seg.onnx_export import to_onnx
 from road_kd_seg.preprocess import DepthEncoding, InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
@@ -32,3 +34,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         taxonomy=DEFAULT_TAXONOMY,
         input_spec=InputSpec((64, 96), DepthEncoding("plane_residual")),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_bundle` with a model.onnx. Copy it before changing it."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("models") / "tiny_onnx")
+    bundle = load_bundle(folder)
+    add_onnx(folder, to_onnx(bundle.build_network(), bundle.input.size))
+    return folder

@@ -4,6 +4,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "road_kd_seg"
+ONNX = ["onnxruntime", "onnx", "onnxscript"]  # runs model.onnx; the other two write it
 
 
 def tree(folder: str) -> list[tuple[str, list[str]]]:
@@ -58,7 +59,8 @@ setup(
             "ros-lifecycle-msgs~=2.0.3",
             "ros-rosgraph-msgs~=2.0.3",
         ],
-        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "hypothesis", "mcap"],
+        "onnx": ONNX,
+        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "hypothesis", "mcap", *ONNX],
         "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML"],
     },
     zip_safe=False,

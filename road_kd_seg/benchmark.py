@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from road_kd_seg.backends import BACKENDS, load_backend
 from road_kd_seg.errors import RoadKdError, run_tool
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.postprocess import overlay, role_mask
@@ -31,6 +32,8 @@ from road_kd_seg.taxonomy import Role
 
 SCENE_SEED = 2_000_000
 """A scene that no recipe trains on."""
+
+_TORCH_FORWARD = "forward by torch"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="road_student", help="model bundle: a folder, or the name of a shipped one")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--backend", default="torch", help=f"{' or '.join(BACKENDS)}; others are timed beside torch")
     parser.add_argument("--rounds", type=int, default=30, help="timed runs of each; warm-up comes on top")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     return parser
@@ -52,9 +56,14 @@ def _parser() -> argparse.ArgumentParser:
 def _benchmark(options: argparse.Namespace) -> None:
     if options.rounds < 1:
         raise RoadKdError(f"--rounds is {options.rounds}: expected at least 1")
-    segmenter = Segmenter.from_bundle(options.model, device=options.device, precision=options.precision)
+    segmenter = Segmenter.from_bundle(
+        options.model, device=options.device, precision=options.precision, backend=options.backend
+    )
     frame = render_scene(SCENE_SEED).frame
-    medians_ms = time_interleaved(stages(segmenter, frame), options.rounds, segmenter.backend.device)
+    what = dict(stages(segmenter, frame))
+    if options.backend != "torch":
+        what[_TORCH_FORWARD] = _torch_forward(segmenter, frame)
+    medians_ms = time_interleaved(what, options.rounds, segmenter.backend.device)
     report: dict[str, Any] = {
         "model": segmenter.bundle.name,
         "device": segmenter.device_name,
@@ -67,6 +76,8 @@ def _benchmark(options: argparse.Namespace) -> None:
             ),
         },
     }
+    if _TORCH_FORWARD in medians_ms:
+        report["ratio"][f"{_TORCH_FORWARD} / forward"] = round(medians_ms[_TORCH_FORWARD] / medians_ms["forward"], 3)
     table = Table("what", "median ms", title=f"{report['model']} on {report['device']}, {options.rounds} rounds")
     for name, value in report["median_ms"].items():
         table.add_row(name, f"{value:.2f}")
@@ -102,6 +113,13 @@ def stages(segmenter: Segmenter, frame: RgbdFrame) -> Mapping[str, Callable[[], 
         "outputs": outputs,
         "naive": lambda: _naive(segmenter, eager, frame),
     }
+
+
+def _torch_forward(segmenter: Segmenter, frame: RgbdFrame) -> Callable[[], object]:
+    """The bare network in the reference backend: same tensors, same device, and fp32, as ONNX Runtime has no other."""
+    backend = load_backend("torch", segmenter.bundle, str(segmenter.backend.device), "fp32")
+    inputs = preprocess(*_tensors(frame, backend.device, segmenter.needs_depth), segmenter.bundle.input)
+    return lambda: backend.infer(*inputs)
 
 
 def time_interleaved(

@@ -1,4 +1,4 @@
-"""A model on disk: a folder with model.yaml and weights.safetensors, checked before it is used."""
+"""A model on disk: a folder with model.yaml, weights.safetensors and perhaps model.onnx, checked before it is used."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from road_kd_seg.taxonomy import Taxonomy
 FORMAT_VERSION = 1
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Bundle:
     input: InputSpec
     weights_sha256: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    onnx_sha256: str | None = None
+    """None: the bundle has no model.onnx."""
 
     def build_network(self) -> SegmentationNetwork:
         """The network with the bundle's weights, in eval mode, on the CPU.
@@ -63,8 +66,21 @@ class Bundle:
         network.load_state_dict(tensors)
         return network.eval()
 
+    def read_onnx(self) -> bytes:
+        """The content of model.onnx; checked only here, so that nobody else needs the file.
 
-_MEND = "Fetch it again, or train it anew with 'road-kd train'."
+        Raises:
+            BundleError: there is none, or it has a wrong hash.
+        """
+        if self.onnx_sha256 is None:
+            raise BundleError(
+                f"model bundle {self.path}: it has no {ONNX}."
+                " Write a bundle with one by 'road-kd export BUNDLE --out DIR --onnx', or use backend torch."
+            )
+        return _read_checked(self.path, ONNX, self.onnx_sha256)
+
+
+_MEND = "Fetch it again, or write a new bundle with 'road-kd export'."
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:
@@ -113,21 +129,13 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
             input=InputSpec.from_dict(manifest["input"]),
             weights_sha256=str(manifest["weights"]["sha256"]),
             provenance=dict(manifest.get("provenance") or {}),
+            onnx_sha256=str(manifest["onnx"]["sha256"]) if "onnx" in manifest else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"model bundle {path}: {MANIFEST} lacks or misstates {error}. {_MEND}") from error
     except RoadKdError as error:
         raise BundleError(f"model bundle {path}: {MANIFEST}: {error}") from error
-    weights = path / WEIGHTS
-    if not weights.is_file():
-        raise BundleError(f"model bundle {path}: {WEIGHTS} is missing. {_MEND}")
-    digest = _sha256(weights)
-    if digest != bundle.weights_sha256:
-        raise BundleError(
-            f"model bundle {path}: {WEIGHTS} has sha256 {digest[:12]}…,"
-            f" {MANIFEST} expects {bundle.weights_sha256[:12]}…."
-            f" The download was cut short or the file was edited. {_MEND}"
-        )
+    _read_checked(path, WEIGHTS, bundle.weights_sha256)
     return bundle
 
 
@@ -142,7 +150,7 @@ def save_bundle(
     input_spec: InputSpec,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a bundle; an older one in the same folder is replaced.
+    """Write a bundle; an older one in the same folder is replaced, together with its model.onnx.
 
     Args:
         path: the bundle's folder, made if need be.
@@ -159,6 +167,7 @@ def save_bundle(
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / ONNX).unlink(missing_ok=True)  # it holds the older weights
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes it 0600, which nobody else could load
@@ -168,16 +177,45 @@ def save_bundle(
         "network": {"name": network_name, "kwargs": dict(network_kwargs)},
         "classes": taxonomy.to_dicts(),
         "input": input_spec.to_dict(),
-        "weights": {"file": WEIGHTS, "sha256": _sha256(folder / WEIGHTS), "dtype": "float32"},
+        "weights": {"file": WEIGHTS, "sha256": _sha256((folder / WEIGHTS).read_bytes()), "dtype": "float32"},
         "provenance": dict(provenance or {}),
     }
-    (folder / MANIFEST).write_text(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    _write_manifest(folder, manifest)
     return folder
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+def add_onnx(path: str | Path, model: bytes) -> None:
+    """Write `model` as the model.onnx of a bundle that lies in the folder `path`; an older one is replaced."""
+    folder = Path(path)
+    manifest = yaml.safe_load((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / ONNX).write_bytes(model)
+    manifest["onnx"] = {"file": ONNX, "sha256": _sha256(model), "dtype": "float32"}
+    _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    (folder / MANIFEST).write_text(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _read_checked(folder: Path, name: str, expected_sha256: str) -> bytes:
+    """A file of the bundle in `folder`, or BundleError if it is missing, unreadable or another than model.yaml says."""
+    try:
+        content = (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"model bundle {folder}: {name} is missing. {_MEND}") from error
+    except OSError as error:
+        raise BundleError(f"model bundle {folder}: {name} cannot be read: {error}. {_MEND}") from error
+    digest = _sha256(content)
+    if digest != expected_sha256:
+        raise BundleError(
+            f"model bundle {folder}: {name} has sha256 {digest[:12]}…, {MANIFEST} expects {expected_sha256[:12]}…."
+            f" The download was cut short or the file was edited. {_MEND}"
+        )
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _some(names: list[str], most: int = 3) -> str:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from road_kd_seg.backends.torch_backend import TorchBackend
+from road_kd_seg.backends import Backend, load_backend
 from road_kd_seg.bundle import Bundle, load_bundle
-from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.preprocess import InputSpec, preprocess
 from road_kd_seg.taxonomy import Role, Taxonomy
@@ -21,7 +21,7 @@ from road_kd_seg.taxonomy import Role, Taxonomy
 class Segmenter:
     """Segments camera frames of any size with one bundle."""
 
-    def __init__(self, bundle: Bundle, backend: TorchBackend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
         self.bundle = bundle
         self.backend = backend
         self._background_id = next((c.id for c in bundle.taxonomy.classes if c.role is Role.BACKGROUND), 0)
@@ -33,13 +33,11 @@ class Segmenter:
         """Load a bundle onto a device.
 
         Raises:
-            BundleError: the bundle is missing or damaged.
+            BundleError: the bundle is missing or damaged, or has no model.onnx for backend onnx.
             RoadKdError: the device, precision or backend is not there.
         """
-        if backend != "torch":
-            raise RoadKdError(f"backend '{backend}' is unknown: use torch")
         bundle = load_bundle(name_or_path)
-        return cls(bundle, TorchBackend(bundle.build_network(), device, precision))
+        return cls(bundle, load_backend(backend, bundle, device, precision))
 
     @property
     def taxonomy(self) -> Taxonomy:

@@ -33,6 +33,17 @@ def test_the_tool_writes_what_it_prints(tiny_bundle, tmp_path, capsys):
     assert "tiny on cpu" in capsys.readouterr().out
 
 
+def test_another_backend_is_timed_beside_torch(tiny_onnx_bundle, tmp_path):
+    report_path = tmp_path / "bench.json"
+    arguments = ["--model", str(tiny_onnx_bundle), "--device", "cpu", "--rounds", "1", "--json", str(report_path)]
+    assert main([*arguments, "--backend", "onnx"]) == 0
+    report = json.loads(report_path.read_text())
+    assert "onnxruntime" in report["device"]
+    medians_ms = report["median_ms"]
+    ratio = medians_ms["forward by torch"] / medians_ms["forward"]
+    assert report["ratio"]["forward by torch / forward"] == pytest.approx(ratio, rel=0.1)  # of rounded times
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"), [(["--model", "nowhere"], "no model.yaml"), (["--rounds", "0"], "at least 1")]
 )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from road_kd_seg.backends import BACKENDS
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.errors import run_tool
 from road_kd_seg.replay.bag_reader import BagReader, TopicNames
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--backend", default="torch", help=f"inference engine: {' or '.join(BACKENDS)}")
     parser.add_argument(
         "--slop-s", type=_not_negative, help="stamp difference of colour and depth; default: half a frame"
     )
@@ -92,7 +94,9 @@ def _truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
 
 
 def _run_offline(options: argparse.Namespace, reader: BagReader, console: Console) -> Run:
-    segmenter = Segmenter.from_bundle(options.model, device=options.device, precision=options.precision)
+    segmenter = Segmenter.from_bundle(
+        options.model, device=options.device, precision=options.precision, backend=options.backend
+    )
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("segmenting", total=len(reader.index))
         return segment_bag(reader, segmenter, lambda: progress.advance(task))
@@ -102,7 +106,11 @@ def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, co
     from road_kd_seg.ros.live_replay import LiveOptions, replay_live  # only this mode needs ROS
 
     live = LiveOptions(
-        device=options.device, precision=options.precision, rate=options.rate, domain_id=options.domain_id
+        device=options.device,
+        precision=options.precision,
+        backend=options.backend,
+        rate=options.rate,
+        domain_id=options.domain_id,
     )
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("replaying", total=len(reader.index))

@@ -48,6 +48,7 @@ class LiveOptions:
 
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "torch"
     rate: float = 1.0
     """Speed of the player."""
     domain_id: int | None = None
@@ -154,7 +155,8 @@ def _fresh_outputs(folder: Path) -> Path:
 
 def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> list[str]:
     names: TopicNames = reader.names
-    parameters = {"model": bundle.path.resolve(), "device": options.device, "precision": options.precision}
+    parameters: dict[str, object] = {"model": bundle.path.resolve()}
+    parameters |= {name: getattr(options, name) for name in ("device", "precision", "backend")}
     if reader.index.slop_ns:
         parameters["sync_slop_s"] = reader.index.slop_ns / 1e9
     remaps = {COLOR_NAME: names.color, DEPTH_NAME: names.depth, CAMERA_INFO_NAME: names.camera_info}

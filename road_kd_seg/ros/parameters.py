@@ -9,6 +9,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from road_kd_seg.backends import BACKENDS
 from road_kd_seg.errors import RoadKdError
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
@@ -26,7 +27,7 @@ class Settings:
     rgb_only_model: str = _parameter("", "RGB bundle that takes over while depth is missing; empty for none.")
     device: str = _parameter("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N.")
     precision: str = _parameter("auto", "auto (fp16 on CUDA, fp32 on a CPU), fp32, fp16 or bf16.")
-    backend: str = _parameter("torch", "Inference engine.")
+    backend: str = _parameter("torch", f"Inference engine: {' or '.join(BACKENDS)}.")
     sync_slop_s: float = _parameter(
         0.0, "Largest stamp difference of colour and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
     )

@@ -39,6 +39,17 @@ class TestOffline:
         assert "mIoU" in printed
         assert str(out / "report.html") in printed
 
+    def test_onnx_runtime_answers_like_torch(self, tmp_path, bag, tiny_onnx_bundle):
+        reports = {}
+        for backend in ("torch", "onnx"):
+            out = tmp_path / backend
+            arguments = [str(bag), "--model", str(tiny_onnx_bundle), "--out", str(out), "--device", "cpu"]
+            assert main([*arguments, "--backend", backend]) == 0
+            reports[backend] = json.loads((out / "report.json").read_text())
+        assert "onnxruntime" in reports["onnx"]["device"]
+        matrices = [np.array(report["metrics"]["confusion_matrix"]) for report in reports.values()]
+        assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-3 * matrices[0].sum()  # a tie falls either way
+
     def test_an_unlabelled_bag_prints_na_instead_of_zero(self, tmp_path, frames_of, tiny_bundle, capsys):
         write_bag(tmp_path / "bag", frames_of(range(2), height=48, width=80, label=False))
         assert main([str(tmp_path / "bag"), "--model", str(tiny_bundle), "--out", str(tmp_path / "out")]) == 0
@@ -91,3 +102,11 @@ class TestOneLineAndExitCodeOne:
     def test_no_such_device(self, tmp_path, bag, tiny_bundle, fails):
         line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--device", "abacus")
         assert "device 'abacus' is unknown" in line
+
+    def test_no_such_backend(self, tmp_path, bag, tiny_bundle, fails):
+        line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--backend", "abacus")
+        assert "backend 'abacus' is unknown: use torch or onnx" in line
+
+    def test_a_bundle_without_onnx(self, tmp_path, bag, tiny_bundle, fails):
+        line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnx")
+        assert "it has no model.onnx" in line

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,8 +40,9 @@ else:
 
     from road_kd_seg.ros.transport import use_shared_memory_profile
 
-from road_kd_seg.bundle import save_bundle
+from road_kd_seg.bundle import add_onnx, load_bundle, save_bundle
 from road_kd_seg.networks import build_network
+from road_kd_seg.onnx_export import to_onnx
 from road_kd_seg.preprocess import DepthEncoding, InputSpec, preprocess
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
@@ -338,6 +340,17 @@ def save_tiny(folder: Path, name: str, depth: DepthEncoding | None) -> Path:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained RGB-D student for small images that sees every class somewhere."""
     return save_tiny(tmp_path_factory.mktemp("models"), "tiny", DepthEncoding("metric", 0, 10))
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_bundle` with a model.onnx."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("models") / "tiny_onnx")
+    bundle = load_bundle(folder)
+    add_onnx(folder, to_onnx(bundle.build_network(), bundle.input.size))
+    return folder
 
 
 @pytest.fixture(scope="session")

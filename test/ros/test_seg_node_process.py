@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.segmenter import Segmenter
+
 pytestmark = pytest.mark.ros
 
 
@@ -83,6 +86,32 @@ class TestWithoutDepth:
         graph.outputs(stamps, label=Image)
         graph.publish_pair(next(stamps))
         graph.until(lambda: graph.latest_status["depth"] == "present", "depth to be back")
+
+
+class TestOnnx:
+    def test_without_its_model_it_says_why_and_with_one_it_answers_like_torch(
+        self, graph, stamps, tiny_bundle, tiny_onnx_bundle
+    ):
+        process = graph.start_node(model=tiny_bundle, backend="onnx")
+        status = graph.status()
+        assert (status["state"], status["level"]) == ("unconfigured", b"\x02")
+        assert "it has no model.onnx. Write a bundle with one by 'road-kd export" in status["message"]
+
+        assert graph.set_parameters(model=str(tiny_onnx_bundle)).successful
+        assert graph.change_state("configure")
+        assert graph.change_state("activate")
+        (labels,) = graph.outputs(stamps, label=Image)
+        assert "onnxruntime" in graph.status()["device"]
+        label = labels[-1]
+        stamp_ns = label.header.stamp.sec * 1_000_000_000 + label.header.stamp.nanosec
+        rgb = np.frombuffer(graph.color_image(stamp_ns).data, np.uint8).reshape(label.height, label.width, 3)
+        depth_m = np.full((label.height, label.width), 3.0, np.float32)
+        expected = Segmenter.from_bundle(tiny_bundle, device="cpu")(RgbdFrame(rgb, depth_m)).label
+        answer = np.frombuffer(label.data, np.uint8).reshape(expected.shape)
+        assert len(np.unique(expected)) > 2
+        assert (answer == expected).mean() > 0.999
+        assert process.stop() == 0
+        assert "Traceback" not in process.log
 
 
 class TestCompressed:

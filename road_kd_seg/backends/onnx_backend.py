@@ -1,0 +1,174 @@
+"""ONNX Runtime: a bundle's model.onnx on a CPU or on CUDA, in float32, at the one size that it was written for.
+
+onnxruntime is imported when a backend is made: nothing else needs it.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from road_kd_seg.backends.torch_backend import pick_device
+from road_kd_seg.bundle import ONNX, Bundle
+from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch
+
+INPUTS = ("rgb", "depth")
+"""Names of the graph's inputs; an RGB network has the first only."""
+OUTPUT = "logits"
+_CUDA = "CUDAExecutionProvider"
+
+
+class OnnxBackend:
+    """An ONNX graph in a session of ONNX Runtime.
+
+    Args:
+        model: the serialised graph, as `road_kd_seg.onnx_export.to_onnx` writes it.
+        device: auto (CUDA if PyTorch and ONNX Runtime both have it), cpu, cuda or cuda:N.
+        precision: auto or fp32, which are the same here.
+
+    Raises:
+        RoadKdError: onnxruntime is not installed; a device that is not there, or another precision.
+        BundleError: ONNX Runtime cannot open the model.
+    """
+
+    def __init__(self, model: bytes, device: str = "auto", precision: str = "auto") -> None:
+        if precision not in ("auto", "fp32"):
+            raise RoadKdError(f"precision '{precision}': backend onnx has fp32 only: use fp32, or backend torch")
+        runtime = import_onnxruntime()
+        self.device = _pick_device(runtime, device)
+        self._session = _open(runtime, model, self.device)
+        if self.device.type == "cuda" and _CUDA not in self._session.get_providers():
+            # It says why on stderr, and goes on without: a CUDA or cuDNN of another version than it was built for.
+            if device != "auto":
+                raise RoadKdError(
+                    f"device '{device}': onnxruntime {runtime.__version__} cannot start its CUDA provider (see above):"
+                    " install the CUDA and cuDNN that it was built for, or use device cpu or backend torch"
+                )
+            self.device = torch.device("cpu")
+        values = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self.shapes: dict[str, tuple[int | str, ...]] = {value.name: tuple(value.shape) for value in values}
+        """Of each input and output by name."""
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: str = "auto", precision: str = "auto") -> OnnxBackend:
+        """The backend of a bundle that has a model.onnx.
+
+        Raises:
+            BundleError: the bundle has none, it is damaged, or it was written for another input or other classes.
+            RoadKdError: as the constructor.
+        """
+        backend = cls(bundle.read_onnx(), device, precision)
+        expected: dict[str, tuple[int | str, ...]] = {INPUTS[0]: (1, 3, *bundle.input.size)}
+        if bundle.input.depth is not None:
+            expected[INPUTS[1]] = (1, bundle.input.depth.channels, *bundle.input.size)
+        expected[OUTPUT] = (1, len(bundle.taxonomy), *bundle.input.size)
+        if backend.shapes != expected:
+            raise BundleError(
+                f"model bundle {bundle.path}: {ONNX} has {_in_words(backend.shapes)}, model.yaml needs"
+                f" {_in_words(expected)}: write it anew with 'road-kd export BUNDLE --out DIR --onnx'"
+            )
+        return backend
+
+    @property
+    def device_name(self) -> str:
+        """What a person calls the device, with the engine and the precision."""
+        if self.device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self.device)} ({self.device}, onnxruntime, fp32)"
+        return f"{self.device} ({torch.get_num_threads()} threads, onnxruntime, fp32)"
+
+    def infer(self, rgb: Tensor, depth: Tensor | None) -> Tensor:
+        """Logits.
+
+        Args:
+            rgb: float32 (1, 3, h, w), on the backend's device, of the size that the model was written for.
+            depth: float32 (1, C, h, w), or None.
+
+        Returns:
+            float32 (1, K, h, w), on the same device.
+
+        Raises:
+            ShapeMismatch: another shape.
+            RoadKdError: an input that the model does not have or misses, or that has another type or device.
+        """
+        tensors = {name: t.contiguous() for name, t in zip(INPUTS, (rgb, depth), strict=True) if t is not None}
+        self._check(tensors)
+        tensors[OUTPUT] = torch.empty([int(size) for size in self.shapes[OUTPUT]], device=self.device)
+        binding = self._session.io_binding()
+        for name, tensor in tensors.items():
+            bind = binding.bind_output if name == OUTPUT else binding.bind_input
+            bind(name, self.device.type, self.device.index or 0, np.float32, tuple(tensor.shape), tensor.data_ptr())
+        if self.device.type == "cuda":  # ONNX Runtime has a stream of its own
+            torch.cuda.current_stream(self.device).synchronize()
+        self._session.run_with_iobinding(binding)
+        return tensors[OUTPUT]
+
+    def _check(self, tensors: dict[str, Tensor]) -> None:
+        """Everything about an input has to be right, as ONNX Runtime gets no more than its address."""
+        names = [name for name in self.shapes if name != OUTPUT]
+        if list(tensors) != names:
+            raise RoadKdError(f"OnnxBackend: got {' and '.join(tensors)}, the model takes {' and '.join(names)}")
+        for name, tensor in tensors.items():
+            if tuple(tensor.shape) != self.shapes[name]:
+                expected = [int(size) for size in self.shapes[name]]
+                mend = f"the size of {ONNX} is fixed, write one for this size"
+                raise ShapeMismatch(f"OnnxBackend: {name}", tensor.shape, expected, mend=mend)
+            device = (tensor.device.type, tensor.device.index or 0)
+            if tensor.dtype != torch.float32 or device != (self.device.type, self.device.index or 0):
+                raise RoadKdError(
+                    f"OnnxBackend: {name} is {tensor.dtype} on {tensor.device}, expected float32 on {self.device}"
+                )
+
+
+def import_onnxruntime() -> ModuleType:
+    """The module.
+
+    Raises:
+        RoadKdError: it is not installed, or cannot be loaded.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RoadKdError(
+            f"backend 'onnx' needs onnxruntime: {error}:"
+            " run 'pip install onnxruntime' (for CUDA: onnxruntime-gpu), or use backend torch"
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _pick_device(runtime: ModuleType, name: str) -> torch.device:
+    device = pick_device(name)
+    if device.type == "cpu" or _CUDA in runtime.get_available_providers():
+        return device
+    if name == "auto":
+        return torch.device("cpu")
+    raise RoadKdError(
+        f"device '{name}': onnxruntime {runtime.__version__} was built without CUDA:"
+        " install onnxruntime-gpu in its place, or use device cpu or backend torch"
+    )
+
+
+def _open(runtime: ModuleType, model: bytes, device: torch.device) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that spin between frames would take the cores from the camera driver; waking them costs a few percent.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        providers.insert(0, (_CUDA, {"device_id": device.index or 0}))
+    try:
+        return runtime.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # its exceptions have no common base
+        reason = " ".join(str(error).split())
+        raise BundleError(
+            f"{ONNX} cannot be opened by onnxruntime {runtime.__version__}: {reason}:"
+            " install a newer one, or write it anew with 'road-kd export BUNDLE --out DIR --onnx'"
+        ) from error
+
+
+def _in_words(shapes: dict[str, tuple[int | str, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
