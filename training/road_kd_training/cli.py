@@ -8,7 +8,7 @@ from typing import Protocol
 from jsonargparse import ArgumentParser, Namespace
 
 from road_kd_seg.errors import run_tool
-from road_kd_training.commands import bag_to_dataset, dataset_to_bag, evaluate, listing, synth, train
+from road_kd_training.commands import bag_to_dataset, dataset_to_bag, evaluate, listing, pseudo_label, synth, train
 
 
 class Command(Protocol):
@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Command] = {
     "synth": synth,
     "dataset-to-bag": dataset_to_bag,
     "bag-to-dataset": bag_to_dataset,
+    "pseudo-label": pseudo_label,
     "list": listing,
 }
 

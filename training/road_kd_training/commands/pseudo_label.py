@@ -1,0 +1,139 @@
+"""`road-kd pseudo-label`: labels for frames that have none, made by a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from road_kd_seg.segmenter import Segmenter
+from road_kd_training.commands.options import add_dataset, chosen_dataset
+from road_kd_training.contact_sheet import ROWS, Entry, draw_pages
+from road_kd_training.datasets import RgbdDataset
+from road_kd_training.datasets.label_folder import image_path
+from road_kd_training.datasets.output import new_folder, write_file, write_png
+from road_kd_training.datasets.sample import read_image
+from road_kd_training.errors import DatasetError
+from road_kd_training.provenance import describe_environment
+from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure, write_pseudo_labels
+
+HELP = "label frames that have no label with a network"
+REPORT = "pseudo_labels.json"
+
+
+def build_parser() -> ArgumentParser:
+    """A dataset, a bundle, a folder, and how sure is sure enough."""
+    parser = ArgumentParser(
+        description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
+        " Train on them with the dataset option labels=OUT/label part=labelled."
+    )
+    add_dataset(parser)
+    parser.add_argument("--model", required=True, help="a bundle's folder, or the name of a shipped one")
+    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
+    parser.add_argument(
+        "--min_confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image; twice the time")
+    parser.add_argument("--with_frames", action="store_true", help="also write colour and depth: OUT is then a dataset")
+    parser.add_argument("--sheets", type=int, default=10, help=f"most pages of the contact sheet, {ROWS} frames each")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Label, report, and draw the frames that a person should look at first.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        DatasetError: bad options, nothing to label, or a folder that holds something or cannot be written.
+    """
+    if not 0 <= options.min_confidence <= 1 or options.sheets < 0:
+        raise DatasetError(
+            f"min_confidence is {options.min_confidence} and sheets {options.sheets}: expected a share from 0 to 1,"
+            " and a number of pages that is not negative"
+        )
+    console = Console()
+    segmenter = Segmenter.from_bundle(options.model, device=options.device)
+    dataset = chosen_dataset(options)
+    out = new_folder(Path(options.out).expanduser())
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("labelling", total=len(dataset))
+        result = write_pseudo_labels(
+            segmenter,
+            dataset,
+            out,
+            min_confidence=options.min_confidence,
+            flip=options.flip,
+            with_frames=options.with_frames,
+            on_frame=lambda: progress.advance(task),
+        )
+    pages = _write_sheets(out, dataset, segmenter, result, options.sheets)
+    bundle = segmenter.bundle
+    report = {
+        "model": {"name": bundle.name, "weights_sha256": bundle.weights_sha256},
+        "dataset": {"name": options.dataset, "options": options.options},
+        "min_confidence": options.min_confidence,
+        "flip": options.flip,
+        **result.to_dict(segmenter.taxonomy),
+        "environment": describe_environment(),
+    }
+    # Last, so that its presence means that the labels are complete.
+    write_file(out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+    _print(console, result, segmenter, out, pages)
+
+
+def _write_sheets(out: Path, dataset: RgbdDataset, segmenter: Segmenter, result: PseudoLabels, most: int) -> int:
+    """Draw the least confident frames; returns the number of pages."""
+    shown = least_sure(result.frames, most * ROWS)
+    title = f"pseudo-labels of {segmenter.bundle.name}, {len(shown)} of {len(result.frames)} frames, least sure first"
+    pages = draw_pages(_entries(out, dataset, segmenter.taxonomy.names, shown), len(shown), segmenter.taxonomy, title)
+    count = 0
+    for page in pages:
+        name = "contact_sheet.png" if count == 0 else f"contact_sheet_{count + 1}.png"
+        write_png(out / name, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+        count += 1
+    return count
+
+
+def _entries(out: Path, dataset: RgbdDataset, names: Sequence[str], frames: Sequence[PseudoFrame]) -> Iterator[Entry]:
+    """The frames as they lie on the disk now, one at a time."""
+    for rank, frame in enumerate(frames, start=1):
+        label, confidence = (
+            read_image(image_path(out / kind, frame.id), cv2.IMREAD_GRAYSCALE) for kind in ("label", "confidence")
+        )
+        shares = "   ".join(
+            f"{name} {share:.0%}" for name, share in zip(names, frame.shares, strict=True) if share >= 0.005
+        )
+        caption = (
+            f"{rank}   {frame.id}     confidence {frame.confidence:.3f}     {shares}     ignored {frame.ignored:.0%}"
+        )
+        yield Entry(caption, dataset[frame.index].rgb, label, confidence)
+
+
+def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Path, pages: int) -> None:
+    summary = result.to_dict(segmenter.taxonomy)
+    table = Table(title=f"pseudo-labels of {segmenter.bundle.name}")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    table.add_row("frames labelled", str(len(result.frames)))
+    table.add_row("left out: labelled already", str(result.labelled_already))
+    table.add_row("left out: cannot be segmented", str(len(result.skipped)))
+    table.add_row("mean confidence", f"{summary['mean_confidence']:.3f}")
+    table.add_row("pixels ignored", f"{summary['ignored']:.1%}")
+    for name, share in summary["class_shares"].items():
+        table.add_row(f"pixels of {name}", f"{share:.1%}")
+    console.print(table)
+    for id_, reason in list(result.skipped.items())[:1]:
+        console.print(f"the first that cannot be segmented, {id_}: {reason}", soft_wrap=True)
+    look = (
+        f"look at {out / 'contact_sheet.png'} ({pages} pages) first, delete the labels that are wrong, then "
+        if pages
+        else ""
+    )
+    console.print(f"{look}train with the dataset option labels={out / 'label'} part=labelled", soft_wrap=True)
