@@ -8,7 +8,18 @@ from typing import Protocol
 from jsonargparse import ArgumentParser, Namespace
 
 from road_kd_seg.errors import run_tool
-from road_kd_training.commands import bag_to_dataset, dataset_to_bag, evaluate, listing, pseudo_label, synth, train
+from road_kd_training.commands import (
+    bag_to_dataset,
+    dataset_to_bag,
+    distill,
+    evaluate,
+    listing,
+    pseudo_label,
+    reproduce,
+    synth,
+    train,
+)
+from road_kd_training.commands.parser import Parser
 
 
 class Command(Protocol):
@@ -26,18 +37,20 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "train": train,
+    "distill": distill,
     "evaluate": evaluate,
     "synth": synth,
     "dataset-to-bag": dataset_to_bag,
     "bag-to-dataset": bag_to_dataset,
     "pseudo-label": pseudo_label,
+    "reproduce": reproduce,
     "list": listing,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; 0, 1 after one line on stderr, 2 for arguments that are none."""
-    parser = ArgumentParser(prog="road-kd", description="Train and score networks and prepare data for road_kd_seg.")
+    parser = Parser(prog="road-kd", description="Train and score networks and prepare data for road_kd_seg.")
     subcommands = parser.add_subcommands(required=True)
     for name, command in COMMANDS.items():
         subcommands.add_subcommand(name, command.build_parser(), help=command.HELP)

@@ -100,8 +100,11 @@ def training_pools(config: TrainConfig) -> list[Pool]:
     """The labelled samples, and the unlabelled ones if the run has any.
 
     Raises:
-        TrainingError: unlabelled sources without a share of the batch, or the reverse.
+        TrainingError: no source, unlabelled sources without a share of the batch, or the reverse.
     """
+    for name, sources in (("train", config.train), ("validation", config.validation)):
+        if not sources:
+            raise TrainingError(f"{name} lists no dataset: name at least one ('road-kd list datasets')")
     pools = [_pool(config.train, config.batch_size, labelled=True)]
     if bool(config.unlabelled) != (config.unlabelled_batch_size > 0):
         raise TrainingError(

@@ -19,30 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from road_kd_seg.bundle import Bundle, load_bundle, save_bundle
-from road_kd_seg.networks import SegmentationNetwork, build_network
-from road_kd_seg.preprocess import DepthEncoding, InputSpec, preprocess
+from road_kd_seg.bundle import Bundle, save_bundle
+from road_kd_seg.networks import SegmentationNetwork
+from road_kd_seg.preprocess import InputSpec, preprocess
+from road_kd_training.assembly import assemble, build_optimizer
 from road_kd_training.augment import check_labels
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
-from road_kd_training.config import InputConfig, NetworkConfig, TrainConfig
-from road_kd_training.data import build_datasets, common_taxonomy, training_loader, training_pools
-from road_kd_training.distillers import NetworkInfo
+from road_kd_training.config import NetworkConfig, TrainConfig
+from road_kd_training.data import training_loader
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
-from road_kd_training.objective import IdleTerms, Learner, View, build_methods, weights_by_term
+from road_kd_training.objective import STUDENT, Learner, View
 from road_kd_training.provenance import describe_environment
 from road_kd_training.run_folder import claim_folder, write_result
 from road_kd_training.schedules import learning_rate
-from road_kd_training.teachers import Teacher, resized
-
-STUDENT = -1
-"""Where a mapping by index of teacher holds what is the student's."""
-
-
-def input_spec(config: InputConfig) -> InputSpec:
-    """The runtime's description of what the network is fed."""
-    depth = None if config.depth == "none" else DepthEncoding(config.depth, config.depth_low, config.depth_high)
-    return InputSpec(size=(config.height, config.width), depth=depth)
+from road_kd_training.teachers import resized
 
 
 class Trainer:
@@ -69,104 +60,24 @@ class Trainer:
         self.console = Console(quiet=not self.accelerator.is_main_process)
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
         self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
-        self.pools = training_pools(config)
-        self.validation = build_datasets(config.validation)
-        sources = [source for pool in self.pools for source in pool.sources]
-        self.taxonomy = common_taxonomy(
-            [*config.train, *config.unlabelled, *config.validation], [*sources, *self.validation]
-        )
+        self.parts = assemble(config, self.device)
         self.environment = describe_environment()  # now: the code may be changed while it trains
-        self._build()
+        learner = self.parts.learner
+        if self.accelerator.num_processes > 1 and self.device.type == "cuda":
+            learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        learner = learner.to(self.device).to(memory_format=self.memory_format)
+        self.averages = {i: copy.deepcopy(n).requires_grad_(False) for i, n in learner.networks.items()}
+        self.learner, self.optimizer = self.accelerator.prepare(learner, build_optimizer(config, learner))
         self.step = 0
         self.best: dict[str, Any] = {"score": -math.inf, "step": 0, "validation": {}}
         self.worse_validations = 0
         self.seconds = 0.0
         self._resume()
 
-    def _build(self) -> None:
-        config = self.config
-        student = self._initial_student()
-        peers = {i: self._build_network(t.network) for i, t in enumerate(config.teachers) if t.network is not None}
-        self.specs = {STUDENT: input_spec(config.input)}
-        self.specs |= {i: input_spec(config.teachers[i].input or config.input) for i in peers}
-        self.teachers = self._load_teachers()
-        infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
-        infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in self.teachers.items()}
-        methods = build_methods(
-            config.distillers,
-            NetworkInfo.of(config.network.name, student),
-            [infos[i] for i in range(len(infos))],
-            list(peers),
-        )
-        self.weights = weights_by_term(config.cross_entropy, methods)
-        starts = {f"{name}/{term}": m.start_step for name, m in methods.items() for term in m.weights}
-        self.idle = IdleTerms(
-            {term: starts.get(term, 0) for term, weight in self.weights.items() if weight}, config.steps
-        )
-        learner = Learner(student, peers, methods, self._class_weights())
-        if self.accelerator.num_processes > 1 and self.device.type == "cuda":
-            learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
-        learner = learner.to(self.device).to(memory_format=self.memory_format)
-        self.averages = {
-            i: copy.deepcopy(network).requires_grad_(False) for i, network in {STUDENT: student, **peers}.items()
-        }
-        self.learner, self.optimizer = self.accelerator.prepare(learner, self._build_optimizer(learner))
-
-    def _build_network(self, network: NetworkConfig) -> SegmentationNetwork:
-        return build_network(network.name, len(self.taxonomy), **network.options)
-
-    def _initial_student(self) -> SegmentationNetwork:
-        config = self.config
-        network = self._build_network(config.network)
-        if config.init_from is None:
-            return network
-        bundle = load_bundle(config.init_from)
-        wanted = (config.network.name, config.network.options, self.taxonomy)
-        if (bundle.network, bundle.network_kwargs, bundle.taxonomy) != wanted:
-            raise TrainingError(
-                f"init_from {bundle.path} holds network {bundle.network} with {dict(bundle.network_kwargs)} and classes"
-                f" {bundle.taxonomy.names}: set network to the same, or train from random weights"
-            )
-        network.load_state_dict(bundle.build_network().state_dict())
-        return network
-
-    def _load_teachers(self) -> dict[int, Teacher]:
-        for index, teacher in enumerate(self.config.teachers):
-            if (teacher.bundle is None) == (teacher.network is None):
-                raise TrainingError(f"teacher {index}: give either a bundle (trained) or a network (a peer)")
-        return {
-            i: Teacher(t.bundle, self.taxonomy, self.device)
-            for i, t in enumerate(self.config.teachers)
-            if t.bundle is not None
-        }
-
-    def _class_weights(self) -> Tensor | None:
-        weights = self.config.class_weights
-        if weights is None:
-            return None
-        if len(weights) != len(self.taxonomy):
-            raise TrainingError(
-                f"class_weights has {len(weights)} values, expected {len(self.taxonomy)}:"
-                f" one each for {', '.join(self.taxonomy.names)}"
-            )
-        return torch.tensor(weights)
-
-    def _build_optimizer(self, learner: Learner) -> torch.optim.Optimizer:
-        config, parameters = self.config, learner.parameters()
-        if config.optimizer == "sgd":
-            return torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
-        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-        return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
-
     @property
     def _bare_learner(self) -> Learner:
         learner: Learner = self.accelerator.unwrap_model(self.learner)
         return learner
-
-    def _networks(self) -> dict[int, SegmentationNetwork]:
-        """Those that learn, by index of teacher."""
-        learner = self._bare_learner
-        return {STUDENT: learner.student, **learner.peers_by_index}
 
     def _resume(self) -> None:
         state = load_checkpoint(self.folder)
@@ -179,7 +90,7 @@ class Trainer:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.worse_validations = state["step"], state["best"], state["worse_validations"]
-        self.seconds, self.idle.seen = state["seconds"], set(state["terms_seen"])
+        self.seconds, self.parts.idle.seen = state["seconds"], set(state["terms_seen"])
         self.console.print(f"resumed {self.folder} at step {self.step}")
 
     def _checkpoint(self) -> None:
@@ -195,7 +106,7 @@ class Trainer:
             "best": self.best,
             "worse_validations": self.worse_validations,
             "seconds": self.seconds,
-            "terms_seen": sorted(self.idle.seen),
+            "terms_seen": sorted(self.parts.idle.seen),
         }
         save_checkpoint(self.folder, state)
 
@@ -217,7 +128,7 @@ class Trainer:
         if self.is_finished():
             return self.folder / "bundle"
         processes = self.accelerator.num_processes
-        loader = self.accelerator.prepare(training_loader(config, self.pools, self.step, processes))
+        loader = self.accelerator.prepare(training_loader(config, self.parts.pools, self.step, processes))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         try:
@@ -231,7 +142,7 @@ class Trainer:
                     values = self._train_step(rgb, depth_m, label)
                     self.step += 1
                     self.seconds += time.perf_counter() - started
-                    self.idle.check(values, self.step)
+                    self.parts.idle.check(values, self.step)
                     total = self._log(writer, values)
                     progress.update(task, completed=self.step, description=f"{config.name} loss {total:.3f}")
                     if self.step % config.validate_every == 0 or self.step == config.steps:
@@ -250,7 +161,7 @@ class Trainer:
     def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor) -> dict[str, float]:
         """One update; the raw terms."""
         config = self.config
-        check_labels(label, len(self.taxonomy))
+        check_labels(label, len(self.parts.taxonomy))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         # Dropout draws anew at every step, and alike in a resumed run.
@@ -260,11 +171,11 @@ class Trainer:
         learner.stage = "the teachers' forward pass"
         try:
             with self.accelerator.autocast():
-                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.teachers.items()}
+                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.parts.teachers.items()}
                 terms = self.learner(self._views(rgb, depth_m), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
-            loss = torch.stack([self.weights[name] * term.float() for name, term in terms.items()]).sum()
+            loss = torch.stack([self.parts.weights[name] * term.float() for name, term in terms.items()]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.learner.parameters(), config.max_grad_norm)
@@ -276,13 +187,13 @@ class Trainer:
                 f"out of memory in {learner.stage} at step {self.step}: lower batch_size or the size of the input or"
                 f" crop, or use mixed precision; {self._last_good()}"
             ) from error
-        for index, network in self._networks().items():
+        for index, network in learner.networks.items():
             update_average(self.averages[index], network, config.ema_decay)
         return values
 
     def _views(self, rgb: Tensor, depth_m: Tensor) -> dict[int, View]:
         views: dict[int, View] = {}
-        for index, spec in self.specs.items():
+        for index, spec in self.parts.specs.items():
             colour, depth = preprocess(rgb, depth_m, resized(spec, rgb))
             views[index] = colour.contiguous(memory_format=self.memory_format), depth
         return views
@@ -300,7 +211,7 @@ class Trainer:
         return f"the last good checkpoint is {path}" if path.is_file() else "there is no checkpoint yet"
 
     def _log(self, writer: SummaryWriter, values: Mapping[str, float]) -> float:
-        weighted = {name: self.weights[name] * value for name, value in values.items()}
+        weighted = {name: self.parts.weights[name] * value for name, value in values.items()}
         for name, value in values.items():
             writer.add_scalar(f"terms/{name}", value, self.step)
             writer.add_scalar(f"weighted/{name}", weighted[name], self.step)
@@ -317,10 +228,10 @@ class Trainer:
             scores = self._score()
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
-                self.console.print(f"step {self.step} {name}: {json.dumps(score.to_dict(self.taxonomy))}")
+                self.console.print(f"step {self.step} {name}: {json.dumps(score.to_dict(self.parts.taxonomy))}")
             mean = sum(score.miou for score in scores.values()) / len(scores)
             if mean > self.best["score"]:
-                validation = {name: score.to_dict(self.taxonomy) for name, score in scores.items()}
+                validation = {name: score.to_dict(self.parts.taxonomy) for name, score in scores.items()}
                 self.best = {"score": mean, "step": self.step, "validation": validation}
                 self._save_bundles()
                 decision = [True]
@@ -329,13 +240,13 @@ class Trainer:
         self.worse_validations = 0 if decision[0] else self.worse_validations + 1
 
     def _score(self) -> dict[str, Score]:
-        bundle = self._describe(self.config.network, self.specs[STUDENT])
+        bundle = self._describe(self.config.network, self.parts.specs[STUDENT])
         segmenter = wrap_network(copy.deepcopy(self.averages[STUDENT]), bundle, self.device)
         names = unique_names([config.dataset for config in self.config.validation])
-        return {name: score_dataset(segmenter, d) for name, d in zip(names, self.validation, strict=True)}
+        return {name: score_dataset(segmenter, d) for name, d in zip(names, self.parts.validation, strict=True)}
 
     def _describe(self, network: NetworkConfig, spec: InputSpec) -> Bundle:
-        return Bundle(self.folder, self.config.name, network.name, network.options, self.taxonomy, spec, "", {})
+        return Bundle(self.folder, self.config.name, network.name, network.options, self.parts.taxonomy, spec, "", {})
 
     def _save_bundles(self) -> None:
         """The student, and beside it the peers of the same step."""
@@ -352,8 +263,8 @@ class Trainer:
                 name=name,
                 network_name=network.name,
                 network_kwargs=network.options,
-                taxonomy=self.taxonomy,
-                input_spec=self.specs[index],
+                taxonomy=self.parts.taxonomy,
+                input_spec=self.parts.specs[index],
                 provenance=self._provenance(scored=index == STUDENT),
             )
 
@@ -364,7 +275,7 @@ class Trainer:
             "step": self.step,
             "init_from": config.init_from,
             **{name: [dataclasses.asdict(item) for item in getattr(config, name)] for name in listed},
-            "weights": self.weights,
+            "weights": self.parts.weights,
             "seed": config.seed,
             "validation": self.best["validation"] if scored else {},
             **self.environment,

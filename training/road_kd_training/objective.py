@@ -21,6 +21,9 @@ from road_kd_training.errors import TrainingError, suggest
 CROSS_ENTROPY = "cross_entropy"
 """The term that every run has; those of a method are called method/term."""
 
+STUDENT = -1
+"""Where a mapping by index of teacher holds what is the student's."""
+
 View = tuple[Tensor, Tensor | None]
 """What one network is fed: colour (B, 3, H, W) and encoded depth (B, C, H, W)."""
 
@@ -162,19 +165,24 @@ class Learner(nn.Module):
         """The peers, by their index among the teachers."""
         return {int(index): cast(SegmentationNetwork, peer) for index, peer in self.peers.items()}
 
+    @property
+    def networks(self) -> dict[int, SegmentationNetwork]:
+        """Student and peers, by index among the teachers."""
+        return {STUDENT: self.student, **self.peers_by_index}
+
     def forward(
         self, views: Mapping[int, View], frozen: Mapping[int, SegOutput], target: Tensor, step: int
     ) -> dict[str, Tensor]:
         """Unweighted terms by name.
 
         Args:
-            views: of the student (-1) and of each peer (its index among the teachers).
+            views: of the student (STUDENT) and of each peer (its index among the teachers).
             frozen: outputs of the other teachers, by index.
             target: class ids (B, H, W), 255 = ignore.
             step: for warm-ups.
         """
         self.stage = "the student's forward pass"
-        student = self.student(*views[-1])
+        student = self.student(*views[STUDENT])
         self.stage = "the peers' forward pass"
         outputs = {**frozen, **{index: peer(*views[index]) for index, peer in self.peers_by_index.items()}}
         self.stage = CROSS_ENTROPY

@@ -53,7 +53,29 @@ def test_unknown_keys_of_a_recipe_are_refused(recipe, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["train", "--config", str(recipe)])
     assert exit_.value.code == 2
-    assert "stepz" in capsys.readouterr().err
+    assert "does not accept option 'stepz' (did you mean 'steps'?)" in capsys.readouterr().err
+
+
+def test_unknown_keys_inside_a_recipe_are_refused(recipe, capsys):
+    settings = yaml.safe_load(recipe.read_text())
+    settings["network"]["optons"] = {}
+    recipe.write_text(yaml.safe_dump(settings))
+    assert main(["train", "--config", str(recipe)]) == 1
+    assert f"{recipe}: network: 'optons' is unknown: did you mean 'options'?" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_refused_in_one_line(recipe, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--config", str(recipe), "--batch_sise", "3"])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert "unrecognized arguments: --batch_sise 3 (did you mean 'batch_size'?)" in error
+    assert error.count("\n") == 1
+
+
+def test_distil_wants_a_distiller(recipe, capsys):
+    assert main(["distill", "--config", str(recipe)]) == 1
+    assert "the recipe has no distillers: add one" in capsys.readouterr().err
 
 
 def test_photographs_become_a_bag_with_depth_and_labels(stereo_tree, tmp_path):

@@ -66,9 +66,9 @@ class InterruptedTrainer(Trainer):
 class TestDistillation:
     def test_the_teacher_is_left_as_it_was_and_the_bundle_names_it(self, config, tiny_bundle):
         trainer = Trainer(config)
-        before = {key: value.clone() for key, value in trainer.teachers[0].network.state_dict().items()}
+        before = {key: value.clone() for key, value in trainer.parts.teachers[0].network.state_dict().items()}
         bundle = load_bundle(trainer.run())
-        after = trainer.teachers[0].network.state_dict()
+        after = trainer.parts.teachers[0].network.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert bundle.provenance["teachers"][0]["bundle"] == str(tiny_bundle)
         assert bundle.provenance["weights"] == {"cross_entropy": 1.0, "cwd/channel_kl": 3.0}
@@ -82,7 +82,9 @@ class TestDistillation:
         assert all(not torch.equal(p, before[n]) for n, p in trainer.learner.distillers.named_parameters())
         saved = torch.load(bundle.parent / LAST, weights_only=True)["learner"]
         assert any(key.startswith("distillers.") for key in saved)
-        assert set(load_bundle(bundle).build_network().state_dict()) == set(trainer._networks()[STUDENT].state_dict())
+        assert set(load_bundle(bundle).build_network().state_dict()) == set(
+            trainer.learner.networks[STUDENT].state_dict()
+        )
 
     def test_interrupt_and_resume_give_the_same_weights_as_one_run(self, config, tmp_path):
         both = dataclasses.replace(config, distillers=[CWD, DistillerConfig("dwld")])
@@ -99,16 +101,16 @@ class TestDistillation:
     def test_several_methods_act_at_once_and_one_may_act_twice(self, config):
         softer = DistillerConfig("cwd", {"taps": LOGITS, "temperature": 1.0}, {"channel_kl": 0.5})
         trainer = Trainer(dataclasses.replace(config, distillers=[CWD, softer, DistillerConfig("kd")]))
-        assert trainer.weights["cwd/channel_kl"] == 3.0
-        assert trainer.weights["cwd_#2/channel_kl"] == 0.5
+        assert trainer.parts.weights["cwd/channel_kl"] == 3.0
+        assert trainer.parts.weights["cwd_#2/channel_kl"] == 0.5
         trainer.run()
-        assert {f"kd/{term}" for term in DISTILLERS["kd"].default_weights} <= trainer.idle.seen
+        assert {f"kd/{term}" for term in DISTILLERS["kd"].default_weights} <= trainer.parts.idle.seen
 
     def test_cpkd_learns_from_the_teacher_alone(self, config):
         taps = {"taps": [["encoder2", "block2"], ["decoder", "decoder"]]}
         trainer = Trainer(dataclasses.replace(config, cross_entropy=0.0, distillers=[DistillerConfig("cpkd", taps)]))
         trainer.run()
-        assert trainer.weights[CROSS_ENTROPY] == 0
+        assert trainer.parts.weights[CROSS_ENTROPY] == 0
         assert math.isfinite(trainer.best["score"])
 
     def test_unlabelled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
@@ -145,7 +147,7 @@ class TestDistillation:
 
     def test_a_term_that_is_not_finite_is_named(self, config):
         trainer = Trainer(config)
-        next(trainer.teachers[0].network.parameters()).fill_(math.nan)
+        next(trainer.parts.teachers[0].network.parameters()).fill_(math.nan)
         with pytest.raises(TrainingError, match=r"cwd/channel_kl is (nan|inf) at step 0: lower learning_rate or its"):
             trainer.run()
 

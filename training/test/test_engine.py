@@ -88,7 +88,7 @@ class TestTrainer:
         first = Trainer(config).run()
         second = Trainer(dataclasses.replace(config, output=str(tmp_path / "second"), init_from=str(first)))
         shipped = load_bundle(first).build_network().state_dict()
-        started = second._networks()[STUDENT].state_dict()
+        started = second.learner.networks[STUDENT].state_dict()
         assert all(torch.equal(shipped[key], started[key]) for key in shipped)
 
     def test_weights_of_another_network_are_refused(self, config, tiny_bundle):

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from road_kd_training.commands.parser import Parser
 from road_kd_training.config import TrainConfig
 from road_kd_training.engine import Trainer
+from road_kd_training.recipes import check_recipe
 
 HELP = "train a network from a recipe"
 
 
 def build_parser() -> ArgumentParser:
     """A recipe, and a flag for each of its fields."""
-    parser = ArgumentParser(description="Train a network from a recipe. The same command again resumes.")
+    parser = Parser(description="Train a network from a recipe. The same command again resumes.")
     parser.add_argument("--config", action="config", help="a recipe, e.g. training/recipes/road_student.yaml")
     parser.add_class_arguments(TrainConfig)
     return parser
 
 
 def run(options: Namespace) -> None:
-    """Train, or go on training."""
+    """Train, or go on training.
+
+    Raises:
+        TrainingError: a recipe with an unknown key, or a run that cannot go on.
+    """
+    for path in options.config or ():
+        check_recipe(Path(path))
     config = TrainConfig(**{field.name: options[field.name] for field in dataclasses.fields(TrainConfig)})
     bundle = Trainer(config).run()
     Console().print(f"wrote {bundle}")

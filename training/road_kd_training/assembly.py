@@ -1,0 +1,127 @@
+"""From a recipe to the parts of a run: data, networks, methods, and what may not be combined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.networks import SegmentationNetwork, build_network
+from road_kd_seg.preprocess import DepthEncoding, InputSpec
+from road_kd_seg.taxonomy import Taxonomy
+from road_kd_training.config import InputConfig, NetworkConfig, TrainConfig
+from road_kd_training.data import Pool, build_datasets, common_taxonomy, training_pools
+from road_kd_training.datasets import RgbdDataset
+from road_kd_training.distillers import NetworkInfo
+from road_kd_training.errors import TrainingError
+from road_kd_training.objective import STUDENT, IdleTerms, Learner, build_methods, weights_by_term
+from road_kd_training.teachers import Teacher
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    pools: Sequence[Pool]
+    validation: Sequence[RgbdDataset]
+    taxonomy: Taxonomy
+    learner: Learner
+    specs: Mapping[int, InputSpec]
+    """What the student (STUDENT) and the peers (their index among the teachers) are fed."""
+    teachers: Mapping[int, Teacher]
+    """The trained ones, by index."""
+    weights: Mapping[str, float]
+    """Of every term."""
+    idle: IdleTerms
+
+
+def assemble(config: TrainConfig, device: torch.device) -> Parts:
+    """Build everything that a recipe names; the learner is still on the CPU.
+
+    Raises:
+        TrainingError: a recipe that contradicts itself or the networks.
+        DatasetError: data that is missing or damaged.
+    """
+    pools, validation = training_pools(config), build_datasets(config.validation)
+    sources = [source for pool in pools for source in pool.sources]
+    taxonomy = common_taxonomy([*config.train, *config.unlabelled, *config.validation], [*sources, *validation])
+    student = _initial_student(config, taxonomy)
+    peers = {i: _build(t.network, taxonomy) for i, t in enumerate(config.teachers) if t.network is not None}
+    teachers = _load_teachers(config, taxonomy, device)
+    infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
+    infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
+    in_order = [infos[i] for i in range(len(infos))]
+    methods = build_methods(config.distillers, NetworkInfo.of(config.network.name, student), in_order, list(peers))
+    weights = weights_by_term(config.cross_entropy, methods)
+    starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
+    specs = {STUDENT: input_spec(config.input)}
+    return Parts(
+        pools=pools,
+        validation=validation,
+        taxonomy=taxonomy,
+        learner=Learner(student, peers, methods, _class_weights(config, taxonomy)),
+        specs=specs | {i: input_spec(config.teachers[i].input or config.input) for i in peers},
+        teachers=teachers,
+        weights=weights,
+        idle=IdleTerms({term: starts.get(term, 0) for term, weight in weights.items() if weight}, config.steps),
+    )
+
+
+def input_spec(config: InputConfig) -> InputSpec:
+    """The runtime's description of what the network is fed."""
+    depth = None if config.depth == "none" else DepthEncoding(config.depth, config.depth_low, config.depth_high)
+    return InputSpec(size=(config.height, config.width), depth=depth)
+
+
+def build_optimizer(config: TrainConfig, learner: Learner) -> torch.optim.Optimizer:
+    """Of everything that learns."""
+    parameters = learner.parameters()
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _build(network: NetworkConfig, taxonomy: Taxonomy) -> SegmentationNetwork:
+    return build_network(network.name, len(taxonomy), **network.options)
+
+
+def _initial_student(config: TrainConfig, taxonomy: Taxonomy) -> SegmentationNetwork:
+    network = _build(config.network, taxonomy)
+    if config.init_from is None:
+        return network
+    bundle = load_bundle(config.init_from)
+    if (bundle.network, bundle.network_kwargs, bundle.taxonomy) != (
+        config.network.name,
+        config.network.options,
+        taxonomy,
+    ):
+        raise TrainingError(
+            f"init_from {bundle.path} holds network {bundle.network} with {dict(bundle.network_kwargs)} and classes"
+            f" {bundle.taxonomy.names}: set network to the same, or train from random weights"
+        )
+    network.load_state_dict(bundle.build_network().state_dict())
+    return network
+
+
+def _load_teachers(config: TrainConfig, taxonomy: Taxonomy, device: torch.device) -> dict[int, Teacher]:
+    for index, teacher in enumerate(config.teachers):
+        if (teacher.bundle is None) == (teacher.network is None):
+            raise TrainingError(f"teacher {index}: give either a bundle (trained) or a network (a peer)")
+    bundles = {i: t.bundle for i, t in enumerate(config.teachers) if t.bundle is not None}
+    return {i: Teacher(bundle, taxonomy, device) for i, bundle in bundles.items()}
+
+
+def _class_weights(config: TrainConfig, taxonomy: Taxonomy) -> Tensor | None:
+    weights = config.class_weights
+    if weights is None:
+        return None
+    if len(weights) != len(taxonomy):
+        raise TrainingError(
+            f"class_weights has {len(weights)} values, expected {len(taxonomy)}:"
+            f" one each for {', '.join(taxonomy.names)}"
+        )
+    return torch.tensor(weights)

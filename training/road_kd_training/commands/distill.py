@@ -1,0 +1,26 @@
+"""`road-kd distill`: one run from a recipe that has a teacher."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+from road_kd_training.commands import train
+from road_kd_training.errors import TrainingError
+
+HELP = "distil a student from a recipe"
+
+
+def build_parser() -> ArgumentParser:
+    """The arguments of `train`."""
+    return train.build_parser()
+
+
+def run(options: Namespace) -> None:
+    """Train, or go on training.
+
+    Raises:
+        TrainingError: the recipe distils nothing.
+    """
+    if not options.distillers:
+        raise TrainingError("the recipe has no distillers: add one ('road-kd list distillers'), or use 'road-kd train'")
+    train.run(options)
