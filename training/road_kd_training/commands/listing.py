@@ -9,20 +9,23 @@ from rich.table import Column, Table
 from road_kd_seg.networks.summary import summarize_networks
 from road_kd_training.datasets import DATASETS
 from road_kd_training.distillers.summary import summarize_methods
+from road_kd_training.experiments import EXPERIMENTS
 
-HELP = "list networks, distillers or datasets"
+HELP = "list networks, distillers, datasets or experiments"
 
 
 def build_parser() -> ArgumentParser:
     """What to list."""
     parser = ArgumentParser(description="List what there is.")
-    parser.add_argument("what", choices=["networks", "distillers", "datasets"])
+    parser.add_argument("what", choices=["networks", "distillers", "datasets", "experiments"])
     return parser
 
 
 def run(options: Namespace) -> None:
-    """Print one table."""
-    {"networks": _networks, "distillers": _distillers, "datasets": _datasets}[options.what]()
+    """Print one table, or for datasets and experiments one name a line, so that they can be piped."""
+    {"networks": _networks, "distillers": _distillers, "datasets": _datasets, "experiments": _experiments}[
+        options.what
+    ]()
 
 
 def _networks() -> None:
@@ -51,3 +54,8 @@ def _distillers() -> None:
 def _datasets() -> None:
     for name in DATASETS:
         Console().print(name)
+
+
+def _experiments() -> None:
+    for name in EXPERIMENTS:
+        print(name)

@@ -227,7 +227,7 @@ TABLE_5 = Experiment(
     id="lix/table5",
     title="LIX, Table V: kernel regression and measure of consistency",
     dataset="vKITTI2, validation (MFNet)",
-    metrics=(MFSC, MIOU),
+    metrics=(MFSC, MIOU, FWFSC, FWIOU),
     rows=(
         _MF_TEACHER,
         _MF_STUDENT,
@@ -258,7 +258,7 @@ FIG_4 = Experiment(
     id="lix/fig4",
     title="LIX, Fig. 4: (a) DKD's fixed weight against DWLD, (b) layers, dropout and input of the controller",
     dataset="vKITTI2, validation (MFNet)",
-    metrics=(MIOU, MFSC),
+    metrics=METRICS,
     rows=(
         _MF_TEACHER,
         _MF_STUDENT,

@@ -138,7 +138,8 @@ class _Planner:
 
     def _config(self, row: Row, seed: int, teachers: Sequence[Path]) -> TrainConfig:
         protocol, full = self.protocol, self.scale == "full"
-        settings: dict[str, Any] = {**(FULL_SETTINGS if full else {}), **protocol.settings}
+        settings: dict[str, Any] = {"num_workers": min(MAX_WORKERS, os.cpu_count() or 1)}
+        settings |= {**(FULL_SETTINGS if full else {}), **protocol.settings}
         settings |= protocol.teacher_settings if row.role == "teacher" else {}
         settings |= row.full if full else {}
         unlabelled_batch_size = settings.pop("unlabelled_batch_size", 0)
@@ -156,7 +157,6 @@ class _Planner:
             unlabelled=[self.rooted(source) for source in protocol.unlabelled] if row.unlabelled else [],
             unlabelled_batch_size=unlabelled_batch_size if row.unlabelled else 0,
             input=frame,
-            num_workers=0 if self.scale == "smoke" else min(MAX_WORKERS, os.cpu_count() or 1),
             seed=seed,
             **settings,
         )

@@ -55,6 +55,7 @@ SMOKE = SyntheticScale(
         "warmup_steps": 2,
         "ema_decay": 0.0,
         "mixed_precision": "no",
+        "num_workers": 0,
         "validate_every": 1000,
     },
     substitutes={

@@ -1,0 +1,129 @@
+"""`road-kd reproduce`: a table of a paper, its figures beside ours."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+
+from road_kd_training.errors import TrainingError
+from road_kd_training.experiments import find_experiment
+from road_kd_training.experiments.costs import with_costs
+from road_kd_training.experiments.curves import draw_curves
+from road_kd_training.experiments.plan import Plan, make_plan
+from road_kd_training.experiments.records import changed_fields, find_trained, read_record
+from road_kd_training.experiments.report import Report, terminal_table, write
+from road_kd_training.experiments.runs import Runner
+from road_kd_training.experiments.scales import meaning_of
+
+HELP = "run a table of a paper, and print its figures beside ours"
+DEFAULTS = {"scale": "smoke", "out": "out", "data_root": "data"}
+
+
+def build_parser() -> ArgumentParser:
+    """The table, the scale, and which part of it."""
+    parser = ArgumentParser(
+        description="Train and score the rows of a paper's table. Finished runs are kept, so that the same command goes"
+        " on after Ctrl-C, a failure, or with more seeds."
+    )
+    parser.add_argument("experiment", help="paper/table, one of 'road-kd list experiments'")
+    parser.add_argument(
+        "--scale",
+        default=DEFAULTS["scale"],
+        help="smoke: minutes on two CPU cores, proves that every row runs; small: synthetic scenes, minutes a row on a"
+        " GPU; full: the paper's data and schedule",
+    )
+    parser.add_argument("--rows", nargs="*", default=[], help="keys of rows, with what they need; default: all")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
+    parser.add_argument("--out", default=DEFAULTS["out"], help="folder of runs, scenes and reports")
+    parser.add_argument("--data_root", default=DEFAULTS["data_root"], help="holds each dataset in a folder of its name")
+    parser.add_argument("--replace", action="store_true", help="train runs anew that were made by another recipe")
+    parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Carry out the plan, and print what is known when it ends or is interrupted.
+
+    Raises:
+        TrainingError: an unknown table, scale or row; at the end, if a run has failed.
+        DatasetError: a dataset that is missing, before anything trains.
+    """
+    plan = make_plan(
+        find_experiment(options.experiment),
+        options.scale,
+        out=options.out,
+        data_root=options.data_root,
+        rows=options.rows,
+        seeds=options.seeds,
+    )
+    console = Console()
+    console.print(f"{meaning_of(plan.scale)}: {plan.protocol.summary}", highlight=False)
+    if options.dry_run:
+        console.print(plan_table(plan))
+        return
+    runner = Runner(plan, replace=options.replace)
+    runner.read_finished()
+    runner.check_data()
+    try:
+        runner.carry_out()
+    finally:
+        if runner.processes.is_main_process:
+            _report(runner, command_of(options), console)
+    if runner.failures:
+        rows = ", ".join(dict.fromkeys(key for key, _ in runner.failures))
+        raise TrainingError(
+            f"{len(runner.failures)} of {len(plan.runs)} runs failed (rows {rows}): the table says why, and failure.txt"
+            f" in their folders below {plan.out} says where; the same command tries them again"
+        )
+
+
+def _report(runner: Runner, command: str, console: Console) -> None:
+    records = with_costs(runner.plan, runner.records)
+    report = Report.of(runner.plan, records, runner.failures, command)
+    write(report)
+    picture = draw_curves(report)
+    console.print(terminal_table(report))
+    for line in report.lines:
+        for reason in line.reasons:
+            console.print(f"failed: {line.row.label}, {reason}", highlight=False)
+    written = [report.path("md"), report.path("json"), *([picture] if picture else [])]
+    console.print("wrote " + ", ".join(map(str, written)), highlight=False)
+
+
+def plan_table(plan: Plan) -> Table:
+    """The runs in order, with what is there already."""
+    table = Table("#", "row", "seed", "network", "methods", "learns from", "steps", "state")
+    for number, one in enumerate(plan.runs, 1):
+        config = one.config
+        methods = " + ".join(method.method for method in config.distillers) or "supervised"
+        teachers = ", ".join([*one.row.teachers, *one.row.peers]) or (one.row.peer_of and f"with {one.row.peer_of}")
+        steps = f"{config.steps}" if one.trains else "–"
+        state = "finished" if read_record(one, plan.tests, plan.out) else _state_of(plan, number - 1)
+        table.add_row(f"{number}", one.row.key, f"{one.seed}", config.network.name, methods, teachers, steps, state)
+    return table
+
+
+def _state_of(plan: Plan, index: int) -> str:
+    one = plan.runs[index]
+    if changed_fields(one):
+        return f"stale: other {', '.join(changed_fields(one))}"
+    if find_trained(one, plan.out) is not None:
+        return "trained"
+    equal = next((other for other in plan.runs[:index] if other.fingerprint == one.fingerprint), None)
+    return f"as {equal.row.key}" if equal else "to do"
+
+
+def command_of(options: Namespace) -> str:
+    """The command line that makes the same table."""
+    words = ["road-kd", "reproduce", options.experiment, "--scale", options.scale]
+    for name in ("out", "data_root"):
+        if options[name] != DEFAULTS[name]:
+            words += [f"--{name}", str(Path(options[name]))]
+    for name in ("rows", "seeds"):
+        if options[name]:
+            words += [f"--{name}", *map(str, options[name])]
+    return shlex.join(words)

@@ -1,0 +1,224 @@
+"""A table on the terminal, as Markdown and as JSON: the paper's figures beside ours, and how ours came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from road_kd_training.errors import TrainingError
+from road_kd_training.experiments.base import Metric
+from road_kd_training.experiments.plan import Plan
+from road_kd_training.experiments.records import Record
+from road_kd_training.experiments.results import Figure, Line, gather
+from road_kd_training.experiments.runs import Key
+from road_kd_training.experiments.scales import meaning_of
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is printed of a table."""
+
+    plan: Plan
+    lines: Sequence[Line]
+    command: str
+    """That makes it again."""
+    environments: Sequence[Mapping[str, str]]
+    """Of the runs, without repetition."""
+
+    @staticmethod
+    def of(plan: Plan, records: Mapping[Key, Record], failures: Mapping[Key, str], command: str) -> Report:
+        """Gather a plan's results."""
+        found: list[Mapping[str, str]] = []
+        for record in records.values():
+            if record.environment not in found:
+                found.append(record.environment)
+        return Report(plan, gather(plan, records, failures), command, found)
+
+    @property
+    def primary(self) -> Metric:
+        """The metric of the gains."""
+        return self.plan.experiment.metrics[0]
+
+    def path(self, ending: str) -> Path:
+        """File of this report."""
+        return self.plan.out / f"{self.plan.experiment.id.replace('/', '_')}_{self.plan.scale}.{ending}"
+
+    def columns(self) -> list[str]:
+        """Heads of the main table."""
+        name = self.primary.name + (" ↓" if self.primary.lower_is_better else "")
+        return ["row", "network", "params (M)", f"{name}, paper", f"{name}, ours", "gain, paper", "gain, ours"]
+
+    def cells(self, line: Line) -> list[str]:
+        """One line of the main table."""
+        metric, figure, gain = self.primary, line.figures[self.primary.name], line.gains.get(self.primary.name)
+        return [
+            line.row.label,
+            line.network or NOTHING,
+            NOTHING if line.parameters is None else f"{line.parameters / 1e6:.2f}",
+            _number(figure.paper, metric),
+            _ours(figure, metric) if figure.ours else line.state if line.state != "cited" else NOTHING,
+            NOTHING if gain is None else _number(gain.paper, metric, sign=True),
+            NOTHING if gain is None else _ours(gain, metric, sign=True),
+        ]
+
+
+def terminal_table(report: Report) -> Table:
+    """For rich."""
+    table = Table(title=f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}")
+    for index, column in enumerate(report.columns()):
+        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
+    for group, lines in _groups(report.lines):
+        table.add_section()
+        if group:
+            table.add_row(f"[bold]{group}[/]")
+        for line in lines:
+            table.add_row(*report.cells(line))
+    return table
+
+
+def markdown(report: Report) -> str:
+    """The whole report."""
+    experiment, plan = report.plan.experiment, report.plan
+    blocks = [
+        f"# {experiment.title}",
+        f"**{meaning_of(plan.scale)}.** {_capital(plan.protocol.summary)}. The paper measures on {experiment.dataset}.",
+        _markdown_table(report.columns(), _main_rows(report)),
+        "Ours: mean ± standard deviation (number of runs). Gains are over the plain student, which had the same data"
+        " and schedule; ours are paired by seed. Seeds vary the student's first weights and the order of its data; a"
+        " teacher is trained once. ↓ means that lower is better.",
+    ]
+    if len(experiment.metrics) > 1:
+        names = [metric.name + (" ↓" if metric.lower_is_better else "") for metric in experiment.metrics]
+        heads = ["row", *(f"{name}: paper / ours" for name in names)]
+        blocks += ["## All figures", _markdown_table(heads, _all_rows(report))]
+    blocks += _list("What deviates from the paper", plan.protocol.deviations)
+    notes = [f"{line.row.label}: {line.row.note}" for line in report.lines if line.row.note]
+    blocks += _list("Notes", [*experiment.notes, *notes])
+    blocks += _list("Failed", [f"{line.row.label}, {reason}" for line in report.lines for reason in line.reasons])
+    shared = [f"{line.row.label}: {', '.join(line.shared)}" for line in report.lines if line.shared]
+    blocks += _list("Rows that an equal run served for", shared)
+    blocks += ["## Made by", f"```bash\n{report.command}\n```", *_environments(report)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """The same for programs."""
+    experiment, plan = report.plan.experiment, report.plan
+    return {
+        "experiment": experiment.id,
+        "title": experiment.title,
+        "dataset": experiment.dataset,
+        "scale": plan.scale,
+        "meaning": meaning_of(plan.scale),
+        "summary": plan.protocol.summary,
+        "deviations": list(plan.protocol.deviations),
+        "notes": list(experiment.notes),
+        "command": report.command,
+        "environments": [dict(environment) for environment in report.environments],
+        "metrics": [metric.name for metric in experiment.metrics],
+        "rows": [_line_as_data(line) for line in report.lines],
+    }
+
+
+def write(report: Report) -> None:
+    """Both files.
+
+    Raises:
+        TrainingError: they cannot be written.
+    """
+    try:
+        report.plan.out.mkdir(parents=True, exist_ok=True)
+        report.path("md").write_text(markdown(report), encoding="utf-8")
+        text = json.dumps(as_data(report), indent=2, ensure_ascii=False, allow_nan=False)
+        report.path("json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"the report cannot be written to {report.plan.out}: {error}") from error
+
+
+def _line_as_data(line: Line) -> dict[str, Any]:
+    return {
+        "key": line.row.key,
+        "label": line.row.label,
+        "group": line.row.group,
+        "role": line.row.role,
+        "state": line.state,
+        "network": line.network,
+        "parameters": line.parameters,
+        "figures": {name: _figure_as_data(figure) for name, figure in line.figures.items()},
+        "gains": {name: _figure_as_data(figure) for name, figure in line.gains.items()},
+        "failures": list(line.reasons),
+        "shared": list(line.shared),
+        "training_seconds": round(line.seconds, 1),
+        "note": line.row.note,
+    }
+
+
+def _figure_as_data(figure: Figure) -> dict[str, Any]:
+    return {"paper": figure.paper, "mean": figure.mean, "sd": figure.sd, "runs": list(figure.ours)}
+
+
+def _groups(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
+    """Neighbours of one heading together."""
+    start = 0
+    for end in range(1, len(lines) + 1):
+        if end == len(lines) or lines[end].row.group != lines[start].row.group:
+            yield lines[start].row.group, list(lines[start:end])
+            start = end
+
+
+def _main_rows(report: Report) -> Iterator[list[str]]:
+    for group, lines in _groups(report.lines):
+        if group:
+            yield [f"**{group}**", *[""] * (len(report.columns()) - 1)]
+        for line in lines:
+            yield report.cells(line)
+
+
+def _all_rows(report: Report) -> Iterator[list[str]]:
+    for line in report.lines:
+        figures = [(line.figures[metric.name], metric) for metric in report.plan.experiment.metrics]
+        yield [line.row.label, *(f"{_number(f.paper, metric)} / {_ours(f, metric)}" for f, metric in figures)]
+
+
+def _environments(report: Report) -> list[str]:
+    lines = [
+        f"{environment.get('device')}; revision {environment.get('git')}; torch {environment.get('torch')}, Python"
+        f" {environment.get('python')}"
+        for environment in report.environments
+    ]
+    minutes = sum(line.seconds for line in report.lines) / 60
+    if report.plan.experiment.speed:
+        lines.append("forward passes: batch 1 at the input's size, float16 on a GPU and float32 on a CPU, interleaved")
+    return ["\n".join(f"- {line}" for line in [*lines, f"{minutes:.1f} minutes of training steps in all"])]
+
+
+def _number(value: float | None, metric: Metric, *, sign: bool = False) -> str:
+    return NOTHING if value is None else f"{value:{'+' if sign else ''}.{metric.decimals}f}"
+
+
+def _ours(figure: Figure, metric: Metric, *, sign: bool = False) -> str:
+    if figure.mean is None:
+        return NOTHING
+    spread = "" if figure.sd is None else f" ± {figure.sd:.{metric.decimals}f}"
+    return f"{_number(figure.mean, metric, sign=sign)}{spread} ({len(figure.ours)})"
+
+
+def _markdown_table(heads: Sequence[str], rows: Iterator[list[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [list(heads), ["---", *["---:"] * (len(heads) - 1)], *escaped]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _list(title: str, items: Sequence[str]) -> list[str]:
+    return [f"## {title}", "\n".join(f"- {_capital(item)}." for item in items)] if items else []
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

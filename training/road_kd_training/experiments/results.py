@@ -1,0 +1,107 @@
+"""A table's figures, the paper's and ours, gathered from the runs: pure, before anything is printed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from road_kd_training.experiments.base import Metric, Row
+from road_kd_training.experiments.plan import Plan, Run
+from road_kd_training.experiments.records import Record
+from road_kd_training.experiments.runs import Key
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the paper, and the same of our runs, by seed."""
+
+    paper: float | None = None
+    ours: Sequence[float] = ()
+
+    @property
+    def mean(self) -> float | None:
+        """Over the runs; None without any."""
+        return statistics.fmean(self.ours) if self.ours else None
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation over the runs; None with fewer than two."""
+        return statistics.stdev(self.ours) if len(self.ours) > 1 else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table."""
+
+    row: Row
+    state: str
+    """done, not run, failed or cited; `2 of 3 done` while seeds are missing."""
+    figures: Mapping[str, Figure]
+    """By name of the metric."""
+    gains: Mapping[str, Figure]
+    """Over the plain student; empty for rows that have none. Ours are paired by seed."""
+    network: str = ""
+    """What ran, with substitutes."""
+    parameters: int | None = None
+    reasons: Sequence[str] = ()
+    """Why seeds failed."""
+    shared: Sequence[str] = ()
+    """Folders of equal runs that served for this row."""
+    seconds: float = 0.0
+    """Of training, all seeds."""
+
+
+def gather(plan: Plan, records: Mapping[Key, Record], failures: Mapping[Key, str]) -> list[Line]:
+    """The lines of the paper's table, in its order; rows that were not asked for are `not run`."""
+    return [_line(plan, row, records, failures) for row in plan.experiment.rows]
+
+
+def _line(plan: Plan, row: Row, records: Mapping[Key, Record], failures: Mapping[Key, str]) -> Line:
+    experiment = plan.experiment
+    runs = plan.runs_of(row)
+    done = [(run, records[row.key, run.seed]) for run in runs if (row.key, run.seed) in records]
+    plain = experiment.plain_of(row)
+    figures = {metric.name: _figure(row, metric, done) for metric in experiment.metrics}
+    gains = {m.name: _gain(row, plain, m, done, records) for m in experiment.metrics} if plain is not None else {}
+    return Line(
+        row,
+        _state(row, runs, len(done), failures),
+        figures,
+        gains,
+        network=runs[0].config.network.name if runs else row.network,
+        parameters=done[0][1].outcome.parameters if done else None,
+        reasons=[f"seed {seed}: {reason}" for (key, seed), reason in failures.items() if key == row.key],
+        shared=[
+            record.trained.relative_to(plan.out).as_posix()
+            for run, record in done
+            if run.trains and record.trained != run.folder
+        ],
+        seconds=sum(record.seconds for _, record in done),
+    )
+
+
+def _figure(row: Row, metric: Metric, done: Sequence[tuple[Run, Record]]) -> Figure:
+    values = [metric.measure(record.outcome) for _, record in done]
+    return Figure(row.paper.get(metric.name), [value for value in values if not math.isnan(value)])
+
+
+def _gain(
+    row: Row, plain: Row, metric: Metric, done: Sequence[tuple[Run, Record]], records: Mapping[Key, Record]
+) -> Figure:
+    ours, theirs = row.paper.get(metric.name), plain.paper.get(metric.name)
+    paper = None if ours is None or theirs is None else ours - theirs
+    pairs = [(record, records[plain.key, run.seed]) for run, record in done if (plain.key, run.seed) in records]
+    values = [metric.measure(one.outcome) - metric.measure(other.outcome) for one, other in pairs]
+    return Figure(paper, [value for value in values if not math.isnan(value)])
+
+
+def _state(row: Row, runs: Sequence[Run], done: int, failures: Mapping[Key, str]) -> str:
+    if row.role == "cited":
+        return "cited"
+    if any(key == row.key for key, _ in failures):
+        return "failed"
+    if not done:
+        return "not run"
+    return "done" if done == len(runs) else f"{done} of {len(runs)} done"

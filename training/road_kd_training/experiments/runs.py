@@ -1,0 +1,205 @@
+"""Carrying out a plan: run by run, what is finished is kept, what fails is told and the others go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import shutil
+import traceback
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from rich.console import Console
+
+from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.segmenter import Segmenter
+from road_kd_training.checkpoints import LAST
+from road_kd_training.config import DataConfig, TeacherConfig, TrainConfig
+from road_kd_training.datasets import BENCHMARKS, build_dataset
+from road_kd_training.engine import Trainer
+from road_kd_training.errors import TrainingError
+from road_kd_training.evaluate import check_classes, score_dataset
+from road_kd_training.experiments.metrics import Outcome, SetScore
+from road_kd_training.experiments.plan import Plan, Run, bundle_of
+from road_kd_training.experiments.records import (
+    RECORD,
+    Record,
+    changed_fields,
+    find_trained,
+    read_record,
+    refuse_other_recipe,
+    write_recipe,
+    write_record,
+)
+from road_kd_training.run_folder import read_result
+
+FAILURE = "failure.txt"
+Key = tuple[str, int]
+"""A row's key and a seed."""
+
+
+class Runner:
+    """State of one carrying out: what is known of each run so far.
+
+    Args:
+        plan: what to do.
+        replace: train runs anew whose folder holds another recipe, deleting that.
+        console: for progress.
+    """
+
+    def __init__(self, plan: Plan, *, replace: bool = False, console: Console | None = None) -> None:
+        self.plan, self.replace = plan, replace
+        self.processes = PartialState()
+        self.console = console or Console(quiet=not self.processes.is_main_process)
+        self.records: dict[Key, Record] = {}
+        self.failures: dict[Key, str] = {}
+
+    def check_data(self) -> None:
+        """Open every dataset that an unfinished run needs, so that one that is missing is told before anything trains.
+
+        Raises:
+            DatasetError: whatever a dataset finds wrong.
+        """
+        sources: list[DataConfig] = []
+        for run in self.plan.runs:
+            if self._read(run) is None:
+                config = run.config
+                sources += [*config.train, *config.unlabelled, *config.validation, *self.plan.tests.values()]
+        with self.processes.main_process_first():  # which renders scenes, where there are none
+            for source in [source for i, source in enumerate(sources) if source not in sources[:i]]:
+                build_dataset(source.dataset, **source.options)
+
+    def read_finished(self) -> None:
+        """Take up the runs that are finished, without starting any."""
+        self.records |= {_key(run): record for run in self.plan.runs if (record := self._read(run)) is not None}
+
+    def carry_out(self) -> None:
+        """Complete every run, in order; failures are kept in `failures`, and their reasons in files."""
+        for number, run in enumerate(self.plan.runs, 1):
+            where = f"[{number}/{len(self.plan.runs)}] {run.row.key}, seed {run.seed}"
+            try:
+                self.records[_key(run)] = self._complete(run, where)
+            except Exception as error:  # whatever it is, the other rows shall run
+                self.failures[_key(run)] = _reason(error)
+                self.console.print(f"{where}: [red]failed[/]: {_reason(error)}", highlight=False)
+                _note_failure(run.folder, error)
+            finally:
+                gc.collect()
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+
+    def _complete(self, run: Run, where: str) -> Record:
+        record = self._read(run)
+        if record is not None:
+            self.console.print(f"{where}: finished before", highlight=False)
+            return record
+        self._make_room(run)
+        trained = find_trained(run, self.plan.out)
+        if trained is None:
+            self.console.rule(where)
+            trained = self._train(run)
+        elif trained != run.folder:
+            self.console.print(f"{where}: the same run as {trained}", highlight=False)
+        self._keep(run, trained)
+        record = self._read(run)
+        if record is None:
+            raise TrainingError(f"{run.folder / RECORD} was not written: see the first process's output")
+        return record
+
+    def _keep(self, run: Run, trained: Path) -> None:
+        """Score a trained run and write its record: the first process does, and frees the others even if it fails."""
+        self.processes.wait_for_everyone()
+        try:
+            if self.processes.is_main_process:
+                write_record(run, self._score(run, trained), self.plan.tests, self.plan.out)
+                (run.folder / FAILURE).unlink(missing_ok=True)
+        finally:
+            self.processes.wait_for_everyone()
+
+    def _read(self, run: Run) -> Record | None:
+        return read_record(run, self.plan.tests, self.plan.out)
+
+    def _make_room(self, run: Run) -> None:
+        if self.replace and changed_fields(run) and self.processes.is_main_process:
+            shutil.rmtree(run.folder)
+        self.processes.wait_for_everyone()
+
+    def _train(self, run: Run) -> Path:
+        """Train a run, or go on with it, after its teachers; the folder."""
+        if not run.trains:
+            raise TrainingError(f"it is trained beside {run.row.peer_of}, which has failed")
+        teachers = [bundle_of(teacher, self._trained(teacher)) for teacher in run.needs]
+        refuse_other_recipe(run)
+        self.processes.wait_for_everyone()
+        if self.processes.is_main_process:
+            write_recipe(run)
+        Trainer(self._with_teachers(run.config, teachers)).run()
+        if self.processes.is_main_process:
+            (run.folder / LAST).unlink(missing_ok=True)  # gigabytes, and only to go on
+        return run.folder
+
+    def _trained(self, teacher: Run) -> Path:
+        """Where a teacher's weights are; trains it if they were deleted since it was scored."""
+        reason = self.failures.get(_key(teacher))
+        if reason is not None:
+            raise TrainingError(f"its teacher {teacher.row.key} has failed")
+        found = find_trained(teacher, self.plan.out)
+        return found if found is not None else self._train(teacher.needs[0] if teacher.row.peer_of else teacher)
+
+    def _with_teachers(self, config: TrainConfig, bundles: list[Path]) -> TrainConfig:
+        """The configuration with its teachers where they are, and its batches shared among the processes."""
+        peers = [teacher for teacher in config.teachers if teacher.network is not None]
+        teachers = [TeacherConfig(bundle=str(bundle)) for bundle in bundles] + peers
+        count = self.processes.num_processes
+        shares = {name: getattr(config, name) // count for name in ("batch_size", "unlabelled_batch_size")}
+        if any(share * count != getattr(config, name) for name, share in shares.items()):
+            raise TrainingError(
+                f"batch_size {config.batch_size} (unlabelled {config.unlabelled_batch_size}) cannot be shared by"
+                f" {count} processes: start as many as divide it"
+            )
+        return dataclasses.replace(config, teachers=teachers, **shares)
+
+    def _score(self, run: Run, trained: Path) -> Record:
+        bundle = load_bundle(bundle_of(run, trained))
+        network = bundle.build_network()
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        segmenter = Segmenter(bundle, TorchBackend(network, str(pick_device("auto"))))
+        tests = {name: _score_on(segmenter, source) for name, source in self.plan.tests.items()}
+        result = read_result(trained)
+        if result is None:
+            raise TrainingError(f"{trained} holds no result: delete it to run it again")
+        return Record(
+            Outcome(tests, parameters),
+            trained,
+            result["steps"],
+            result["best_step"],
+            result["seconds"],
+            result["environment"],
+        )
+
+
+def _score_on(segmenter: Segmenter, source: DataConfig) -> SetScore:
+    dataset = build_dataset(source.dataset, **source.options)
+    check_classes(segmenter, dataset, source.dataset)
+    benchmark = BENCHMARKS[source.dataset]() if source.dataset in BENCHMARKS else None
+    score = score_dataset(segmenter, dataset, benchmark=benchmark)
+    return SetScore(score.counts, segmenter.taxonomy.names, score.benchmark)
+
+
+def _key(run: Run) -> Key:
+    return run.row.key, run.seed
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else "no message"
+    return first if isinstance(error, RoadKdError) else f"{type(error).__name__}: {first}"
+
+
+def _note_failure(folder: Path, error: Exception) -> None:
+    """The whole story beside the run, for whoever wants to mend it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
