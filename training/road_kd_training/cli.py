@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from road_kd_seg.errors import run_tool
 from road_kd_training.commands import (
     bag_to_dataset,
+    benchmark,
     dataset_to_bag,
     distill,
     evaluate,
@@ -44,6 +45,7 @@ COMMANDS: Mapping[str, Command] = {
     "bag-to-dataset": bag_to_dataset,
     "pseudo-label": pseudo_label,
     "reproduce": reproduce,
+    "benchmark": benchmark,
     "list": listing,
 }
 
