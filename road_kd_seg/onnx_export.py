@@ -68,7 +68,7 @@ def export_onnx(bundle: Bundle) -> tuple[bytes, tuple[Parity, ...]]:
     for parity in parities:
         if not parity.passed:
             raise RoadKdError(
-                f"model bundle {bundle.path}: as ONNX, {bundle.network} answers differently: {parity.in_words()},"
+                f"model '{bundle.name}': as ONNX, {bundle.network} answers differently: {parity.in_words()},"
                 f" expected at least {MIN_AGREEMENT:.1%} and a finite difference."
                 " Nothing was written: use backend torch, or another version of onnxruntime."
             )

@@ -14,6 +14,7 @@ from road_kd_training.commands import (
     dataset_to_bag,
     distill,
     evaluate,
+    export,
     listing,
     pseudo_label,
     reproduce,
@@ -40,12 +41,13 @@ COMMANDS: Mapping[str, Command] = {
     "train": train,
     "distill": distill,
     "evaluate": evaluate,
+    "export": export,
     "synth": synth,
     "dataset-to-bag": dataset_to_bag,
     "bag-to-dataset": bag_to_dataset,
     "pseudo-label": pseudo_label,
-    "reproduce": reproduce,
     "benchmark": benchmark,
+    "reproduce": reproduce,
     "list": listing,
 }
 

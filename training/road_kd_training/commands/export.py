@@ -1,0 +1,184 @@
+"""`road-kd export`: the network of a run or a bundle as a bundle for robots, with a model card and perhaps as ONNX."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from road_kd_seg.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, add_onnx, load_bundle, save_bundle
+from road_kd_seg.errors import BundleError
+from road_kd_seg.networks import SegmentationNetwork
+from road_kd_seg.onnx_export import Parity, export_onnx
+from road_kd_training.checkpoints import LAST, load_checkpoint
+from road_kd_training.errors import TrainingError
+from road_kd_training.model_card import CARD, model_card
+from road_kd_training.objective import STUDENT
+from road_kd_training.run_folder import CONFIG
+
+HELP = "write the network of a run or a bundle as a bundle for robots, also as ONNX"
+
+MOST_MEGABYTES = 10
+"""What a bundle in models/ may weigh."""
+
+
+def build_parser() -> ArgumentParser:
+    """A run or a bundle, and what to make of it."""
+    parser = ArgumentParser(description="Write the network of a run or a bundle as a bundle for robots.")
+    parser.add_argument("source", help="a run's folder, a bundle's folder, or the name of a shipped bundle")
+    parser.add_argument("--out", required=True, help="folder of the new bundle")
+    parser.add_argument("--name", default=None, help="what reports and diagnostics call it; default: what they do now")
+    parser.add_argument(
+        "--weights", default="best", choices=["best", "last"], help="of a run: the best validation's or the last step's"
+    )
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, and compare it with PyTorch")
+    parser.add_argument("--force", action="store_true", help="replace what is in that folder, its model card included")
+    return parser
+
+
+def run(options: Namespace) -> None:
+    """Write the bundle, or nothing.
+
+    Raises:
+        BundleError: the source is no bundle, or a damaged one.
+        TrainingError: the run has no such weights, or the folder holds something else or cannot be written.
+        RoadKdError: the network cannot be written as ONNX, or ONNX Runtime answers differently.
+    """
+    out = Path(options.out).expanduser()
+    bundle, network = _open(options.source, options.weights)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+            new = _save(Path(folder), bundle, network, options.name or bundle.name)
+            if not options.force:
+                _check_target(out, new, onnx=options.onnx)
+            parities: tuple[Parity, ...] = ()
+            if options.onnx:
+                model, parities = export_onnx(new)
+                add_onnx(new.path, model)
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            card = model_card(load_bundle(new.path), parameters, _command(options), parities)
+            (new.path / CARD).write_text(card, encoding="utf-8")
+            _move(new.path, out, keep_card=not options.force)
+    except OSError as error:
+        raise TrainingError(f"{out} cannot be written: {error}: free some space or choose another --out") from error
+    _report(out, parities)
+
+
+def _open(source: str, weights: str) -> tuple[Bundle, SegmentationNetwork]:
+    """What a run or a bundle is, with the weights that were asked for."""
+    run_folder = Path(source).expanduser()
+    best = run_folder / "bundle"
+    if not (best / MANIFEST).is_file():
+        if (run_folder / LAST).is_file():
+            raise TrainingError(f"run {run_folder} has no bundle yet, it has not been validated: go on training")
+        if weights == "last":
+            raise TrainingError(f"{source} is no run, so it has no last weights: leave --weights out")
+        bundle = load_bundle(source)
+        return bundle, bundle.build_network()
+    bundle = load_bundle(best)
+    network = bundle.build_network()
+    provenance = dict(bundle.provenance)
+    if (run_folder / CONFIG).is_file():
+        provenance["validation_data"] = _validation_data(run_folder / CONFIG)
+    if weights == "last":
+        provenance |= {"step": _load_last(run_folder, network), "validation": {}}
+    return dataclasses.replace(bundle, provenance=provenance), network
+
+
+def _validation_data(config: Path) -> list[dict[str, object]]:
+    """What the scores of a run were measured on: the bundle has no more than the names."""
+    try:
+        sources = json.loads(config.read_text(encoding="utf-8"))["validation"]
+        return [{key: source[key] for key in ("dataset", "options")} for source in sources]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{config} cannot be read: {error!r}: restore it, or export the bundle beside it"
+        ) from error
+
+
+def _load_last(run_folder: Path, network: SegmentationNetwork) -> int:
+    """Load the averaged weights of a run's last checkpoint; returns its step."""
+    state = load_checkpoint(run_folder)
+    if state is None:
+        raise TrainingError(f"run {run_folder} has no {LAST}: export its best weights, or train anew")
+    try:
+        network.load_state_dict(state["averages"][STUDENT])
+        return int(state["step"])
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(
+            f"{run_folder / LAST} does not fit the run's bundle, another version wrote it: export its best weights"
+        ) from error
+
+
+def _save(folder: Path, bundle: Bundle, network: SegmentationNetwork, name: str) -> Bundle:
+    save_bundle(
+        folder,
+        network,
+        name=name,
+        network_name=bundle.network,
+        network_kwargs=bundle.network_kwargs,
+        taxonomy=bundle.taxonomy,
+        input_spec=bundle.input,
+        provenance=bundle.provenance,
+    )
+    return load_bundle(folder)
+
+
+def _check_target(out: Path, new: Bundle, *, onnx: bool) -> None:
+    """Refuse a folder that holds anything but this very model."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    found = "something that is no bundle"
+    if (out / MANIFEST).is_file():
+        try:
+            old = load_bundle(out)
+            if _identity(old) == _identity(new) and (onnx or old.onnx_sha256 is None):
+                return
+            found = f"'{old.name}' ({old.network}, weights {old.weights_sha256[:12]}…)"
+            found += f" with a {ONNX}: add --onnx to write it anew" if _identity(old) == _identity(new) else ""
+        except BundleError:
+            found = "a damaged bundle"
+    raise TrainingError(f"{out} holds {found}: choose another --out, or replace it with --force")
+
+
+def _identity(bundle: Bundle) -> tuple[object, ...]:
+    network = bundle.network, dict(bundle.network_kwargs)
+    return bundle.name, network, bundle.taxonomy, bundle.input, bundle.weights_sha256
+
+
+def _move(folder: Path, out: Path, *, keep_card: bool) -> None:
+    """Put the files in place, the manifest last; a card that people may have written on can stay."""
+    out.mkdir(exist_ok=True)
+    if keep_card and (out / CARD).is_file():
+        (folder / CARD).unlink()
+    if not (folder / ONNX).is_file():
+        (out / ONNX).unlink(missing_ok=True)
+    for name in (WEIGHTS, ONNX, CARD, MANIFEST):
+        if (folder / name).is_file():
+            os.replace(folder / name, out / name)
+
+
+def _command(options: Namespace) -> str:
+    words = ["road-kd", "export", str(options.source), "--out", str(options.out)]
+    words += ["--name", options.name] if options.name else []
+    words += ["--weights", options.weights] if options.weights != "best" else []
+    words += ["--onnx"] if options.onnx else []
+    return shlex.join(words)
+
+
+def _report(out: Path, parities: tuple[Parity, ...]) -> None:
+    console = Console(soft_wrap=True)
+    for parity in parities:
+        console.print(f"{ONNX} against PyTorch, {parity.in_words()}")
+    files = [out / name for name in (MANIFEST, WEIGHTS, ONNX, CARD) if (out / name).is_file()]
+    megabytes = sum(file.stat().st_size for file in files) / 1e6
+    console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
+    if megabytes > MOST_MEGABYTES:
+        console.print(f"warning: more than the {MOST_MEGABYTES} MB that a bundle in models/ may have")
