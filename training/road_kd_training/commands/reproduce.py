@@ -33,8 +33,8 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--scale",
         default=DEFAULTS["scale"],
-        help="smoke: minutes on two CPU cores, proves that every row runs; small: synthetic scenes, minutes a row on a"
-        " GPU; full: the paper's data and schedule",
+        help="smoke: minutes on two CPU cores, proves that every row runs; reduced: synthetic scenes, small images,"
+        " minutes a row on a CPU; small: synthetic scenes, minutes a row on a GPU; full: the paper's data and schedule",
     )
     parser.add_argument("--rows", nargs="*", default=[], help="keys of rows, with what they need; default: all")
     parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")

@@ -1,0 +1,54 @@
+"""One method of each paper on one student: no paper's table, but the five side by side under one schedule."""
+
+from __future__ import annotations
+
+from road_kd_seg import metrics
+from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
+from road_kd_training.experiments.base import Experiment, Method, Metric, Row
+from road_kd_training.experiments.metrics import of_all, of_class
+
+TEACHER, SECOND_TEACHER, STUDENT = "mfnet", "erfnet", "enet"
+DEEP = (("encoder3", "encoder4"),)
+EVERY = (("encoder1", "encoder3"), ("encoder3", "encoder4"), ("decoder", "decoder2"))
+
+
+def _distilled(
+    key: str, label: str, method: Method, *, teachers: tuple[str, ...] = ("teacher",), cross_entropy: float = 1.0
+) -> Row:
+    return Row(
+        key,
+        label,
+        "distilled",
+        network=STUDENT,
+        methods=(method,),
+        teachers=teachers,
+        cross_entropy=cross_entropy,
+    )
+
+
+METHODS = Experiment(
+    id="overview/methods",
+    title="One method of each of the five papers: a student that sees colour, teachers that also see depth",
+    dataset="no dataset of a paper",
+    metrics=(
+        Metric("mIoU", of_all(metrics.mean_iou)),
+        Metric("negative_obstacle IoU", of_class("negative_obstacle", metrics.iou)),
+        Metric("positive_obstacle IoU", of_class("positive_obstacle", metrics.iou)),
+        Metric("lane_marking IoU", of_class("lane_marking", metrics.iou)),
+    ),
+    rows=(
+        Row("teacher", "Teacher: MFNet, RGB-X", "teacher", network=TEACHER, depth=True),
+        Row("teacher2", "Second teacher (SSLKD): ERFNet, RGB-X", "teacher", network=SECOND_TEACHER, depth=True),
+        Row("plain", "Student: ENet, RGB", "plain", network=STUDENT),
+        _distilled("cpkd", "+ CPKD", Method("cpkd", {"taps": EVERY}), cross_entropy=0.0),
+        _distilled("sslkd", "+ SSLKD", Method("sslkd", {"taps": DEEP}), teachers=("teacher", "teacher2")),
+        _distilled("intra_kd", "+ IntRA-KD", Method("intra_kd", {"taps": DEEP})),
+        _distilled("cwd", "+ CWD", Method("cwd", {"taps": LOGITS_TO_LOGITS})),
+        _distilled("lix", "+ LIX", Method("lix", {"taps": EVERY[:2]})),
+    ),
+    full=None,
+    real_frames=False,
+    notes=("SSLKD learns from the labelled scenes like all others, not from unlabelled ones, so that data are equal",),
+)
+
+EXPERIMENTS = (METHODS,)
