@@ -172,10 +172,11 @@ def _wait_ms(batches: Iterator[Sequence[Tensor]], workers: int, seconds: float, 
 
 def _seconds_in_files(profile: cProfile.Profile) -> float:
     """Time in the interpreter's file functions; decoders are not among them."""
+    names = ("_io.BufferedReader", "_io.FileIO", "io.open", "posix.")
     return sum(
         entry.inlinetime
         for entry in profile.getstats()
-        if isinstance(entry.code, str) and any(name in entry.code for name in ("_io.", "io.open", "posix."))
+        if isinstance(entry.code, str) and any(name in entry.code for name in names)
     )
 
 

@@ -32,6 +32,8 @@ class PseudoFrame:
     """Mean probability of the winning class over the pixels that the network looked at."""
     shares: NDArray[np.float64]
     """(K,) share of the frame's pixels by class; what is missing to 1 is ignored."""
+    predicted: NDArray[np.float64]
+    """(K,) the same before unsure pixels were ignored."""
 
     @property
     def ignored(self) -> float:
@@ -50,6 +52,18 @@ class PseudoLabels:
     skipped: dict[str, str]
     """Frames that cannot be segmented: why, by ID."""
 
+    def kept(self) -> NDArray[np.float64]:
+        """(K,) share of each class's pixels that were sure enough; NaN for classes that were never predicted.
+
+        Where it is far from equal, what is trained on has other proportions than what the network saw.
+        """
+        shares, predicted = (
+            np.sum([getattr(f, name) for f in self.frames], axis=0) for name in ("shares", "predicted")
+        )
+        with np.errstate(invalid="ignore"):
+            kept: NDArray[np.float64] = shares / predicted
+        return kept
+
     def to_dict(self, taxonomy: Taxonomy) -> dict[str, Any]:
         """Plain data, rounded to four digits."""
 
@@ -65,6 +79,10 @@ class PseudoLabels:
             "mean_confidence": round(float(np.mean([frame.confidence for frame in self.frames])), 4),
             "ignored": round(float(np.mean([frame.ignored for frame in self.frames])), 4),
             "class_shares": by_class(np.mean([frame.shares for frame in self.frames], axis=0)),
+            "class_kept": {
+                name: None if np.isnan(share) else round(float(share), 4)
+                for name, share in zip(taxonomy.names, self.kept(), strict=True)
+            },
             "per_frame": [
                 {
                     "id": frame.id,
@@ -198,6 +216,7 @@ def ignore_unsure(
     """Set the pixels of `label` that are not sure enough to IGNORE_INDEX, and count the others."""
     looked_at = confidence > 0
     mean_confidence = float(confidence[looked_at].mean()) if looked_at.any() else 0.0
+    predicted = np.bincount(label[looked_at], minlength=num_classes) / label.size
     label[~looked_at | (confidence < min_confidence)] = IGNORE_INDEX
-    counts = np.bincount(label.reshape(-1), minlength=256)[:num_classes]
-    return PseudoFrame(index, id_, mean_confidence, counts / label.size)
+    shares = np.bincount(label.reshape(-1), minlength=256)[:num_classes] / label.size
+    return PseudoFrame(index, id_, mean_confidence, shares, predicted)

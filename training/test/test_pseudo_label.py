@@ -23,7 +23,14 @@ from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.label_folder import write_label
 from road_kd_training.datasets.output import write_png
 from road_kd_training.errors import DatasetError
-from road_kd_training.pseudo_label import PseudoFrame, ignore_unsure, least_sure, predict, write_pseudo_labels
+from road_kd_training.pseudo_label import (
+    PseudoFrame,
+    PseudoLabels,
+    ignore_unsure,
+    least_sure,
+    predict,
+    write_pseudo_labels,
+)
 
 NUM_FRAMES = 7
 TRUE = (1, 4)
@@ -163,9 +170,36 @@ class TestOptions:
 
 def test_the_least_sure_frames_come_first():
     frames = [
-        PseudoFrame(index, str(index), confidence, np.ones(1)) for index, confidence in enumerate((0.9, 0.3, 0.6))
+        PseudoFrame(index, str(index), confidence, np.ones(1), np.ones(1))
+        for index, confidence in enumerate((0.9, 0.3, 0.6))
     ]
     assert [frame.id for frame in least_sure(frames, 2)] == ["1", "2"]
+
+
+class TestKept:
+    def result(self, label, confidence, min_confidence):
+        label, confidence = np.array([label], np.uint8), np.array([confidence], np.float32)
+        frame = ignore_unsure(0, "x", label, confidence, min_confidence, len(DEFAULT_TAXONOMY))
+        return PseudoLabels([frame], 0, {})
+
+    def test_it_is_the_share_of_each_class_that_was_sure_enough(self):
+        result = self.result([0, 0, 1, 1, 1, 1], [0.9, 0.8, 0.9, 0.5, 0.5, 0.5], 0.7)
+        assert result.kept()[:2].tolist() == [1.0, 0.25]
+        assert np.isnan(result.kept()[2:]).all()
+        report = result.to_dict(DEFAULT_TAXONOMY)
+        assert report["class_kept"]["road"] == 0.25
+        assert report["class_kept"]["lane_marking"] is None
+        assert report["ignored"] == 0.5
+
+    def test_pixels_outside_the_crop_were_never_predicted(self):
+        assert self.result([0, 0], [0.9, 0.0], 0.0).kept()[0] == 1.0
+
+    def test_a_class_that_is_mostly_ignored_is_told(self, bag, tiny_bundle, tmp_path, capsys):
+        command = ["pseudo-label", "bag", f"root={bag}", "--model", str(tiny_bundle), "--sheets", "0"]
+        assert main([*command, "--out", str(tmp_path / "all")]) == 0
+        assert "lower --min_confidence" not in capsys.readouterr().out
+        assert main([*command, "--out", str(tmp_path / "none"), "--min_confidence", "1"]) == 0
+        assert "is ignored: a model that is trained on the rest sees too little of it" in capsys.readouterr().out
 
 
 class TestPredict:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import Progress
@@ -25,6 +26,8 @@ from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure,
 
 HELP = "label frames that have no label with a network"
 REPORT = "pseudo_labels.json"
+MOSTLY = 0.5
+"""A class of which less is sure enough deserves a warning."""
 
 
 def build_parser() -> ArgumentParser:
@@ -117,23 +120,30 @@ def _entries(out: Path, dataset: RgbdDataset, names: Sequence[str], frames: Sequ
 
 
 def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Path, pages: int) -> None:
-    summary = result.to_dict(segmenter.taxonomy)
-    table = Table(title=f"pseudo-labels of {segmenter.bundle.name}")
-    table.add_column("what")
-    table.add_column("value", justify="right")
-    table.add_row("frames labelled", str(len(result.frames)))
-    table.add_row("left out: labelled already", str(result.labelled_already))
-    table.add_row("left out: cannot be segmented", str(len(result.skipped)))
-    table.add_row("mean confidence", f"{summary['mean_confidence']:.3f}")
-    table.add_row("pixels ignored", f"{summary['ignored']:.1%}")
-    for name, share in summary["class_shares"].items():
-        table.add_row(f"pixels of {name}", f"{share:.1%}")
+    names, kept = segmenter.taxonomy.names, result.kept()
+    shares = np.mean([frame.shares for frame in result.frames], axis=0)
+    ignored = float(np.mean([frame.ignored for frame in result.frames]))
+    confidence = float(np.mean([frame.confidence for frame in result.frames]))
+    table = Table(title=f"pseudo-labels of {segmenter.bundle.name}, mean confidence {confidence:.3f}")
+    table.add_column("class", no_wrap=True)
+    table.add_column("share of pixels", justify="right")
+    table.add_column("sure enough", justify="right")
+    for name, share, sure in zip(names, shares, kept, strict=True):
+        table.add_row(name, f"{share:.1%}", "never seen" if np.isnan(sure) else f"{sure:.1%}")
+    table.add_section()
+    table.add_row("ignored", f"{ignored:.1%}", "")
     console.print(table)
-    for id_, reason in list(result.skipped.items())[:1]:
-        console.print(f"the first that cannot be segmented, {id_}: {reason}", soft_wrap=True)
-    look = (
-        f"look at {out / 'contact_sheet.png'} ({pages} pages) first, delete the labels that are wrong, then "
-        if pages
-        else ""
-    )
-    console.print(f"{look}train with the dataset option labels={out / 'label'} part=labelled", soft_wrap=True)
+    lines = [f"labelled {len(result.frames)} frames; {result.labelled_already} have a label of their own"]
+    if result.skipped:
+        first = next(iter(result.skipped.items()))
+        lines.append(f"{len(result.skipped)} cannot be segmented; the first, {first[0]}: {first[1]}")
+    mostly = [name for name, sure in zip(names, kept, strict=True) if sure < MOSTLY]
+    if mostly:
+        lines.append(
+            f"most of what the network takes for {', '.join(mostly)} is ignored: a model that is trained on the rest"
+            " sees too little of it; lower --min_confidence"
+        )
+    if pages:
+        lines.append(f"look at {out / 'contact_sheet.png'} ({pages} pages) and delete the labels that are wrong")
+    lines.append(f"train on them with the dataset option labels={out / 'label'} part=labelled")
+    console.print("\n".join(lines), soft_wrap=True)
