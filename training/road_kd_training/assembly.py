@@ -72,8 +72,10 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
 
 def input_spec(config: InputConfig) -> InputSpec:
     """The runtime's description of what the network is fed."""
-    depth = None if config.depth == "none" else DepthEncoding(config.depth, config.depth_low, config.depth_high)
-    return InputSpec(size=(config.height, config.width), depth=depth)
+    size = (config.height, config.width)
+    if config.depth == "none":
+        return InputSpec(size)
+    return InputSpec(size, DepthEncoding(config.depth, config.depth_low, config.depth_high, config.depth_focal))
 
 
 def build_optimizer(config: TrainConfig, learner: Learner) -> torch.optim.Optimizer:

@@ -36,12 +36,14 @@ class InputConfig:
     """Pixels; multiple of the network's stride."""
     width: int = 512
     """Pixels."""
-    depth: Literal["none", "metric", "inverse", "plane_residual", "jet"] = "plane_residual"
+    depth: Literal["none", "metric", "inverse", "plane_residual", "jet", "normals"] = "plane_residual"
     """Encoding of depth; none for an RGB network."""
     depth_low: float = 0.0
     """Lower end of the encoding's range (metres for metric, 1/m for inverse)."""
     depth_high: float = 0.05
     """Upper end of the range (metres for metric, else 1/m)."""
+    depth_focal: float = 0.5
+    """Of normals: focal length of the nominal camera, as `DepthEncoding` has it."""
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ REDUCED = SyntheticScale(
         "validate_every": 100,
     },
     substitutes=SMOKE.substitutes,
-    meaning="reduced is small's stand-in for two CPU cores, with images of a ninth of the size: it ranks rows there, and"
-    " says little of larger images",
+    meaning="reduced is small's stand-in for two CPU cores, on images a ninth as wide: it ranks rows there, and says"
+    " little of larger images",
 )
 
 SMALL = SyntheticScale(
