@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from road_kd_seg.preprocess import DepthEncoding, encode_depth, jet
 from road_kd_training.datasets import build_dataset
@@ -97,6 +98,12 @@ class TestPothole600:
             label = Pothole600(pothole600, "test")[0].label
             assert set(np.unique(label)) == {1, 3}
             assert (label[POTHOLE] == 3).all()
+
+    def test_a_mask_of_one_bit_per_pixel_is_read(self, pothole600):
+        path = pothole600 / "testing" / "label" / "0421.png"
+        expected = Pothole600(pothole600, "test")[0].label
+        Image.open(path).convert("1").save(path)
+        assert np.array_equal(Pothole600(pothole600, "test")[0].label, expected)
 
     def test_the_plane_residual_is_the_painted_disparity(self, pothole600):
         sample = build_dataset("pothole600", root=pothole600)[0]

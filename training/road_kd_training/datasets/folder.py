@@ -154,7 +154,7 @@ def value_to_class(raw: NDArray[np.uint8], table: NDArray[np.uint8], path: Path)
 
 
 def read_raw_label(path: Path) -> NDArray[np.uint8]:
-    """Read a label image as it is stored: (H, W) grey values or palette indices, or (H, W, 3) RGB.
+    """Read a label image as it is stored: (H, W) grey values (0 and 255 of 1-bit files) or palette indices, or (H, W, 3) RGB.
 
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
@@ -163,6 +163,8 @@ def read_raw_label(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
     try:
         with Image.open(path) as image:  # OpenCV would replace palette indices by colours
+            if image.mode == "1":  # how MATLAB writes masks
+                return np.array(image.convert("L"))
             if image.mode not in ("L", "P", "RGB"):
                 raise DatasetError(f"{path}: a label image of mode '{image.mode}', expected 8-bit grey, palette or RGB")
             return np.array(image)
