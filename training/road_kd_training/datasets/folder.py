@@ -154,7 +154,7 @@ def value_to_class(raw: NDArray[np.uint8], table: NDArray[np.uint8], path: Path)
 
 
 def read_raw_label(path: Path) -> NDArray[np.uint8]:
-    """Read a label image as it is stored: (H, W) grey values (0 and 255 of 1-bit files) or palette indices, or (H, W, 3) RGB.
+    """Read a label image as it is stored: (H, W) grey values or palette indices, or (H, W, 3) RGB; 1 bit is 0 and 255.
 
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
