@@ -45,3 +45,10 @@ def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
     bundle = load_bundle(folder)
     add_onnx(folder, to_onnx(bundle.build_network(), bundle.input.size))
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep real processes to one worker: two nodes on two cores would measure each other."""
+    for item in items:
+        if item.get_closest_marker("ros"):
+            item.add_marker(pytest.mark.xdist_group("ros"))

@@ -7,9 +7,9 @@ from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
 from road_kd_training.experiments.base import Experiment, Method, Metric, Row
 from road_kd_training.experiments.metrics import of_all, of_class
 
-TEACHER, SECOND_TEACHER, STUDENT = "mfnet", "erfnet", "enet"
-DEEP = (("encoder3", "encoder4"),)
-EVERY = (("encoder1", "encoder3"), ("encoder3", "encoder4"), ("decoder", "decoder2"))
+TEACHER, SECOND_TEACHER, STUDENT = "mfnet", "pspnet_r18", "mfnet_rgb"
+DEEP = (("encoder5", "encoder5"),)
+EVERY = (("encoder3", "encoder3"), ("encoder5", "encoder5"), ("decoder2", "decoder2"))
 
 
 def _distilled(
@@ -38,8 +38,8 @@ METHODS = Experiment(
     ),
     rows=(
         Row("teacher", "Teacher: MFNet, RGB-X", "teacher", network=TEACHER, depth=True),
-        Row("teacher2", "Second teacher (SSLKD): ERFNet, RGB-X", "teacher", network=SECOND_TEACHER, depth=True),
-        Row("plain", "Student: ENet, RGB", "plain", network=STUDENT),
+        Row("teacher2", "Second teacher (SSLKD): PSPNet-R18, RGB", "teacher", network=SECOND_TEACHER),
+        Row("plain", "Student: MFNet, RGB", "plain", network=STUDENT),
         _distilled("cpkd", "+ CPKD", Method("cpkd", {"taps": EVERY}), cross_entropy=0.0),
         _distilled("sslkd", "+ SSLKD", Method("sslkd", {"taps": DEEP}), teachers=("teacher", "teacher2")),
         _distilled("intra_kd", "+ IntRA-KD", Method("intra_kd", {"taps": DEEP})),
