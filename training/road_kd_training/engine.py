@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -228,7 +227,7 @@ class Trainer:
             scores = self._score()
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
-                self.console.print(f"step {self.step} {name}: {json.dumps(score.to_dict(self.parts.taxonomy))}")
+                self.console.print(f"step {self.step}, {name}: {score.in_words(self.parts.taxonomy)}")
             mean = sum(score.miou for score in scores.values()) / len(scores)
             if mean > self.best["score"]:
                 validation = {name: score.to_dict(self.parts.taxonomy) for name, score in scores.items()}

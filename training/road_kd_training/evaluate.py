@@ -70,6 +70,12 @@ class Score:
             report["benchmark"] = {name: rounded(value) for name, value in self.benchmark.items()}
         return report
 
+    def in_words(self, taxonomy: Taxonomy) -> str:
+        """One line for a terminal: mIoU, and the IoU of each class that occurs."""
+        ious = metrics.iou(self.counts)
+        present = (f"{c.name} {ious[c.id]:.3f}" for c in taxonomy.classes if self.counts[c.id].any())
+        return f"mIoU {self.miou:.3f} ({', '.join(present)})"
+
 
 def rounded(value: float) -> float | None:
     """Four digits, as tables have them; None for what is not a number, which JSON does not know."""
