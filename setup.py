@@ -60,7 +60,7 @@ setup(
             "ros-rosgraph-msgs~=2.0.3",
         ],
         "onnx": ONNX,
-        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "hypothesis", "mcap", *ONNX],
+        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", *ONNX],
         "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML"],
     },
     zip_safe=False,
