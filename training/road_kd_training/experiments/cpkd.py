@@ -85,7 +85,6 @@ def _distilled(
     variant: str = "E",
     position: float = 0.5,
     channel: float = 0.5,
-    cross_entropy: float = 0.0,
     note: str = "",
 ) -> Row:
     taps = tuple((tap, tap) for tap in VARIANTS[variant])
@@ -101,7 +100,7 @@ def _distilled(
         pretrained=True,
         methods=(Method("cpkd", {"taps": taps}, weights),),
         teachers=("teacher",),
-        cross_entropy=cross_entropy,
+        cross_entropy=0.0,
         plain="student_s",
         note=note,
     )
@@ -183,6 +182,26 @@ TABLE_3 = Experiment(
     notes=(_SHOWN,),
 )
 
+_WET_NETWORK = "mfnet"
+"""Of teacher and students: what differs is then whom they learn from, and a CPU can train it."""
+
+
+def _wet_student(key: str, label: str, *, cross_entropy: float, note: str = "") -> Row:
+    taps = tuple((tap, tap) for tap in ("encoder3", "encoder5", "decoder2"))
+    return Row(
+        key,
+        label,
+        "distilled",
+        network=_WET_NETWORK,
+        depth=True,
+        methods=(Method("cpkd", {"taps": taps}),),
+        teachers=("teacher",),
+        cross_entropy=cross_entropy,
+        plain="student_s",
+        note=note,
+    )
+
+
 WET = Experiment(
     id="cpkd/wet",
     title="CPKD, Section V-C: does the student escape the teacher's wrong labels of wet areas?",
@@ -193,13 +212,12 @@ WET = Experiment(
         Metric("mIoU of all classes", of_all(metrics.mean_iou)),
     ),
     rows=(
-        _teacher({}),
-        _supervised("student_s", "Student-s", {}),
-        _distilled("student_c", "Student-c", {}),
-        _distilled(
+        Row("teacher", "Teacher", "teacher", network=_WET_NETWORK, depth=True),
+        Row("student_s", "Student-s", "plain", network=_WET_NETWORK, depth=True),
+        _wet_student("student_c", "Student-c", cross_entropy=0.0),
+        _wet_student(
             "student_c_labels",
             "Student-c, labels too",
-            {},
             cross_entropy=1.0,
             note="not in the paper: tells whether it is the distillation or the missing labels that helps",
         ),
@@ -210,6 +228,7 @@ WET = Experiment(
     notes=(
         "wet patches of half of the training scenes are labelled negative_obstacle; validation and test labels are"
         " true",
+        "teacher and students are the same network here, MFNet, so that they differ by what they learn from alone",
         "the paper conjectures that student-c, who sees the teacher's classes and no labels, is misled less than the"
         " teacher and student-s",
     ),
