@@ -28,6 +28,7 @@ from road_kd_training.config import NetworkConfig, TrainConfig
 from road_kd_training.data import training_loader
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
+from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.objective import STUDENT, Learner, View
 from road_kd_training.provenance import describe_environment
 from road_kd_training.run_folder import claim_folder, write_result
@@ -134,6 +135,7 @@ class Trainer:
             with (
                 SummaryWriter(str(self.folder / "tensorboard")) as writer,
                 Progress(*columns, *times, console=self.console) as progress,
+                deferred_interrupt() as raise_interrupt,
             ):
                 task = progress.add_task(config.name, total=config.steps, completed=self.step)
                 for rgb, depth_m, label in loader:
@@ -149,6 +151,7 @@ class Trainer:
                         self._checkpoint()
                         if self.is_finished():
                             break
+                    raise_interrupt()
         except KeyboardInterrupt:
             self._checkpoint()
             self.console.print(f"stopped at step {self.step}: the same command goes on from {self.folder}")

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import signal
 
 import pytest
 import torch
@@ -43,11 +44,11 @@ def config(stereo_tree, tmp_path):
 
 
 class InterruptedTrainer(Trainer):
-    """Somebody presses Ctrl-C during the third step."""
+    """Somebody presses Ctrl-C in the midst of the third step."""
 
     def _train_step(self, rgb, depth_m, label):
         if self.step == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return super()._train_step(rgb, depth_m, label)
 
 
@@ -61,7 +62,7 @@ class TestTrainer:
         halved = dataclasses.replace(config, output=str(tmp_path / "halved"))
         with pytest.raises(KeyboardInterrupt):
             InterruptedTrainer(halved).run()
-        assert torch.load(tmp_path / "halved" / LAST, weights_only=True)["step"] == 2
+        assert torch.load(tmp_path / "halved" / LAST, weights_only=True)["step"] == 3
         Trainer(halved).run()
         whole, resumed = weights_of(tmp_path / "run" / LAST), weights_of(tmp_path / "halved" / LAST)
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)

@@ -145,7 +145,7 @@ class Experiment:
     """paper/table."""
     title: str
     dataset: str
-    """What the paper measures on, and which split."""
+    """What the paper measures on, and which split; empty where no paper has such a table."""
     metrics: tuple[Metric, ...]
     """The first one is what gains are of."""
     rows: tuple[Row, ...]

@@ -205,7 +205,7 @@ def _wet_student(key: str, label: str, *, cross_entropy: float, note: str = "") 
 WET = Experiment(
     id="cpkd/wet",
     title="CPKD, Section V-C: does the student escape the teacher's wrong labels of wet areas?",
-    dataset="none: the paper shows pictures",
+    dataset="",
     metrics=(
         Metric("wet road taken for an obstacle", taken_for(OBSTACLE, WET_ROAD), lower_is_better=True),
         Metric("Obstacle IoU", of_class(OBSTACLE, metrics.iou)),

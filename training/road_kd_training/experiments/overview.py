@@ -29,7 +29,7 @@ def _distilled(
 METHODS = Experiment(
     id="overview/methods",
     title="One method of each of the five papers: a student that sees colour, teachers that also see depth",
-    dataset="no dataset of a paper",
+    dataset="",
     metrics=(
         Metric("mIoU", of_all(metrics.mean_iou)),
         Metric("negative_obstacle IoU", of_class("negative_obstacle", metrics.iou)),

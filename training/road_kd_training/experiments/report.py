@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from road_kd_training.errors import TrainingError
-from road_kd_training.experiments.base import Metric
+from road_kd_training.experiments.base import Experiment, Metric
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.results import Figure, Line, gather
@@ -88,7 +88,7 @@ def markdown(report: Report) -> str:
     experiment, plan = report.plan.experiment, report.plan
     blocks = [
         f"# {experiment.title}",
-        f"**{meaning_of(plan.scale)}.** {_capital(plan.protocol.summary)}. The paper measures on {experiment.dataset}.",
+        f"**{meaning_of(plan.scale)}.** {_capital(plan.protocol.summary)}. {_measured_on(experiment)}",
         _markdown_table(report.columns(), _main_rows(report)),
         "Ours: mean ± standard deviation (number of runs). Gains are over the plain student, which had the same data"
         " and schedule; ours are paired by seed. Seeds vary the student's first weights and the order of its data; a"
@@ -140,6 +140,10 @@ def write(report: Report) -> None:
         report.path("json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"the report cannot be written to {report.plan.out}: {error}") from error
+
+
+def _measured_on(experiment: Experiment) -> str:
+    return f"The paper measures on {experiment.dataset}." if experiment.dataset else "No paper has such a table."
 
 
 def _line_as_data(line: Line) -> dict[str, Any]:

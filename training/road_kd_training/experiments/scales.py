@@ -195,7 +195,8 @@ def _summary(scale: SyntheticScale, labelled: int, unlabelled: int, *, real_fram
 
 
 def _deviations(experiment: Experiment, scale: SyntheticScale) -> tuple[str, ...]:
-    said = [f"synthetic scenes of five classes stand in for {experiment.dataset}", "no ImageNet weights"]
+    said = [f"synthetic scenes of five classes stand in for {experiment.dataset}"] if experiment.dataset else []
+    said.append("no ImageNet weights")
     networks = {row.network for row in experiment.rows} | {peer for row in experiment.rows for peer in row.peers}
     swapped = [f"{scale.substitutes[name].name} for {name}" for name in sorted(networks & scale.substitutes.keys())]
     if swapped:
