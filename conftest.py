@@ -15,9 +15,11 @@ import torch
 
 from road_kd_seg.bundle import add_onnx, load_bundle, save_bundle
 from road_kd_seg.networks import build_network
-from road_kd_seg.onnx_export import to_onnx
-from road_kd_seg.preprocess import DepthEncoding, InputSpec
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.tools.onnx_export import to_onnx
+
+pytest_plugins = ("recordings", "ros_graph")
 
 
 @pytest.fixture(scope="session")

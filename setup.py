@@ -25,7 +25,7 @@ setup(
     maintainer="road_kd_seg maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[f"{PACKAGE}*"]),
-    package_data={PACKAGE: ["py.typed", "replay/templates/*"]},
+    package_data={PACKAGE: ["py.typed", "replay/report/templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -67,9 +67,9 @@ setup(
     entry_points={
         "console_scripts": [
             "seg_node = road_kd_seg.ros.seg_node:main",
-            "bag_player = road_kd_seg.ros.bag_player:main",
+            "bag_player = road_kd_seg.bags.player:main",
             "replay_eval = road_kd_seg.replay.cli:main",
-            "seg_benchmark = road_kd_seg.benchmark:main",
+            "seg_benchmark = road_kd_seg.tools.seg_benchmark:main",
         ],
     },
 )

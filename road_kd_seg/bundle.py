@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from road_kd_seg.errors import BundleError, RoadKdError
 from road_kd_seg.networks import SegmentationNetwork, build_network
-from road_kd_seg.preprocess import InputSpec
+from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.share import share_candidates
 from road_kd_seg.taxonomy import Taxonomy
 

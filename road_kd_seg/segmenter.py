@@ -14,7 +14,8 @@ from road_kd_seg.backends import Backend, load_backend
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import RgbdFrame, Segmentation
-from road_kd_seg.preprocess import InputSpec, preprocess
+from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import Role, Taxonomy
 
 

@@ -6,6 +6,8 @@ import contextlib
 import sys
 from pathlib import Path
 
+from road_kd_seg.errors import RoadKdError
+
 
 def share_candidates(relative: str | Path) -> list[Path]:
     """Every place where a shared file may be, in the order in which to look.
@@ -21,3 +23,20 @@ def share_candidates(relative: str | Path) -> list[Path]:
         folders.append(Path(get_package_share_directory("road_kd_seg")))
     folders.append(Path(sys.prefix) / "share" / "road_kd_seg")
     return [folder / relative for folder in folders]
+
+
+def share_file(relative: str) -> Path:
+    """Find a file of this package, in a source checkout, a colcon install or a pip install.
+
+    Args:
+        relative: e.g. "config/fastdds_shm.xml".
+
+    Raises:
+        RoadKdError: it is in none of the places.
+    """
+    candidates = share_candidates(relative)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates)
+    raise RoadKdError(f"{relative} is missing, looked at {looked}: install road_kd_seg again, or run from its checkout")

@@ -4,7 +4,7 @@ import torch
 
 from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import RgbdFrame
-from road_kd_seg.preprocess import InputSpec
+from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.segmenter import Segmenter, class_probabilities, classify
 
 

@@ -26,7 +26,7 @@ class OnnxBackend:
     """An ONNX graph in a session of ONNX Runtime.
 
     Args:
-        model: the serialised graph, as `road_kd_seg.onnx_export.to_onnx` writes it.
+        model: the serialised graph, as `road_kd_seg.tools.onnx_export.to_onnx` writes it.
         device: auto (CUDA if PyTorch and ONNX Runtime both have it), cpu, cuda or cuda:N.
         precision: auto or fp32, which are the same here.
 

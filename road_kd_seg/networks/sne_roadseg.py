@@ -1,9 +1,9 @@
 """SNE-RoadSeg (Fan et al., "Incorporating Surface Normal Information into Semantic Segmentation", ECCV 2020).
 
 LIX's large teacher, and, without the second encoder, its large student. Two ResNet-152 encoders, colour and X
-(surface normals, `road_kd_seg.normals`, or depth); X is added to colour after the stem and after each layer, and the
-sum goes on in the colour encoder. The decoder is UNet++'s: the node (row i, column j) joins all nodes of its row
-before it and the up-sampled node (i + 1, j − 1).
+(surface normals, `road_kd_seg.preprocess.normals`, or depth); X is added to colour after the stem and after each
+layer, and the sum goes on in the colour encoder. The decoder is UNet++'s: the node (row i, column j) joins all nodes of
+its row before it and the up-sampled node (i + 1, j − 1).
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 32; the last block ends in BN
 and ReLU, so logits are ≥ 0. Taps: `encoder1` (64, 1/2), `encoder2` (256, 1/4), `encoder3` (512, 1/8), `encoder4`

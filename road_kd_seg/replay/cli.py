@@ -14,12 +14,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from road_kd_seg.backends import BACKENDS
+from road_kd_seg.bags.reader import BagReader, TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.errors import run_tool
-from road_kd_seg.replay.bag_reader import BagReader, TopicNames
 from road_kd_seg.replay.evaluate import check_depth, score, segment_bag
 from road_kd_seg.replay.labels import LabelStore, read_label_folder
-from road_kd_seg.replay.report import Replay, write_report
+from road_kd_seg.replay.report.write import Replay, write_report
 from road_kd_seg.replay.results import Run
 from road_kd_seg.segmenter import Segmenter
 
@@ -103,7 +103,7 @@ def _run_offline(options: argparse.Namespace, reader: BagReader, console: Consol
 
 
 def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, console: Console) -> Run:
-    from road_kd_seg.ros.live_replay import LiveOptions, replay_live  # only this mode needs ROS
+    from road_kd_seg.replay.live import LiveOptions, replay_live  # only this mode needs ROS
 
     live = LiveOptions(
         device=options.device,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import BagError, FrameError, RoadKdError
 from road_kd_seg.metrics import confusion_matrix, iou, mean_iou
-from road_kd_seg.replay.bag_reader import BagReader
 from road_kd_seg.replay.labels import Label, LabelStore
 from road_kd_seg.replay.results import DROP_REASONS, Accounting, FrameScore, Run, Scores
 from road_kd_seg.segmenter import Segmenter

@@ -13,16 +13,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
 from road_kd_seg.ros.accounting import Ledger, Outcome
 from road_kd_seg.ros.compressed import depth_from_compressed, rgb_from_compressed
 from road_kd_seg.ros.conversions import check_same_frame, depth_from_image, intrinsics_for_image, rgb_from_image
 from road_kd_seg.ros.diagnostics import Monitor
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.synchronizer import Arrival, RgbdSynchronizer
-
-COLOR_NAME = "color/image_raw"
-DEPTH_NAME = "aligned_depth_to_color/image_raw"
-CAMERA_INFO_NAME = "color/camera_info"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool
 
 from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Segmentation
+from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.ros import parameters
 from road_kd_seg.ros.accounting import Ledger, Outcome
 from road_kd_seg.ros.diagnostics import Monitor, NodeState
@@ -65,7 +66,7 @@ class RoadSegNode(LifecycleNode):
     """Segments a camera's frames; docs/NODE.md lists topics, services and parameters."""
 
     def __init__(self) -> None:
-        super().__init__("road_seg")
+        super().__init__(NODE_NAME)
         parameters.declare(self)
         self.failure = ""
         """Why the last transition failed; empty if it did not."""

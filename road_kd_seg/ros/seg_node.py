@@ -7,12 +7,18 @@ import sys
 
 import rclpy
 from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from road_kd_seg.errors import RoadKdError, run_tool
-from road_kd_seg.ros.signals import StopSignal, spin
-from road_kd_seg.ros.transport import use_shared_memory_profile
+from road_kd_seg.fastdds import use_shared_memory_profile
+from road_kd_seg.node_interface import NODE_NAME
+from road_kd_seg.signals import StopSignal
+
+_WAKE_S = 0.1
+"""How long a signal may go unnoticed while no message comes."""
 
 
 def main() -> int:
@@ -30,10 +36,10 @@ def _run() -> int:
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
         if warning:
-            get_logger("road_seg").warning(warning)
+            get_logger(NODE_NAME).warning(warning)
         node = RoadSegNode()
         node.autostart()
-        spin(node, stop)
+        _spin(node, stop)
         node.stop()
         node.destroy_node()
     except ParameterException as error:
@@ -41,6 +47,20 @@ def _run() -> int:
     finally:
         rclpy.try_shutdown()
     return 0
+
+
+def _spin(node: Node, stop: StopSignal) -> None:
+    """Run a node's callbacks on this thread until a signal comes or the context is shut down."""
+    # Never the multi-threaded executor: it re-submits queued tasks and reached 2 Hz where this one reaches 30.
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while rclpy.ok() and not stop.received:
+            executor.spin_once(timeout_sec=_WAKE_S)
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.shutdown()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.progress import track
 
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, run_tool
-from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.synthetic.drive import DriveConfig, render_drive
 
 DEMO_SEED = 2_000_001

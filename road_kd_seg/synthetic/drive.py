@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.frame import LabelledFrame
-from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
 from road_kd_seg.synthetic.canvas import ROAD
 from road_kd_seg.synthetic.render import paint_scene, render

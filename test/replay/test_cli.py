@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from road_kd_seg.replay.bag_writer import write_bag
+from road_kd_seg.bags.topics import COLOR_TOPIC
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.replay.cli import main
-from road_kd_seg.replay.topics import COLOR_TOPIC
 
 
 @pytest.fixture

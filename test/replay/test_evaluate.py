@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, RoadKdError
 from road_kd_seg.metrics import iou, mean_iou
-from road_kd_seg.replay.bag_reader import BagReader
-from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.replay.evaluate import score, segment_bag
 from road_kd_seg.replay.labels import LabelStore
-from road_kd_seg.replay.topics import COLOR_TOPIC, DEPTH_TOPIC
 
 HALF_ROAD = np.array([[0, 0, 1, 1]], np.uint8)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from road_kd_seg.bags import topics
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.frame import LabelledFrame
-from road_kd_seg.replay import topics
-from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.synthetic import DriveConfig, render_drive, render_scene
 from road_kd_seg.synthetic.camera import View, d455_intrinsics, plane_points
 from road_kd_seg.synthetic.canvas import BACKGROUND, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE, ROAD

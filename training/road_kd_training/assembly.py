@@ -10,7 +10,7 @@ from torch import Tensor
 
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.networks import SegmentationNetwork, build_network
-from road_kd_seg.preprocess import DepthEncoding, InputSpec
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.config import InputConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import Pool, build_datasets, common_taxonomy, training_pools

@@ -20,7 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from road_kd_seg.bundle import Bundle, save_bundle
 from road_kd_seg.networks import SegmentationNetwork
-from road_kd_seg.preprocess import InputSpec, preprocess
+from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_training.assembly import assemble, build_optimizer
 from road_kd_training.augment import check_labels
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from road_kd_seg import boundary, metrics
+from road_kd_seg import metrics
 from road_kd_seg.backends.torch_backend import TorchBackend
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.metrics import boundary
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy

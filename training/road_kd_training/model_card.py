@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from road_kd_seg.bundle import ONNX, WEIGHTS, Bundle
-from road_kd_seg.onnx_export import OPSET, Parity
+from road_kd_seg.tools.onnx_export import OPSET, Parity
 
 CARD = "MODEL_CARD.md"
 

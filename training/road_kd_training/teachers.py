@@ -9,7 +9,8 @@ from torch import Tensor
 
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.networks import SegOutput
-from road_kd_seg.preprocess import InputSpec, preprocess
+from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import TrainingError
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
-from road_kd_seg.replay.bag_writer import write_bag
 from road_kd_seg.replay.labels import read_label_folder
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 from road_kd_training.cli import main

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
+from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.networks import NETWORKS, summary
-from road_kd_seg.replay.bag_reader import BagReader
 from road_kd_training.cli import main
 from road_kd_training.datasets.stereo_pothole import StereoPothole
 

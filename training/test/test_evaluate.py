@@ -8,7 +8,7 @@ import torch
 
 from road_kd_seg.bundle import Bundle, save_bundle
 from road_kd_seg.networks import SegmentationNetwork, SegOutput, build_network
-from road_kd_seg.preprocess import InputSpec
+from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.cli import main
 from road_kd_training.datasets import BENCHMARKS, DATASETS

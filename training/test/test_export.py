@@ -116,7 +116,7 @@ class TestOfABundle:
 
     def test_a_large_one_is_warned_about(self, tmp_path, capsys):
         from road_kd_seg.networks import build_network
-        from road_kd_seg.preprocess import InputSpec
+        from road_kd_seg.preprocess.input_spec import InputSpec
         from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
         source = save_bundle(

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from road_kd_seg.preprocess import DepthEncoding, encode_depth, jet
+from road_kd_seg.preprocess.encodings import encode_depth, jet
+from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.no4k import No4k
 from road_kd_training.datasets.painted import jet_value, read_painted

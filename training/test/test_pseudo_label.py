@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle, save_bundle
 from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import LabelledFrame, RgbdFrame
-from road_kd_seg.preprocess import DepthEncoding, InputSpec
-from road_kd_seg.replay.bag_writer import write_bag
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.replay.labels import read_label_folder
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.synthetic import DriveConfig, render_drive

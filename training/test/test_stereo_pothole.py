@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from road_kd_seg.preprocess import DepthEncoding, encode_depth
+from road_kd_seg.preprocess.encodings import encode_depth
+from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.stereo_pothole import (
     INVERSE_DEPTH_PER_UNIT,

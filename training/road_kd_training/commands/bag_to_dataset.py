@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from road_kd_seg.bags.pairing import half_period_ns
 from road_kd_seg.errors import FrameError
-from road_kd_seg.replay.pairing import half_period_ns
 from road_kd_training.commands.options import key_values
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.bag import Bag

@@ -9,10 +9,10 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError
 from road_kd_seg.frame import LabelledFrame, RgbdFrame
-from road_kd_seg.replay.bag_writer import write_bag
-from road_kd_seg.replay.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.commands.options import add_dataset, chosen_dataset
 from road_kd_training.datasets import RgbdDataset

@@ -11,7 +11,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
-from road_kd_seg import boundary, metrics
+from road_kd_seg import metrics
+from road_kd_seg.metrics import boundary
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.commands.options import add_dataset, chosen_dataset

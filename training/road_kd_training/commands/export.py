@@ -15,7 +15,7 @@ from rich.console import Console
 from road_kd_seg.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, add_onnx, load_bundle, save_bundle
 from road_kd_seg.errors import BundleError
 from road_kd_seg.networks import SegmentationNetwork
-from road_kd_seg.onnx_export import Parity, export_onnx
+from road_kd_seg.tools.onnx_export import Parity, export_onnx
 from road_kd_training.checkpoints import LAST, load_checkpoint
 from road_kd_training.errors import TrainingError
 from road_kd_training.model_card import CARD, model_card

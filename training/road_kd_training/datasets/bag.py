@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.replay.bag_reader import TopicNames
-from road_kd_seg.replay.random_access import FrameAccess
-from road_kd_seg.replay.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+from road_kd_seg.bags.random_access import FrameAccess
+from road_kd_seg.bags.reader import TopicNames
+from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.folder import Layout
 from road_kd_training.datasets.label_folder import LabelFolder

@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.bags.writer import depth_to_millimetres
 from road_kd_seg.frame import Intrinsics
-from road_kd_seg.replay.bag_writer import depth_to_millimetres
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.depth import read_uint16
 from road_kd_training.datasets.folder import Layout, check_size

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from road_kd_seg.bags.writer import depth_to_millimetres
 from road_kd_seg.frame import IGNORE_INDEX, LabelledFrame
-from road_kd_seg.replay.bag_writer import depth_to_millimetres
 from road_kd_seg.synthetic import render_scene, render_wet_mask
 from road_kd_seg.synthetic.canvas import NEGATIVE_OBSTACLE
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from road_kd_seg.preprocess import DepthEncoding
+from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.config import DataConfig, DistillerConfig, InputConfig, NetworkConfig, TeacherConfig, TrainConfig
 from road_kd_training.experiments.base import Experiment, Method, Protocol, Row, Share
 from road_kd_training.experiments.scales import FULL_SETTINGS, protocol_at

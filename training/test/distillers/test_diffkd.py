@@ -1,12 +1,9 @@
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.diffkd import FeatureDiffusion, denoise_step, signal_shares
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestDenoiseStep:

@@ -2,11 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from noise import noise
 from road_kd_training.distillers.ho import Discriminator, SelfAttention, critic_loss
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class LinearCritic(nn.Module):

@@ -2,12 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from noise import noise
 from road_kd_training.distillers.ifvd import intra_class_similarity
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestIntraClassSimilarity:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from noise import noise
 from road_kd_seg.errors import ShapeMismatch
 from road_kd_training.distillers.bifpn import neighbours
 from road_kd_training.distillers.dks import Dks, DksConfig, synergy_loss
@@ -15,10 +16,6 @@ from road_kd_training.distillers.skd import pair_wise_loss, similarity_of_nodes
 from road_kd_training.errors import TrainingError
 
 TAPS = (("mid", "mid"), ("deep", "deep"))
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def pixel(*logits):

@@ -3,13 +3,10 @@ import math
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.lix import cka, recalibrate
 from road_kd_training.distillers.lix_feature import CONSISTENCY, align, negative_distance, pearson_correlation
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def rotation(size, seed=9):

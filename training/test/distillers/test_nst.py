@@ -1,11 +1,8 @@
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.nst import selectivity_distance
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestSelectivityDistance:

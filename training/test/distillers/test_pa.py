@@ -1,11 +1,8 @@
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.pa import affinity, node_grid, pair_wise_loss
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestPairWiseLoss:

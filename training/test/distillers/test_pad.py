@@ -3,11 +3,8 @@ import math
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.pad import uncertain_regression
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestUncertainRegression:

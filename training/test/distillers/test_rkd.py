@@ -3,11 +3,8 @@ import itertools
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.rkd import relations
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestRelations:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from noise import noise
 from road_kd_seg.errors import ShapeMismatch
 from road_kd_seg.networks import FeatureInfo
 from road_kd_training.distillers import NetworkInfo
@@ -18,10 +19,6 @@ from road_kd_training.distillers.sslkd import (
     feature_mae,
 )
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def pixel(*logits):

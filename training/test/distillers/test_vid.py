@@ -4,11 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from noise import noise
 from road_kd_training.distillers.vid import gaussian_nll
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestGaussianNll:

@@ -3,12 +3,9 @@ import math
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.wsld import soft_label_weight
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestSoftLabelWeight:

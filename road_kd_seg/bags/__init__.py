@@ -1,0 +1,1 @@
+"""Recordings: read, write, pair and play rosbags."""

@@ -1,0 +1,84 @@
+"""Frames of a bag by their number, read from the file one at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from road_kd_seg.bags.cdr import decode_intrinsics
+from road_kd_seg.bags.reader import BagReader, TopicNames
+from road_kd_seg.errors import BagError
+from road_kd_seg.frame import Intrinsics, LabelledFrame
+
+
+class FrameAccess:
+    """The frames that `BagReader.frames` yields, in the same order and pairing, by number.
+
+    The bag is read once to index it. Processes that inherit or unpickle this object each open the bag for themselves,
+    because a file position cannot be shared.
+
+    Args:
+        path: a rosbag2 folder, or a single .mcap or .db3 file.
+        names: where the frames are.
+        slop_s: as `BagReader` takes it.
+
+    Raises:
+        BagError: nothing is there, no bag that can be read, or no colour topic in it.
+    """
+
+    def __init__(self, path: str | Path, *, names: TopicNames | None = None, slop_s: float | None = None) -> None:
+        self.path, self.names = Path(path), names or TopicNames()
+        with BagReader(self.path, names=self.names, slop_s=slop_s) as reader:
+            self.index = reader.index
+        self._opened: tuple[int, BagReader] | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> LabelledFrame:
+        """One frame; depth and label are None where missing.
+
+        Raises:
+            IndexError: no frame has this number.
+            BagError: the bag has changed or is damaged.
+            FrameError: the frame cannot be decoded.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"bag {self.path} has frames 0..{len(self) - 1}, not {number}")
+        names, index, reader = self.names, self.index, self._reader()
+        color = self._message(reader, names.color, number)
+        depth, label = (
+            None if at < 0 else self._message(reader, topic, int(at))
+            for topic, at in ((names.depth, index.depth[number]), (names.label, index.label[number]))
+        )
+        return reader.decode_frame(color, depth, label, self._intrinsics(reader, number))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _reader(self) -> BagReader:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), BagReader(self.path, names=self.names)
+        return self._opened[1]
+
+    def _message(self, reader: BagReader, topic: str, number: int) -> bytes:
+        """The topic's message of this number; several may have been recorded at one time."""
+        times = self.index.log_times_ns[topic]
+        at = int(times[number])
+        before = number - int(np.searchsorted(times, at))
+        for rank, message in enumerate(reader.messages([topic], start_ns=at, stop_ns=at + 1)):
+            if rank == before:
+                return message.cdr
+        raise BagError(f"bag {self.path}: message {number} on {topic} is gone: the bag was changed while it was read")
+
+    def _intrinsics(self, reader: BagReader, number: int) -> Intrinsics | None:
+        """From the latest camera_info at that time; the bag's first for images that were recorded before it."""
+        topic = self.names.camera_info
+        times = self.index.log_times_ns[topic]
+        if times.size == 0:
+            return None
+        latest = int(np.searchsorted(times, self.index.log_times_ns[self.names.color][number], side="right")) - 1
+        return decode_intrinsics(self._message(reader, topic, max(latest, 0)))

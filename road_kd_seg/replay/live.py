@@ -1,0 +1,254 @@
+"""Play a bag to a real `seg_node` and take down what it does: two processes, real transport, real time."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from road_kd_seg.bags.reader import BagReader, TopicNames
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.fastdds import use_shared_memory_profile
+from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME, LABEL_TOPIC, NODE_MODULE
+from road_kd_seg.replay.child_process import ChildProcess
+from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.replay.recorder import OutputRecorder
+from road_kd_seg.replay.results import Accounting, Run
+
+OUTPUTS = "node_outputs"
+"""Folder of the bag that the node's labels are recorded to, beside the report."""
+
+_START_LIMIT_S = 120.0
+"""Importing PyTorch and loading a model on a busy machine."""
+_SETTLE_LIMIT_S = 15.0
+_STOP_LIMIT_S = 20.0
+_PLAYER_SLACK_S = 60.0
+_LATENCY = (
+    "from the player's publication of the colour image to the node's publication of its label:"
+    " transport, waiting for depth, waiting for the model, preprocessing, network, upsampling"
+)
+
+Progress = Callable[[str, int], None]
+"""Told the phase and the number of labels so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How to run the node and the player."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "torch"
+    rate: float = 1.0
+    """Speed of the player."""
+    domain_id: int | None = None
+    """ROS domain; None: one that this process keeps to itself, so that no robot nearby hears the bag."""
+
+
+def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOptions, progress: Progress) -> Run:
+    """Run node and player over a bag.
+
+    Args:
+        reader: the bag, open.
+        bundle: the model.
+        folder: gets the processes' logs and the node's outputs; made if need be.
+        options: see there.
+        progress: called while it runs.
+
+    Raises:
+        RoadKdError: a process could not start, died or lost count of its frames; the message holds its last line.
+    """
+    begun = time.perf_counter()
+    outputs = _fresh_outputs(folder)
+    use_shared_memory_profile()
+    # Only this machine: a replayed camera must not reach a robot in the same network.
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    domain_id = 1 + os.getpid() % 101 if options.domain_id is None else options.domain_id
+    environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1"}
+    with (
+        _recording(domain_id, reader.names.color, outputs) as (recorder, spin_until),
+        ChildProcess(
+            NODE_MODULE, _node_arguments(reader, bundle, options), folder / "seg_node.log", environment
+        ) as node,
+    ):
+        _wait_until_active(recorder, node, spin_until, progress)
+        if recorder.count_publishers(reader.names.color):
+            raise RoadKdError(
+                f"somebody publishes {reader.names.color} on ROS domain {domain_id}: choose a --domain-id"
+            )
+        player_arguments = _player_arguments(reader, options.rate)
+        with ChildProcess(
+            "road_kd_seg.bags.player", player_arguments, folder / "bag_player.log", environment
+        ) as player:
+            _wait_for_player(reader, options.rate, recorder, node, player, spin_until, progress)
+        _wait_until_settled(recorder, node, spin_until, progress)
+        node.interrupt()
+        if not spin_until(lambda: node.return_code is not None, _STOP_LIMIT_S):
+            raise node.failure(f"did not stop within {_STOP_LIMIT_S:g} s of SIGINT")
+        counters = _final_counters(node)
+        report, color_sent_ns, label_sent_ns = recorder.report, recorder.color_sent_ns, recorder.label_sent_ns
+    accounting = Accounting.from_counters(len(reader.index), counters)
+    with BagReader(outputs) as recorded:
+        labels = LabelStore.of(recorded.label_images(LABEL_TOPIC))
+    timed = [stamp_ns for stamp_ns in labels.stamps_ns if stamp_ns in color_sent_ns]
+    return Run(
+        mode="live",
+        stamps_ns=tuple(reader.index.stamps_ns.tolist()),
+        labels=labels,
+        latency_ms={stamp_ns: (label_sent_ns[stamp_ns] - color_sent_ns[stamp_ns]) / 1e6 for stamp_ns in timed},
+        latency_definition=_LATENCY,
+        accounting=accounting,
+        device=report.values.get("device", ""),
+        wall_s=time.perf_counter() - begun,
+        notes=_notes(options, accounting, len(labels), len(timed), report.values.get("last_problem", "")),
+    )
+
+
+Wait = Callable[[Callable[[], bool], float], bool]
+"""Handle messages until a condition holds; False if it does not within so many seconds."""
+
+
+@contextmanager
+def _recording(domain_id: int, color_topic: str, outputs: Path) -> Iterator[tuple[OutputRecorder, Wait]]:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    recorder = OutputRecorder(context, color_topic, outputs)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(recorder)
+
+    def spin_until(condition: Callable[[], bool], limit_s: float) -> bool:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            executor.spin_once(timeout_sec=0.05)
+        return True
+
+    try:
+        yield recorder, spin_until
+    finally:
+        executor.shutdown()
+        recorder.close()
+        rclpy.shutdown(context=context)
+
+
+def _fresh_outputs(folder: Path) -> Path:
+    """Where the outputs' bag goes; that of an earlier run is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = folder / OUTPUTS
+    if outputs.exists():
+        if not any(outputs.glob("*.mcap")):
+            raise RoadKdError(f"{outputs}: exists and is no bag of an earlier run: choose another --out")
+        shutil.rmtree(outputs)
+    return outputs
+
+
+def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> list[str]:
+    names: TopicNames = reader.names
+    parameters: dict[str, object] = {"model": bundle.path.resolve()}
+    parameters |= {name: getattr(options, name) for name in ("device", "precision", "backend")}
+    if reader.index.slop_ns:
+        parameters["sync_slop_s"] = reader.index.slop_ns / 1e9
+    remaps = {COLOR_NAME: names.color, DEPTH_NAME: names.depth, CAMERA_INFO_NAME: names.camera_info}
+    return [
+        "--ros-args",
+        *(part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")),
+        *(part for name, topic in remaps.items() for part in ("-r", f"{name}:={topic}")),
+    ]
+
+
+def _player_arguments(reader: BagReader, rate: float) -> list[str]:
+    names = reader.names
+    topics = [name for name in (names.color, names.depth, names.camera_info) if reader.message_counts.get(name)]
+    subscribers = len(topics) + 1  # the node takes each of them, the recorder the colour images as well
+    waiting = ["--wait-for-subscribers", "30", "--subscribers", str(subscribers)]
+    return [str(reader.path), "--rate", str(rate), *waiting, "--topics", *topics]
+
+
+def _wait_until_active(recorder: OutputRecorder, node: ChildProcess, spin_until: Wait, progress: Progress) -> None:
+    progress("starting seg_node", 0)
+
+    def decided() -> bool:
+        node.check_alive()
+        return recorder.report.state == "active" or bool(recorder.report.failed)
+
+    if not spin_until(decided, _START_LIMIT_S):
+        raise node.failure(f"is not active after {_START_LIMIT_S:g} s")
+    if recorder.report.failed:
+        raise RoadKdError(f"seg_node stays {recorder.report.state}: {recorder.report.failed}")
+
+
+def _wait_for_player(
+    reader: BagReader,
+    rate: float,
+    recorder: OutputRecorder,
+    node: ChildProcess,
+    player: ChildProcess,
+    spin_until: Wait,
+    progress: Progress,
+) -> None:
+    def finished() -> bool:
+        node.check_alive()
+        progress("playing", len(recorder.label_sent_ns))
+        return player.return_code is not None
+
+    limit_s = reader.duration_ns / 1e9 / rate * 1.5 + _PLAYER_SLACK_S
+    if not spin_until(finished, limit_s):
+        raise player.failure(f"did not finish within {limit_s:.0f} s")
+    if player.return_code:
+        raise player.failure(f"ended with exit code {player.return_code}")
+
+
+def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until: Wait, progress: Progress) -> None:
+    """Until the node has said twice that nothing is in flight and all it published has arrived, or time is up.
+
+    What still waits for a depth image that will never come stays in flight until the node stops.
+    """
+    progress("settling", len(recorder.label_sent_ns))
+    first = recorder.report.number
+
+    def settled() -> bool:
+        node.check_alive()
+        counters = recorder.report.counters
+        return (
+            recorder.report.number >= first + 2
+            and counters.get("in_flight") == 0
+            and counters.get("published") == len(recorder.label_sent_ns)
+        )
+
+    spin_until(settled, _SETTLE_LIMIT_S)
+
+
+def _final_counters(node: ChildProcess) -> dict[str, int]:
+    """The accounting that the node logs last.
+
+    Raises:
+        RoadKdError: it did not.
+    """
+    accounts = [line for line in node.lines() if line.startswith("accounting: ")]
+    if not accounts:
+        raise node.failure(f"ended with exit code {node.return_code} and without its accounting")
+    return {key: int(count) for key, count in re.findall(r"([\w.]+)=(\d+)", accounts[-1])}
+
+
+def _notes(
+    options: LiveOptions, accounting: Accounting, recorded: int, timed: int, last_problem: str
+) -> tuple[str, ...]:
+    notes = [f"played at {options.rate:g} times the recorded rate"]
+    if recorded != accounting.published:
+        notes.append(f"{accounting.published} labels were published, {recorded} of them reached the recorder")
+    if timed != recorded:
+        notes.append(f"latency is known for {timed} of {recorded} labels")
+    if last_problem:
+        notes.append(f"the node's last problem: {last_problem}")
+    return tuple(notes)

@@ -1,0 +1,78 @@
+"""The page: what report.json says, with pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.metrics import Counts
+from road_kd_seg.replay.report.figures import latency_figure, timeline_figure
+from road_kd_seg.replay.report.gallery import Gallery
+from road_kd_seg.replay.results import Run, Scores
+from road_kd_seg.taxonomy import Taxonomy
+
+DROP_MEANINGS = {
+    "superseded": "a newer frame came before the model was free",
+    "unsynchronised": "no depth image of the same moment came",
+    "stale": "the node was stopped, or time jumped back, while the frame waited",
+    "invalid": "size, encoding or content could not be used",
+}
+
+
+def render_html(report: dict[str, Any], run: Run, scores: Scores, taxonomy: Taxonomy, gallery: Gallery) -> str:
+    """One HTML document; pictures and styles are inside it."""
+    template = _templates().get_template("report.html.j2")
+    return template.render(
+        report=report,
+        taxonomy=taxonomy,
+        gallery=gallery,
+        confusion=_confusion_rows(scores.counts),
+        latency_plot=_latency_plot(report, run),
+        timeline_plot=_timeline_plot(run, scores),
+        drop_meanings=DROP_MEANINGS,
+    )
+
+
+def _templates() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    templates.filters["number"] = lambda value, digits=3: "n/a" if value is None else f"{value:.{digits}f}"
+    templates.filters["percent"] = lambda part, whole: f"{100 * part / whole:.1f} %" if whole else "n/a"
+    templates.filters["css"] = lambda color: "#{:02x}{:02x}{:02x}".format(*color)
+    return templates
+
+
+def _confusion_rows(counts: Counts) -> list[list[float | None]]:
+    """Share of each true class's pixels by predicted class, (K, K); None in rows of classes that do not occur."""
+    return [[None if not row.sum() else float(cell / row.sum()) for cell in row] for row in counts]
+
+
+def _latency_plot(report: dict[str, Any], run: Run) -> str | None:
+    if not run.latency_ms:
+        return None
+    marks_ms = {name: report["latency_ms"][name] for name in ("p50", "p95", "p99")}
+    return latency_figure(
+        np.array(list(run.latency_ms.values())), {name: value for name, value in marks_ms.items() if value is not None}
+    )
+
+
+def _timeline_plot(run: Run, scores: Scores) -> str | None:
+    if not run.latency_ms:
+        return None
+    start_ns = min(run.stamps_ns)
+    unanswered = [stamp_ns for stamp_ns in run.stamps_ns if stamp_ns not in run.labels]
+    miou = [(frame.stamp_ns, frame.miou) for frame in scores.frames]
+    return timeline_figure(
+        _over_time(list(run.latency_ms.items()), start_ns),
+        _over_time(miou, start_ns) if miou else None,
+        (np.array(unanswered, np.float64) - start_ns) / 1e9,
+    )
+
+
+def _over_time(pairs: list[tuple[int, float]], start_ns: int) -> NDArray[np.float64]:
+    """(N, 2) seconds from the start, value."""
+    return np.array([((stamp_ns - start_ns) / 1e9, value) for stamp_ns, value in pairs])

@@ -1,0 +1,1 @@
+"""Console tools on top of everything else in the runtime."""

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin
+
+from road_kd_seg.bags.reader import BagReader, TopicNames
+from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+from road_kd_seg.bags.writer import write_bag
+from road_kd_seg.errors import BagError, FrameError
+
+GREY = np.full((2, 4), 90, np.uint8)
+DEPTH_MM = np.full((2, 4), 1500, np.uint16)
+
+
+class TestRoundTrip:
+    def test_what_was_written_is_read(self, tmp_path, frames_of):
+        written = frames_of(range(4))
+        write_bag(tmp_path / "bag", written)
+        with BagReader(tmp_path / "bag") as reader:
+            read = list(reader.frames())
+        assert len(read) == 4
+        for (frame, label), (expected, truth) in zip(read, written, strict=True):
+            assert np.array_equal(frame.rgb, expected.rgb)
+            assert np.allclose(frame.depth_m, expected.depth_m, atol=1e-6)
+            assert np.array_equal(label, truth)
+            assert (frame.stamp_ns, frame.frame_id) == (expected.stamp_ns, expected.frame_id)
+            assert frame.intrinsics == expected.intrinsics
+
+    def test_the_file_inside_the_folder_reads_like_the_folder(self, tmp_path, frames_of):
+        write_bag(tmp_path / "bag", frames_of(range(2)))
+        (storage,) = (tmp_path / "bag").glob("*.mcap")
+        with BagReader(storage) as reader:
+            assert len(list(reader.frames())) == 2
+
+    def test_a_folder_that_lost_its_metadata_still_reads(self, tmp_path, frames_of):
+        write_bag(tmp_path / "bag", frames_of(range(2)))
+        (tmp_path / "bag" / "metadata.yaml").unlink()
+        with BagReader(tmp_path / "bag") as reader:
+            assert len(list(reader.frames())) == 2
+
+    def test_sqlite_reads_like_mcap(self, raw_bag):
+        bag = raw_bag(storage=StoragePlugin.SQLITE3)
+        bag.image(COLOR_TOPIC, 5, "mono8", GREY)
+        with BagReader(bag.close()) as reader:
+            ((frame, label),) = reader.frames()
+        assert frame.rgb[0, 0].tolist() == [90, 90, 90]
+        assert label is None
+
+    def test_topics_counts_and_duration_are_known_before_reading(self, tmp_path, frames_of):
+        write_bag(tmp_path / "bag", frames_of(range(3), label=False))
+        with BagReader(tmp_path / "bag") as reader:
+            assert reader.topics[COLOR_TOPIC] == "sensor_msgs/msg/Image"
+            assert reader.message_counts[COLOR_TOPIC] == 3
+            assert reader.duration_ns == pytest.approx(200_000_000, abs=1)
+            assert reader.has_depth
+            assert not reader.has_labels
+
+    def test_raw_messages_come_by_log_time_and_only_from_the_topics_asked_for(self, tmp_path, frames_of):
+        write_bag(tmp_path / "bag", frames_of(range(3)))
+        with BagReader(tmp_path / "bag") as reader:
+            everything = list(reader.messages())
+            depth = list(reader.messages([DEPTH_TOPIC]))
+        assert [m.log_time_ns for m in everything] == sorted(m.log_time_ns for m in everything)
+        assert depth == [m for m in everything if m.topic == DEPTH_TOPIC]
+        assert len(depth) == 3
+
+
+class TestPairing:
+    def test_a_depth_image_late_in_the_file_and_off_by_a_little_finds_its_colour(self, raw_bag):
+        bag = raw_bag()
+        for number in range(3):
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+        for number in (2, 0, 1):
+            bag.image(DEPTH_TOPIC, number * 100 + 30, "16UC1", DEPTH_MM + np.uint16(number))
+        with BagReader(bag.close()) as reader:
+            depths_m = [float(frame.depth_m[0, 0]) for frame, _ in reader.frames()]
+        assert depths_m == pytest.approx([1.5, 1.501, 1.502])
+
+    def test_a_lost_depth_image_leaves_its_frame_without_one(self, raw_bag):
+        bag = raw_bag()
+        for number in range(3):
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+            if number != 1:
+                bag.image(DEPTH_TOPIC, number * 100, "16UC1", DEPTH_MM)
+        with BagReader(bag.close()) as reader:
+            assert [frame.depth_m is None for frame, _ in reader.frames()] == [False, True, False]
+            assert (reader.index.num_with_depth, reader.index.num_labelled) == (2, 0)
+
+    def test_a_label_needs_the_very_stamp_of_its_image(self, raw_bag):
+        bag = raw_bag()
+        for number in range(3):
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+        bag.image(LABEL_TOPIC, 100, "mono8", GREY)
+        bag.image(LABEL_TOPIC, 201, "mono8", GREY)
+        with BagReader(bag.close()) as reader:
+            assert [label is None for _, label in reader.frames()] == [True, False, True]
+
+    def test_a_given_slop_of_zero_pairs_equal_stamps_only(self, raw_bag):
+        bag = raw_bag()
+        for number in range(2):
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+            bag.image(DEPTH_TOPIC, number * 101, "16UC1", DEPTH_MM)
+        with BagReader(bag.close(), slop_s=0.0) as reader:
+            assert [frame.depth_m is None for frame, _ in reader.frames()] == [False, True]
+
+    def test_other_topic_names_can_be_given(self, raw_bag):
+        bag = raw_bag()
+        bag.image("/left/image", 5, "bgr8", np.full((2, 4, 3), (1, 2, 3), np.uint8))
+        bag.image("/left/depth", 5, "32FC1", np.full((2, 4), 2.5, np.float32))
+        names = TopicNames(color="/left/image", depth="/left/depth")
+        with BagReader(bag.close(), names=names) as reader:
+            ((frame, _),) = reader.frames()
+        assert frame.rgb[0, 0].tolist() == [3, 2, 1]
+        assert frame.depth_m[0, 0] == 2.5
+        assert frame.intrinsics is None
+
+
+class TestInvalidFrames:
+    @pytest.fixture
+    def bag_with_a_short_second_image(self, raw_bag):
+        bag = raw_bag()
+        bag.image(COLOR_TOPIC, 0, "mono8", GREY)
+        bag.image(COLOR_TOPIC, 100, "mono8", GREY, data=b"\1")
+        bag.image(COLOR_TOPIC, 200, "mono8", GREY)
+        return bag.close()
+
+    def test_it_stops_the_reading_if_nobody_asked(self, bag_with_a_short_second_image):
+        with BagReader(bag_with_a_short_second_image) as reader, pytest.raises(FrameError, match="data holds 1 bytes"):
+            list(reader.frames())
+
+    def test_it_is_reported_and_left_out_otherwise(self, bag_with_a_short_second_image):
+        told = []
+        with BagReader(bag_with_a_short_second_image) as reader:
+            stamps = [frame.stamp_ns for frame, _ in reader.frames(on_invalid=told.append)]
+        assert stamps == [0, 200]
+        assert len(told) == 1
+
+    def test_a_depth_of_another_size_names_the_mend(self, raw_bag):
+        bag = raw_bag()
+        bag.image(COLOR_TOPIC, 0, "mono8", GREY)
+        bag.image(DEPTH_TOPIC, 0, "16UC1", DEPTH_MM[:1])
+        with BagReader(bag.close()) as reader, pytest.raises(FrameError, match=r"align_depth\.enable"):
+            list(reader.frames())
+
+
+class TestBadBags:
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(BagError, match="no such file or folder"):
+            BagReader(tmp_path / "nowhere")
+
+    def test_a_ros1_bag_is_told_how_to_become_one_of_ros2(self, tmp_path):
+        (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+        with pytest.raises(BagError, match="rosbags-convert --src"):
+            BagReader(tmp_path / "old.bag")
+
+    def test_a_file_of_another_kind(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("hello")
+        with pytest.raises(BagError, match=r"expected a rosbag2 folder, an \.mcap or a \.db3 file"):
+            BagReader(tmp_path / "notes.txt")
+
+    def test_an_empty_folder(self, tmp_path):
+        with pytest.raises(BagError, match=r"no metadata\.yaml and 0 storage files"):
+            BagReader(tmp_path)
+
+    @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+    @pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"rubbish" * 400])
+    def test_a_file_that_is_no_storage(self, tmp_path, suffix, content):
+        path = tmp_path / f"broken{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(BagError, match=r"cannot be read: .*cut short or is damaged"):
+            BagReader(path)
+
+    @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+    def test_an_mcap_that_was_cut_short_is_refused_in_one_line(self, tmp_path, frames_of, kept):
+        write_bag(tmp_path / "bag", frames_of(range(5)))
+        (storage,) = (tmp_path / "bag").glob("*.mcap")
+        content = storage.read_bytes()
+        storage.write_bytes(content[: int(len(content) * kept)])
+        with pytest.raises(BagError, match="mcap recover") as caught:
+            BagReader(tmp_path / "bag")
+        assert "\n" not in str(caught.value)
+
+    def test_without_colour_the_topics_that_are_there_are_listed(self, raw_bag):
+        bag = raw_bag()
+        bag.text("/chatter", "hi")
+        expected = r"no colour images on /camera/.*; it holds /chatter \(std_msgs/msg/String\): .*--color-topic"
+        with BagReader(bag.close()) as reader, pytest.raises(BagError, match=expected):
+            next(reader.frames())
+
+    def test_a_colour_topic_of_another_type_is_named_with_both_types(self, raw_bag):
+        bag = raw_bag()
+        bag.text(COLOR_TOPIC, "hi")
+        expected = "is of type std_msgs/msg/String, expected sensor_msgs/msg/Image"
+        with BagReader(bag.close()) as reader, pytest.raises(BagError, match=expected):
+            next(reader.frames())

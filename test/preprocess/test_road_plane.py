@@ -1,0 +1,67 @@
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from road_kd_seg.preprocess.road_plane import fit_road_plane, plane_residual
+
+HEIGHT, WIDTH = 72, 128
+
+
+def road_inverse_depth(pitch_deg: float = 15.0, roll: float = 0.0, height_m: float = 1.3) -> torch.Tensor:
+    """1/z of a flat road seen by a pinhole camera, 0 above the horizon, (1, H, W)."""
+    focal = 0.5 * WIDTH
+    v = (torch.arange(HEIGHT) - (HEIGHT - 1) / 2)[:, None] / focal
+    u = (torch.arange(WIDTH) - (WIDTH - 1) / 2)[None] / focal
+    pitch = math.radians(pitch_deg)
+    return ((v * math.cos(pitch) + math.sin(pitch) + roll * u) / height_m).clamp(min=0)[None]
+
+
+class TestPlaneResidual:
+    @given(pitch=st.floats(8, 55), roll=st.floats(-0.1, 0.1), height_m=st.floats(0.8, 2.0))
+    @settings(max_examples=25, deadline=None)
+    def test_a_flat_road_leaves_nothing(self, pitch, roll, height_m):
+        inverse = road_inverse_depth(pitch, roll, height_m)
+        residual = plane_residual(inverse, inverse > 0)
+        assert residual.abs().max() < 1e-4  # float32 over a range of 1 1/m
+
+    def test_a_pothole_keeps_its_depth_below_the_road(self):
+        inverse = road_inverse_depth()
+        inverse[:, 50:60, 40:60] -= 0.02
+        residual = plane_residual(inverse, inverse > 0)
+        torch.testing.assert_close(residual[:, 50:60, 40:60], torch.full((1, 10, 20), -0.02), atol=1e-4, rtol=0)
+        assert residual[:, 62:, 70:].abs().max() < 1e-4
+
+    def test_a_wall_across_the_upper_half_and_a_box_do_not_move_the_plane(self):
+        inverse = road_inverse_depth()
+        clean = plane_residual(inverse, inverse > 0)
+        cluttered = inverse.clone()
+        cluttered[:, :30] = 0.15
+        cluttered[:, 45:65, 90:115] = 0.5
+        residual = plane_residual(cluttered, cluttered > 0)
+        # Where box and wall come within the tolerance of the plane they pull at it a little: 1 % of a pothole's depth.
+        torch.testing.assert_close(residual[:, 66:], clean[:, 66:], atol=3e-4, rtol=0)
+
+    def test_noise_of_a_stereo_camera_is_averaged_out(self):
+        generator = torch.Generator().manual_seed(0)
+        inverse = road_inverse_depth()
+        valid = inverse > 0.1
+        noisy = inverse + 0.003 * torch.randn(inverse.shape, generator=generator)
+        shift = plane_residual(noisy, valid) - (noisy - inverse)
+        assert shift[valid].abs().max() < 0.003  # the plane is off by less than one pixel's noise
+
+    def test_a_wall_alone_is_no_road(self):
+        inverse = torch.full((1, HEIGHT, WIDTH), 0.4)
+        assert not fit_road_plane(inverse, inverse > 0)[1].item()
+        assert plane_residual(inverse, inverse > 0).abs().max() == 0
+
+    def test_no_valid_depth_gives_zeros_and_no_nan(self):
+        nothing = torch.zeros(2, HEIGHT, WIDTH)
+        assert torch.equal(plane_residual(nothing, nothing > 0), nothing)
+
+    def test_each_frame_of_a_batch_has_its_own_plane(self):
+        frames = [road_inverse_depth(12), road_inverse_depth(30), torch.zeros(1, HEIGHT, WIDTH)]
+        batch = torch.cat(frames)
+        alone = torch.cat([plane_residual(f, f > 0) for f in frames])
+        torch.testing.assert_close(plane_residual(batch, batch > 0), alone, atol=1e-6, rtol=0)

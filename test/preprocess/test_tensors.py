@@ -1,0 +1,206 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from road_kd_seg.backends.torch_backend import TorchBackend
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.networks import build_network
+from road_kd_seg.preprocess.encodings import encode_depth, jet, resize_depth
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
+from road_kd_seg.preprocess.tensors import preprocess
+from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+
+HEIGHT, WIDTH = 72, 128
+
+
+def road_depth_m() -> torch.Tensor:
+    """A road that fills the image, 1 to 5 m away, (1, H, W)."""
+    return 1 / torch.linspace(0.2, 1.0, HEIGHT)[:, None].expand(HEIGHT, WIDTH)[None]
+
+
+def plane_depth_m(normal: torch.Tensor, focal: float, height: int, width: int) -> torch.Tensor:
+    """The plane normal·P = -1.5 m, seen by a camera of square pixels that looks through the middle, (1, H, W)."""
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rays = torch.stack((u - (width - 1) / 2, v - (height - 1) / 2, torch.full((height, width), focal * width)))
+    return (-1.5 * focal * width / (normal[:, None, None] * rays).sum(dim=0))[None]
+
+
+class TestEncodeDepth:
+    def test_metric_and_inverse_scale_their_range_to_one(self):
+        depth_m = torch.tensor([[[0.5, 1.0, 5.5, 10.0, 20.0]]])
+        metric = encode_depth(depth_m, DepthEncoding("metric", 1.0, 10.0))
+        torch.testing.assert_close(metric, torch.tensor([[[[0.0, 0.0, 0.5, 1.0, 1.0]]]]))
+        inverse = encode_depth(depth_m, DepthEncoding("inverse", 0.1, 1.0))
+        torch.testing.assert_close(inverse[0, 0, 0, [1, 3]], torch.tensor([1.0, 0.0]))
+
+    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "jet", "normals"])
+    @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
+    def test_invalid_depth_is_zero_and_harms_nothing_else(self, kind, invalid):
+        depth_m = road_depth_m()
+        encoding = DepthEncoding(kind, 0.0, 10.0 if kind == "metric" else 0.5)
+        clean = encode_depth(depth_m, encoding)
+        broken = depth_m.clone()
+        broken[:, 40, 30:50] = invalid
+        encoded = encode_depth(broken, encoding)
+        assert encoded.isfinite().all()
+        assert (encoded[:, :, 40, 30:50] == 0).all()
+        torch.testing.assert_close(encoded[:, :, 45:], clean[:, :, 45:], atol=1e-3, rtol=0)
+
+    def test_jet_runs_from_blue_over_green_to_red(self):
+        colours = jet(torch.tensor([0.125, 0.5, 0.875]).view(3, 1, 1, 1)).flatten(1)
+        torch.testing.assert_close(colours, torch.tensor([[0.0, 0.0, 1.0], [0.5, 1.0, 0.5], [1.0, 0.0, 0.0]]))
+
+    def test_an_unknown_kind_lists_the_known_ones(self):
+        with pytest.raises(
+            RoadKdError, match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, jet, normals"
+        ):
+            DepthEncoding("rainbow")
+
+    def test_an_empty_range_is_refused(self):
+        with pytest.raises(RoadKdError, match=r"low 2.0 must be below high 1.0"):
+            DepthEncoding("metric", 2.0, 1.0)
+
+    def test_a_focal_length_of_nothing_is_refused(self):
+        with pytest.raises(RoadKdError, match=r"'normals': focal 0 must be positive"):
+            DepthEncoding("normals", focal=0)
+
+
+class TestResizeDepth:
+    def test_smoothly_a_plane_stays_exact_at_uneven_steps(self):
+        inverse = 0.2 + 0.004 * torch.arange(100)[None, :, None].expand(1, 100, 100)
+        resized = 1 / resize_depth(1 / inverse, (37, 61), smooth=True)
+        rows = (torch.arange(37) + 0.5) * 100 / 37 - 0.5
+        torch.testing.assert_close(resized[0, :, 0], 0.2 + 0.004 * rows)
+
+    @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
+    def test_holes_are_the_same_smooth_or_sampled(self, invalid):
+        depth_m = road_depth_m().clone()
+        depth_m[torch.rand(depth_m.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = invalid
+        sampled, smooth = (resize_depth(depth_m, (31, 50), smooth=smooth) for smooth in (False, True))
+        holes = ~(sampled.isfinite() & (sampled > 0))
+        assert 0.1 < holes.float().mean() < 0.3
+        torch.testing.assert_close(smooth[holes], sampled[holes], equal_nan=True)
+        torch.testing.assert_close(smooth[~holes], sampled[~holes], atol=0, rtol=0.1)  # half a row further
+
+    def test_sampled_values_are_some_of_the_given(self):
+        depth_m = torch.rand(1, 40, 50, generator=torch.Generator().manual_seed(0))
+        assert torch.isin(resize_depth(depth_m, (17, 23)), depth_m).all()
+
+
+class TestNormals:
+    NORMAL = torch.nn.functional.normalize(torch.tensor([0.2, -0.5, -0.84]), dim=0)
+
+    def encoded(self, depth_m: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+        encoded = preprocess(torch.zeros(*depth_m.shape, 3, dtype=torch.uint8), depth_m, spec)[1]
+        assert encoded.shape == (1, 3, *spec.size)
+        return encoded
+
+    def assert_all(self, encoded: torch.Tensor, normal: torch.Tensor):
+        # Half a pixel of the resized principal point: a fifth of a degree.
+        torch.testing.assert_close(encoded, normal.view(1, 3, 1, 1).expand_as(encoded), atol=0.005, rtol=0)
+
+    @pytest.mark.parametrize("focal", [0.5, 0.9])
+    @pytest.mark.parametrize("size", [(144, 256), (192, 256)], ids=["as wide as the input", "squeezed into it"])
+    def test_a_tilted_plane_has_one_normal_whatever_the_cameras_size(self, focal, size):
+        spec = InputSpec((72, 128), DepthEncoding("normals", focal=focal))
+        self.assert_all(self.encoded(plane_depth_m(self.NORMAL, focal, *size), spec), self.NORMAL)
+
+    def test_a_crop_beside_the_middle_keeps_it(self):
+        spec = InputSpec((48, 80), DepthEncoding("normals"), crop=(1 / 3, 0.25, 1.0, 0.875))
+        self.assert_all(self.encoded(plane_depth_m(self.NORMAL, 0.5, 144, 256), spec), self.NORMAL)
+
+    @given(true=st.floats(0.4, 1.2), nominal=st.floats(0.4, 1.2))
+    @settings(max_examples=25, deadline=None)
+    def test_another_cameras_slopes_are_off_by_the_quotient_of_the_focal_lengths(self, true, nominal):
+        encoded = encode_depth(plane_depth_m(self.NORMAL, true, HEIGHT, WIDTH), DepthEncoding("normals", focal=nominal))
+        slopes = encoded[:, :2] / encoded[:, 2:]
+        expected = nominal / true * self.NORMAL[:2] / self.NORMAL[2]
+        torch.testing.assert_close(slopes, expected.view(1, 2, 1, 1).expand_as(slopes), atol=0, rtol=0.03)
+
+    def test_camera_info_changes_nothing(self):
+        spec = InputSpec((32, 64), DepthEncoding("normals"))
+        bundle = Bundle(Path(), "tiny", "erfnet", {"depth_channels": 3}, DEFAULT_TAXONOMY, spec, "")
+        network = build_network("erfnet", len(DEFAULT_TAXONOMY), depth_channels=3)
+        segmenter = Segmenter(bundle, TorchBackend(network, "cpu"))
+        generator = np.random.default_rng(0)
+        rgb = generator.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        depth_m = road_depth_m()[0].numpy()
+        without = segmenter(RgbdFrame(rgb, depth_m))
+        camera = Intrinsics(300.0, 300.0, 10.0, 20.0, WIDTH, HEIGHT)
+        assert (segmenter(RgbdFrame(rgb, depth_m, camera)).confidence == without.confidence).all()
+
+
+class TestPreprocess:
+    def test_normalises_with_mean_and_std(self):
+        rgb = torch.full((1, 8, 8, 3), 128, dtype=torch.uint8)
+        spec = InputSpec((8, 8), mean=(0.5, 0.0, 1.0), std=(0.5, 1.0, 0.25))
+        colour, depth = preprocess(rgb, None, spec)
+        expected = [(128 / 255 - 0.5) / 0.5, 128 / 255, (128 / 255 - 1) / 0.25]
+        torch.testing.assert_close(colour[0, :, 0, 0], torch.tensor(expected))
+        assert depth is None
+
+    def test_shrinking_averages_colour_and_samples_depth(self):
+        rgb = torch.zeros(1, 4, 4, 3, dtype=torch.uint8)
+        rgb[:, ::2] = 200
+        depth_m = torch.tensor([1.0, 3.0]).repeat(1, 4, 2)
+        spec = InputSpec((2, 2), DepthEncoding("metric", 0.0, 4.0), mean=(0, 0, 0), std=(1, 1, 1))
+        colour, depth = preprocess(rgb, depth_m, spec)
+        torch.testing.assert_close(colour, torch.full((1, 3, 2, 2), 100 / 255))
+        assert set(depth.flatten().tolist()) <= {0.25, 0.75}
+
+    def test_the_crop_is_what_is_looked_at(self):
+        rgb = torch.zeros(1, 10, 10, 3, dtype=torch.uint8)
+        rgb[:, 5:, 2:8] = 255
+        spec = InputSpec((5, 6), crop=(0.5, 0.2, 1.0, 0.8), mean=(0, 0, 0), std=(1, 1, 1))
+        assert (preprocess(rgb, None, spec)[0] == 1).all()
+
+    @given(height=st.integers(16, 70), width=st.integers(16, 70))
+    @settings(max_examples=25, deadline=None)
+    def test_any_camera_size_becomes_the_networks(self, height, width):
+        spec = InputSpec((32, 48), DepthEncoding("plane_residual"))
+        colour, depth = preprocess(
+            torch.zeros(1, height, width, 3, dtype=torch.uint8), torch.ones(1, height, width), spec
+        )
+        assert colour.shape == (1, 3, 32, 48)
+        assert depth.shape == (1, 1, 32, 48)
+
+    def test_a_missing_depth_says_what_to_do(self):
+        with pytest.raises(FrameError, match="enable aligned depth, or use an RGB-only model"):
+            preprocess(
+                torch.zeros(1, 8, 8, 3, dtype=torch.uint8), None, InputSpec((8, 8), DepthEncoding("metric", 0, 1))
+            )
+
+    def test_the_specification_survives_plain_data(self):
+        spec = InputSpec((288, 512), DepthEncoding("jet", high=0.1), (0.25, 0.0, 1.0, 1.0))
+        assert InputSpec.from_dict(spec.to_dict()) == spec
+        assert InputSpec.from_dict(InputSpec((8, 8)).to_dict()) == InputSpec((8, 8))
+        normals = InputSpec((8, 8), DepthEncoding("normals", focal=0.9))
+        assert InputSpec.from_dict(normals.to_dict()) == normals
+
+    @pytest.mark.parametrize(
+        "damage",
+        [{"size": [8]}, {"crop": None}, {"mean": [0.5]}, {"depth": {"kind": "metric"}}, {"depth": {"kind": "normals"}}],
+    )
+    def test_a_damaged_specification_is_refused(self, damage):
+        with pytest.raises(RoadKdError, match="input needs size"):
+            InputSpec.from_dict({**InputSpec((8, 8)).to_dict(), **damage})
+
+    def test_a_crop_outside_the_image_is_refused(self):
+        with pytest.raises(RoadKdError, match="expected \\(top, left, bottom, right\\)"):
+            InputSpec((8, 8), crop=(0.0, 0.5, 1.0, 0.5))
+
+    def test_repeated_calls_agree_bit_for_bit(self):
+        generator = np.random.default_rng(0)
+        rgb = torch.from_numpy(generator.integers(0, 255, (1, HEIGHT, WIDTH, 3), np.uint8))
+        depth_m = torch.from_numpy(generator.uniform(1, 8, (1, HEIGHT, WIDTH)).astype(np.float32))
+        spec = InputSpec((32, 64), DepthEncoding("plane_residual"))
+        first, second = preprocess(rgb, depth_m, spec), preprocess(rgb, depth_m, spec)
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

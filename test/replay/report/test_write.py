@@ -1,0 +1,182 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.writer import write_bag
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.replay.evaluate import score
+from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.replay.report.gallery import paint_depth, pick_frames
+from road_kd_seg.replay.report.write import Replay, build_report, write_report
+from road_kd_seg.replay.results import Accounting, FrameScore, Run
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+
+S = 1_000_000_000
+
+
+def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> Run:
+    """A run that answered some frames of a bag; the others were superseded."""
+    stamps_ns = tuple(frame.stamp_ns for frame, _ in frames)
+    dropped = {"superseded": len(frames) - len(answers), "unsynchronised": 0, "stale": 0, "invalid": 0}
+    return Run(
+        mode="live",
+        stamps_ns=stamps_ns,
+        labels=LabelStore.of(answers.items()),
+        latency_ms=dict.fromkeys(answers, latency_ms),
+        latency_definition="as long as the test says",
+        accounting=Accounting(len(frames), len(frames), len(answers), dropped),
+        device="a test",
+        wall_s=1.0,
+    )
+
+
+@pytest.fixture
+def replay_of(tiny_bundle):
+    def replay(run: Run, truth: LabelStore) -> Replay:
+        return Replay(load_bundle(tiny_bundle), run, score(truth.items(), run.labels, 5), truth, "the test")
+
+    return replay
+
+
+class PageReader(HTMLParser):
+    """Collects what a page would load from elsewhere, and how many pictures it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.foreign, self.pictures = [], 0
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "href"):
+                self.pictures += value.startswith("data:image/")
+                if not value.startswith("data:"):
+                    self.foreign.append(value)
+
+
+class TestReport:
+    @pytest.fixture
+    def written(self, tmp_path, frames_of, replay_of):
+        """Folder and report of a bag of four frames, of which the first two were answered with the truth."""
+        frames = frames_of(range(4), height=24, width=40)
+        write_bag(tmp_path / "bag", frames)
+        truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
+        run = run_of(frames, dict(list(truth.items())[:2]))
+        with BagReader(tmp_path / "bag") as reader:
+            return tmp_path / "out", write_report(tmp_path / "out", reader, replay_of(run, truth))
+
+    def test_the_json_holds_what_users_were_promised(self, written):
+        folder, report = written
+        assert json.loads((folder / "report.json").read_text()) == report
+        assert report["schema_version"] == 1
+        assert report["model"] == "tiny"
+        assert report["device"] == "a test"
+        assert report["metrics"]["miou"] == 1.0
+        assert report["metrics"]["iou"] == dict.fromkeys(DEFAULT_TAXONOMY.names, 1.0)
+        assert report["latency_ms"]["p50"] == 20.0
+
+    def test_every_frame_is_accounted_for(self, written):
+        frames = written[1]["frames"]
+        assert frames["received"] == frames["published"] + sum(frames["dropped"].values())
+        assert (frames["sent"], frames["published"], frames["dropped"]["superseded"]) == (4, 2, 2)
+        assert (frames["labelled"], frames["scored"]) == (4, 2)
+
+    def test_percentiles_of_two_frames_are_not_made_up(self, written):
+        latency = written[1]["latency_ms"]
+        assert (latency["p95"], latency["p99"]) == (None, None)
+        assert latency["notes"] == ["p95 needs 20 samples, there are 2", "p99 needs 100 samples, there are 2"]
+
+    def test_the_page_needs_no_other_file_and_shows_every_picture(self, written):
+        page = PageReader()
+        page.feed((written[0] / "report.html").read_text())
+        assert page.foreign == []
+        assert page.pictures == 2 * 5 + 2  # colour, depth, truth, answer, overlay of two frames; two plots
+
+    def test_the_table_has_a_row_for_every_colour_image(self, written):
+        with (written[0] / "per_frame.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["published"] for row in rows] == ["1", "1", "0", "0"]
+        assert rows[0]["miou"] == "1.0000"
+        assert rows[3]["miou"] == rows[3]["latency_ms"] == ""
+
+
+class TestReportWithoutTruth:
+    def test_metrics_are_absent_and_not_zero(self, tmp_path, frames_of, replay_of):
+        frames = frames_of(range(2), height=24, width=40, label=False)
+        write_bag(tmp_path / "bag", frames)
+        run = run_of(frames, {frames[0].frame.stamp_ns: np.zeros((24, 40), np.uint8)})
+        with BagReader(tmp_path / "bag") as reader:
+            report = write_report(tmp_path / "out", reader, replay_of(run, LabelStore()))
+        assert report["metrics"] is None
+        assert report["metrics_note"] == "n/a (0 labelled frames)"
+        page = (tmp_path / "out" / "report.html").read_text()
+        assert "n/a (0 labelled frames)" in page
+        assert "no label" in page
+
+    def test_a_run_that_answered_nothing_still_reports(self, tmp_path, frames_of, replay_of):
+        frames = frames_of(range(2), height=24, width=40)
+        write_bag(tmp_path / "bag", frames)
+        truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
+        with BagReader(tmp_path / "bag") as reader:
+            report = write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), truth))
+        assert report["metrics"] is None
+        assert "none of the 2 labelled frames was published" in report["metrics_note"]
+        assert report["latency_ms"]["p50"] is None
+        assert "No frame was answered" in (tmp_path / "out" / "report.html").read_text()
+
+
+class TestReportOfPartialTruth:
+    def test_a_class_that_nobody_saw_is_null(self, tmp_path, frames_of, replay_of):
+        frames = frames_of([0], height=24, width=40)
+        write_bag(tmp_path / "bag", frames)
+        road = np.ones((24, 40), np.uint8)
+        stamp_ns = frames[0].frame.stamp_ns
+        replay = replay_of(run_of(frames, {stamp_ns: road}), LabelStore.of([(stamp_ns, road)]))
+        with BagReader(tmp_path / "bag") as reader:
+            metrics = build_report(reader, replay)["metrics"]
+        assert metrics["iou"]["road"] == metrics["miou"] == 1.0
+        assert metrics["iou"]["lane_marking"] is None
+
+    def test_text_from_outside_cannot_become_markup(self, tmp_path, frames_of, replay_of):
+        frames = frames_of([0], height=24, width=40)
+        folder = tmp_path / "<script>alert(1)<"
+        write_bag(folder, frames)
+        with BagReader(folder) as reader:
+            write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), LabelStore()))
+        assert not re.search(r"<script", (tmp_path / "out" / "report.html").read_text())
+
+
+class TestPickFrames:
+    @staticmethod
+    def scores(*mious: float) -> list[FrameScore]:
+        return [FrameScore(i * S, miou, np.array([miou])) for i, miou in enumerate(mious)]
+
+    def test_the_worst_comes_first_and_the_rest_is_spread_over_time(self):
+        scores = self.scores(0.9, 0.5, 0.8, 0.2, 0.9, 0.9, 0.9, 0.9)
+        chosen = pick_frames([i * S for i in range(8)], scores, most=4)
+        assert list(chosen)[:2] == [3 * S, 1 * S]
+        assert chosen[3 * S] == "worst frame by mIoU"
+        assert list(chosen)[2:] == [2 * S, 6 * S]
+
+    def test_neighbours_of_the_worst_are_passed_over(self):
+        near = [FrameScore(stamp, miou, np.array([miou])) for stamp, miou in ((0, 0.1), (S // 2, 0.2), (2 * S, 0.3))]
+        assert list(pick_frames([0, S // 2, 2 * S], near, most=2)) == [0, 2 * S]
+
+    def test_a_frame_whose_truth_is_all_ignored_is_not_the_worst(self):
+        assert pick_frames([0, S], self.scores(float("nan"), 0.5))[S] == "worst frame by mIoU"
+
+    def test_no_more_than_there_are(self):
+        assert list(pick_frames([5], [])) == [5]
+        assert pick_frames([], []) == {}
+
+
+class TestPaintDepth:
+    def test_near_is_red_far_is_blue_and_invalid_is_black(self):
+        near, far, invalid = paint_depth(np.array([[1.0, 9.0, 0.0]], np.float32), (1.0, 9.0))[0].astype(int)
+        assert near[0] > near[2]
+        assert far[2] > far[0]
+        assert invalid.tolist() == [0, 0, 0]

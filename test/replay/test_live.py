@@ -1,0 +1,133 @@
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="live replay needs ROS 2's rclpy")
+
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.writer import write_bag
+from road_kd_seg.bundle import load_bundle
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.node_interface import LABEL_TOPIC
+from road_kd_seg.replay.child_process import ChildProcess
+from road_kd_seg.replay.cli import main
+from road_kd_seg.replay.live import OUTPUTS, LiveOptions, replay_live
+
+SIZE = {"height": 96, "width": 160}
+
+
+@pytest.fixture(autouse=True)
+def _local_discovery(monkeypatch):
+    """What `replay_live` sets for its processes must not outlive the test."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def child_pids(module: str) -> list[int]:
+    """Our own children that run a module."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it ended meanwhile
+            continue
+        if parent == os.getpid() and module.encode() in command:
+            pids.append(int(folder.name))
+    return pids
+
+
+class TestChildProcess:
+    def test_its_last_line_ends_the_error(self, tmp_path):
+        with ChildProcess("this", [], tmp_path / "log", os.environ) as child:
+            deadline = time.monotonic() + 20
+            while child.return_code is None:
+                assert time.monotonic() < deadline
+        with pytest.raises(
+            RoadKdError, match=r"this ended with exit code 0; its last line: Namespaces are .*\(all of it"
+        ):
+            child.check_alive()
+
+    def test_stamps_and_colours_of_ros_are_left_out_of_its_lines(self, tmp_path):
+        with ChildProcess("this", [], tmp_path / "log", os.environ) as child:
+            pass
+        child.log.write_text("\x1b[31m[ERROR] [1795175210.288] [road_seg]: stays unconfigured: why\x1b[0m\n\n")
+        assert child.lines() == ["stays unconfigured: why"]
+
+    def test_it_does_not_outlive_its_block(self, tmp_path):
+        with ChildProcess("http.server", ["0"], tmp_path / "log", os.environ) as child:
+            assert child.return_code is None
+        assert child.return_code is not None
+
+
+@pytest.mark.ros
+class TestLiveReplay:
+    def test_a_bag_played_to_the_node_makes_a_report(self, tmp_path, frames_of, tiny_bundle, tiny_segmenter):
+        write_bag(tmp_path / "bag", frames_of(range(20), **SIZE))
+        out = tmp_path / "out"
+        arguments = [tmp_path / "bag", "--live", "--model", tiny_bundle, "--out", out, "--device", "cpu", "--rate", 2]
+        assert main([str(argument) for argument in arguments]) == 0
+
+        report = json.loads((out / "report.json").read_text())
+        frames = report["frames"]
+        assert frames["received"] == frames["published"] + sum(frames["dropped"].values())
+        assert frames["sent"] == frames["received"] + frames["not_received"] == 20
+        assert frames["published"] == frames["scored"] > 0
+        assert 0 < report["latency_ms"]["samples"] <= frames["published"]
+        assert report["mode"] == "live"
+        assert report["device"].startswith("cpu")
+        assert report["latency_ms"]["p50"] > 0
+
+        with BagReader(tmp_path / "bag") as reader, BagReader(out / OUTPUTS) as recorded:
+            answers = dict(recorded.label_images(LABEL_TOPIC))
+            asked = [frame for frame, _ in reader.frames(stamps_ns=answers.keys())]
+        assert len(asked) == len(answers) == frames["published"]
+        # The node runs the same model on the same pixels, in another process.
+        same = [np.mean(answers[frame.stamp_ns] == tiny_segmenter(frame).label) for frame in asked]
+        assert min(same) > 0.999
+
+    def test_a_node_that_cannot_be_configured_is_quoted(self, tmp_path, frames_of, tiny_bundle, capsys):
+        write_bag(tmp_path / "bag", frames_of(range(2), **SIZE))
+        arguments = [
+            tmp_path / "bag",
+            "--live",
+            "--model",
+            tiny_bundle,
+            "--out",
+            tmp_path / "out",
+            "--device",
+            "cuda:77",
+        ]
+        assert main([str(argument) for argument in arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: seg_node stays unconfigured: device 'cuda:77'")
+
+    def test_a_node_that_dies_ends_the_replay_and_leaves_no_process(self, tmp_path, frames_of, tiny_bundle):
+        write_bag(tmp_path / "bag", frames_of(range(100), height=48, width=80))
+
+        def kill_the_node_once_it_answers(phase: str, labels: int) -> None:
+            if phase == "playing" and labels:
+                for pid in child_pids("road_kd_seg.ros.seg_node"):
+                    os.kill(pid, signal.SIGKILL)
+
+        with (
+            BagReader(tmp_path / "bag") as reader,
+            pytest.raises(RoadKdError, match="seg_node ended with exit code -9"),
+        ):
+            replay_live(
+                reader, load_bundle(tiny_bundle), tmp_path, LiveOptions(device="cpu"), kill_the_node_once_it_answers
+            )
+        assert child_pids("road_kd_seg.ros.seg_node") == child_pids("road_kd_seg.bags.player") == []
+
+    def test_a_folder_of_somebody_else_is_not_removed(self, tmp_path, frames_of, tiny_bundle):
+        write_bag(tmp_path / "bag", frames_of(range(2), **SIZE))
+        (tmp_path / OUTPUTS).mkdir()
+        (tmp_path / OUTPUTS / "thesis.txt").write_text("the only copy")
+        with BagReader(tmp_path / "bag") as reader, pytest.raises(RoadKdError, match="no bag of an earlier run"):
+            replay_live(reader, load_bundle(tiny_bundle), tmp_path, LiveOptions(), lambda phase, labels: None)
+        assert (tmp_path / OUTPUTS / "thesis.txt").exists()
