@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 
 class RoadKdError(Exception):
-    """Base of everything this package raises on purpose: what is wrong, where, what was expected, the mend."""
+    """Base of everything this package raises on purpose: what is wrong, where, what was expected, the fix."""
 
 
 class BundleError(RoadKdError):
@@ -22,8 +22,8 @@ class BagError(RoadKdError):
 class ShapeMismatch(RoadKdError):
     """Two tensors that had to agree and do not."""
 
-    def __init__(self, where: str, got: Sequence[int], expected: Sequence[int], *, mend: str) -> None:
-        super().__init__(f"{where}: got shape {tuple(got)}, expected {tuple(expected)}: {mend}.")
+    def __init__(self, where: str, got: Sequence[int], expected: Sequence[int], *, hint: str) -> None:
+        super().__init__(f"{where}: got shape {tuple(got)}, expected {tuple(expected)}: {hint}.")
 
 
 def run_tool(main: Callable[[], int | None]) -> int:

@@ -12,7 +12,7 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 """Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (Kilted and later) the second."""
 
 MIN_SEGMENT_BYTES = 4 << 20
-"""From here on no image was lost in our measurements (1024x576, 30 Hz colour and depth); the default is 512 kB."""
+"""From here on no image was lost in our measurements (1024x576, 30 Hz color and depth); the default is 512 kB."""
 
 
 def use_shared_memory_profile() -> str | None:
@@ -32,14 +32,14 @@ def use_shared_memory_profile() -> str | None:
 
 def check_profile(profile: Path) -> str | None:
     """Say what is wrong with a Fast DDS profile file as far as images go; None if nothing is."""
-    mend = "unset FASTRTPS_DEFAULT_PROFILES_FILE to use config/fastdds_shm.xml"
+    hint = "unset FASTRTPS_DEFAULT_PROFILES_FILE to use config/fastdds_shm.xml"
     try:
         root = ElementTree.parse(profile).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        return f"Fast DDS profile {profile} cannot be read ({error}), so most images will be lost: {mend}"
+        return f"Fast DDS profile {profile} cannot be read ({error}), so most images will be lost: {hint}"
     texts = [(item.text or "").strip() for item in root.iter() if item.tag.endswith("segment_size")]
     sizes = [int(text) for text in texts if text.isdigit()]
     if not sizes or max(sizes) < MIN_SEGMENT_BYTES:
         found = f"a shared-memory segment of {max(sizes)} bytes" if sizes else "no shared-memory segment_size"
-        return f"Fast DDS profile {profile} sets {found}, expected {MIN_SEGMENT_BYTES} or more; images get lost: {mend}"
+        return f"Fast DDS profile {profile} sets {found}, expected {MIN_SEGMENT_BYTES} or more; images get lost: {hint}"
     return None

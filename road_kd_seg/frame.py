@@ -33,7 +33,7 @@ class Intrinsics:
 
 @dataclass(frozen=True, slots=True)
 class RgbdFrame:
-    """One synchronized colour and aligned depth image.
+    """One synchronized color and aligned depth image.
 
     Raises:
         FrameError: the images are not what a camera gives (type, rank), or their sizes differ.
@@ -42,12 +42,12 @@ class RgbdFrame:
     rgb: NDArray[np.uint8]
     """(H, W, 3), red first."""
     depth_m: NDArray[np.float32] | None
-    """(H, W), metres along the optical axis, 0 where the sensor saw nothing; None without a depth sensor."""
+    """(H, W), meters along the optical axis, 0 where the sensor saw nothing; None without a depth sensor."""
     intrinsics: Intrinsics | None = None
     stamp_ns: int = 0
     """Acquisition time, nanoseconds since the epoch of whichever clock the camera used."""
     frame_id: str = ""
-    """Optical frame of the colour camera (z forward, x right, y down)."""
+    """Optical frame of the color camera (z forward, x right, y down)."""
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
@@ -56,13 +56,13 @@ class RgbdFrame:
             return
         if self.depth_m.ndim != 2 or self.depth_m.dtype != np.float32:
             raise FrameError(
-                f"depth_m: got {self.depth_m.dtype} {self.depth_m.shape}, expected float32 (H, W) in metres"
+                f"depth_m: got {self.depth_m.dtype} {self.depth_m.shape}, expected float32 (H, W) in meters"
             )
         if self.depth_m.shape != self.rgb.shape[:2]:
             raise FrameError(
                 f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]},"
-                f" colour is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
-                " the depth must be aligned to the colour image (RealSense: align_depth.enable:=true)"
+                f" color is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
+                " the depth must be aligned to the color image (RealSense: align_depth.enable:=true)"
             )
 
     @property
@@ -71,7 +71,7 @@ class RgbdFrame:
         return self.rgb.shape[0], self.rgb.shape[1]
 
 
-class LabelledFrame(NamedTuple):
+class LabeledFrame(NamedTuple):
     """A frame and, where somebody knows it, its truth."""
 
     frame: RgbdFrame

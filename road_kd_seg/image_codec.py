@@ -26,25 +26,25 @@ COLOR_ENCODINGS: dict[str, tuple[int, int | None]] = {
 """Encoding → (bytes per pixel, OpenCV's conversion to RGB; None where it is RGB already)."""
 
 DEPTH_ENCODINGS: dict[str, str] = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
-"""Encoding → NumPy type. Unsigned integers are millimetres, floats are metres (REP 118)."""
+"""Encoding → NumPy type. Unsigned integers are millimeters, floats are meters (REP 118)."""
 
 LABEL_ENCODINGS = ("mono8", "8UC1")
 
 
 def decode_color(encoding: str, height: int, width: int, step: int, is_bigendian: int, data: Any) -> NDArray[np.uint8]:
-    """A colour or grey image as RGB, uint8 (H, W, 3).
+    """A color or gray image as RGB, uint8 (H, W, 3).
 
     Raises:
         FrameError: another encoding, or `height`, `width`, `step` and `data` disagree.
     """
     if encoding not in COLOR_ENCODINGS:
-        raise FrameError(f"colour image: encoding {encoding!r}, expected one of {', '.join(COLOR_ENCODINGS)}")
+        raise FrameError(f"color image: encoding {encoding!r}, expected one of {', '.join(COLOR_ENCODINGS)}")
     channels, conversion = COLOR_ENCODINGS[encoding]
     if encoding == "yuv422_yuy2" and width % 2:
         raise FrameError(
-            f"colour image: yuv422_yuy2 with a width of {width}: two pixels share their chroma, expected an even width"
+            f"color image: yuv422_yuy2 with a width of {width}: two pixels share their chroma, expected an even width"
         )
-    pixels = _rows("colour image", encoding, height, width, step, channels, data).reshape(height, width, channels)
+    pixels = _rows("color image", encoding, height, width, step, channels, data).reshape(height, width, channels)
     rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
     return np.require(rgb, np.uint8, ("C", "W"))
 
@@ -52,14 +52,14 @@ def decode_color(encoding: str, height: int, width: int, step: int, is_bigendian
 def decode_depth(
     encoding: str, height: int, width: int, step: int, is_bigendian: int, data: Any
 ) -> NDArray[np.float32]:
-    """A depth image in metres, float32 (H, W); 0 wherever the sensor saw nothing (0, negative, NaN or infinite).
+    """A depth image in meters, float32 (H, W); 0 wherever the sensor saw nothing (0, negative, NaN or infinite).
 
     Raises:
         FrameError: another encoding, or `height`, `width`, `step` and `data` disagree.
     """
     if encoding not in DEPTH_ENCODINGS:
         raise FrameError(
-            f"depth image: encoding {encoding!r}, expected 16UC1 or mono16 (millimetres) or 32FC1 (metres)"
+            f"depth image: encoding {encoding!r}, expected 16UC1 or mono16 (millimeters) or 32FC1 (meters)"
         )
     dtype = np.dtype(("<", ">")[bool(is_bigendian)] + DEPTH_ENCODINGS[encoding])
     raw = _rows("depth image", encoding, height, width, step, dtype.itemsize, data).view(dtype)

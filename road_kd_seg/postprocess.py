@@ -18,7 +18,7 @@ POINT_DTYPE = np.dtype(
         "itemsize": 20,
     }
 )
-"""One obstacle point: metres in the optical frame, class id, probability."""
+"""One obstacle point: meters in the optical frame, class id, probability."""
 
 
 def role_mask(
@@ -37,13 +37,13 @@ def colorize(label: NDArray[np.uint8], taxonomy: Taxonomy) -> NDArray[np.uint8]:
 
 
 def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], taxonomy: Taxonomy, alpha: float) -> NDArray[np.uint8]:
-    """Blend class colours over an image; background keeps the image as it is.
+    """Blend class colors over an image; background keeps the image as it is.
 
     Args:
         rgb: (H, W, 3).
         label: (H, W).
-        taxonomy: colours by class.
-        alpha: 0 shows the image only, 1 the colours only.
+        taxonomy: colors by class.
+        alpha: 0 shows the image only, 1 the colors only.
     """
     background = taxonomy.role_table(Role.BACKGROUND)[label].astype(bool)
     painted = np.where(background[..., None], rgb, colorize(label, taxonomy))

@@ -26,7 +26,7 @@ class Role(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class SemanticClass:
-    """One class: its id in label images, its name, role and RGB colour."""
+    """One class: its id in label images, its name, role and RGB color."""
 
     id: int
     name: str

@@ -15,16 +15,16 @@ class TestRgbdFrame:
         assert RgbdFrame(RGB, None).size == (4, 6)
 
     @pytest.mark.parametrize("rgb", [RGB[..., 0], RGB.astype(np.float32), RGB[..., :2]])
-    def test_what_is_no_colour_image_is_refused(self, rgb):
+    def test_what_is_no_color_image_is_refused(self, rgb):
         with pytest.raises(FrameError, match=r"expected uint8 \(H, W, 3\)"):
             RgbdFrame(rgb, None)
 
-    def test_millimetres_are_refused(self):
+    def test_millimeters_are_refused(self):
         with pytest.raises(FrameError, match="expected float32"):
             RgbdFrame(RGB, np.zeros((4, 6), np.uint16))
 
     def test_unaligned_depth_says_how_to_align_it(self):
-        with pytest.raises(FrameError, match=r"depth is 3x2, colour is 6x4: .*align_depth.enable:=true"):
+        with pytest.raises(FrameError, match=r"depth is 3x2, color is 6x4: .*align_depth.enable:=true"):
             RgbdFrame(RGB, np.zeros((2, 3), np.float32))
 
     def test_intrinsics_scale_with_the_image(self):

@@ -30,14 +30,14 @@ class TestDecodeColor:
             ("bgra8", (0, 0, 255, 7), (0, 255, 0, 9)),
         ],
     )
-    def test_colour_arrives_red_first(self, encoding, red_pixel, green_pixel):
+    def test_color_arrives_red_first(self, encoding, red_pixel, green_pixel):
         height, width, step, data = padded(np.array([[red_pixel, green_pixel]], np.uint8), 0)
         assert decode_color(encoding, height, width, step, 0, data).tolist() == [[list(RED), list(GREEN)]]
 
-    def test_grey_is_repeated_in_every_channel(self):
+    def test_gray_is_repeated_in_every_channel(self):
         assert decode_color("mono8", 1, 2, 2, 0, bytes([7, 200])).tolist() == [[[7, 7, 7], [200, 200, 200]]]
 
-    def test_yuy2_without_chroma_is_grey_between_black_and_white(self):
+    def test_yuy2_without_chroma_is_gray_between_black_and_white(self):
         rgb = decode_color("yuv422_yuy2", 1, 2, 4, 0, bytes([16, 128, 235, 128]))
         assert rgb.tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
@@ -75,14 +75,14 @@ class TestDecodeColor:
 class TestDecodeDepth:
     @pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
     @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<"), (1, ">")])
-    def test_integers_are_millimetres(self, encoding, is_bigendian, order):
+    def test_integers_are_millimeters(self, encoding, is_bigendian, order):
         data = np.array([[0, 1, 1500, 65535]], f"{order}u2").tobytes()
         depth_m = decode_depth(encoding, 1, 4, 8, is_bigendian, data)
         assert depth_m.dtype == np.float32
         assert depth_m.tolist() == [[0.0, np.float32(0.001), 1.5, np.float32(65.535)]]
 
     @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<"), (1, ">")])
-    def test_floats_are_metres_and_what_is_no_distance_is_zero(self, is_bigendian, order):
+    def test_floats_are_meters_and_what_is_no_distance_is_zero(self, is_bigendian, order):
         data = np.array([[2.25, 0.0, -1.0, np.nan, np.inf, -np.inf]], f"{order}f4").tobytes()
         assert decode_depth("32FC1", 1, 6, 24, is_bigendian, data).tolist() == [[2.25, 0, 0, 0, 0, 0]]
 
@@ -99,8 +99,8 @@ class TestDecodeDepth:
         assert depth_m.flags.c_contiguous
         assert depth_m.flags.writeable
 
-    def test_a_colour_image_on_the_depth_topic_is_refused(self):
-        with pytest.raises(FrameError, match=r"depth image: encoding 'rgb8', expected 16UC1 or mono16 \(millimetres\)"):
+    def test_a_color_image_on_the_depth_topic_is_refused(self):
+        with pytest.raises(FrameError, match=r"depth image: encoding 'rgb8', expected 16UC1 or mono16 \(millimeters\)"):
             decode_depth("rgb8", 1, 1, 3, 0, bytes(3))
 
 

@@ -24,7 +24,7 @@ class TestRoleMask:
 class TestOverlay:
     rgb = np.full((2, 3, 3), 100, np.uint8)
 
-    def test_alpha_zero_is_the_image_and_one_is_the_colours(self):
+    def test_alpha_zero_is_the_image_and_one_is_the_colors(self):
         assert (overlay(self.rgb, LABEL, DEFAULT_TAXONOMY, 0.0) == self.rgb).all()
         painted = overlay(self.rgb, LABEL, DEFAULT_TAXONOMY, 1.0)
         assert (painted[LABEL > 0] == colorize(LABEL, DEFAULT_TAXONOMY)[LABEL > 0]).all()

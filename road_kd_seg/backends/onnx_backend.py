@@ -26,7 +26,7 @@ class OnnxBackend:
     """An ONNX graph in a session of ONNX Runtime.
 
     Args:
-        model: the serialised graph, as `road_kd_seg.tools.onnx_export.to_onnx` writes it.
+        model: the serialized graph, as `road_kd_seg.tools.onnx_export.to_onnx` writes it.
         device: auto (CUDA if PyTorch and ONNX Runtime both have it), cpu, cuda or cuda:N.
         precision: auto or fp32, which are the same here.
 
@@ -114,8 +114,8 @@ class OnnxBackend:
         for name, tensor in tensors.items():
             if tuple(tensor.shape) != self.shapes[name]:
                 expected = [int(size) for size in self.shapes[name]]
-                mend = f"the size of {ONNX} is fixed, write one for this size"
-                raise ShapeMismatch(f"OnnxBackend: {name}", tensor.shape, expected, mend=mend)
+                hint = f"the size of {ONNX} is fixed, write one for this size"
+                raise ShapeMismatch(f"OnnxBackend: {name}", tensor.shape, expected, hint=hint)
             device = (tensor.device.type, tensor.device.index or 0)
             if tensor.dtype != torch.float32 or device != (self.device.type, self.device.index or 0):
                 raise RoadKdError(

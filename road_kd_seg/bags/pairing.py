@@ -1,4 +1,4 @@
-"""Which depth image belongs to which colour image, by header stamp."""
+"""Which depth image belongs to which color image, by header stamp."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 from road_kd_seg.bags.cdr import decode_intrinsics
 from road_kd_seg.bags.reader import BagReader, TopicNames
 from road_kd_seg.errors import BagError
-from road_kd_seg.frame import Intrinsics, LabelledFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame
 
 
 class FrameAccess:
@@ -26,7 +26,7 @@ class FrameAccess:
         slop_s: as `BagReader` takes it.
 
     Raises:
-        BagError: nothing is there, no bag that can be read, or no colour topic in it.
+        BagError: nothing is there, no bag that can be read, or no color topic in it.
     """
 
     def __init__(self, path: str | Path, *, names: TopicNames | None = None, slop_s: float | None = None) -> None:
@@ -38,7 +38,7 @@ class FrameAccess:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, number: int) -> LabelledFrame:
+    def __getitem__(self, number: int) -> LabeledFrame:
         """One frame; depth and label are None where missing.
 
         Raises:

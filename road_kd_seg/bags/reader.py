@@ -18,7 +18,7 @@ from road_kd_seg.bags.pairing import half_period_ns, match_stamps
 from road_kd_seg.bags.storage import damaged, open_storage
 from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 from road_kd_seg.errors import BagError, FrameError
-from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 from road_kd_seg.image_codec import decode_color, decode_depth, decode_label
 
 
@@ -43,10 +43,10 @@ class BagMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """The frames of a bag by header stamp; N colour images."""
+    """The frames of a bag by header stamp; N color images."""
 
     stamps_ns: NDArray[np.int64]
-    """(N,) header stamps of the colour images in the order of recording."""
+    """(N,) header stamps of the color images in the order of recording."""
     depth: NDArray[np.int64]
     """(N,) which message of the depth topic belongs to each, -1 for none."""
     label: NDArray[np.int64]
@@ -54,19 +54,19 @@ class FrameIndex:
     slop_ns: int
     """What a synchronizer has to allow to find the same pairs; 0 where all stamps are equal."""
     log_times_ns: Mapping[str, NDArray[np.int64]]
-    """By topic (colour, depth, label, camera_info): when each of its messages was recorded, in the order of reading."""
+    """By topic (color, depth, label, camera_info): when each of its messages was recorded, in the order of reading."""
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
 
     @property
     def num_with_depth(self) -> int:
-        """Colour images that have a depth image."""
+        """Color images that have a depth image."""
         return int((self.depth >= 0).sum())
 
     @property
-    def num_labelled(self) -> int:
-        """Colour images that have a label image."""
+    def num_labeled(self) -> int:
+        """Color images that have a label image."""
         return int((self.label >= 0).sum())
 
 
@@ -76,8 +76,8 @@ class BagReader:
     Args:
         path: a rosbag2 folder, or a single .mcap or .db3 file.
         names: where the frames are.
-        slop_s: a depth image may differ by this much from its colour image's stamp; None: half a frame period.
-            Labels must carry the very stamp of their image: the truth of its neighbour is not its truth.
+        slop_s: a depth image may differ by this much from its color image's stamp; None: half a frame period.
+            Labels must carry the very stamp of their image: the truth of its neighbor is not its truth.
 
     Raises:
         BagError: nothing is there, or it is no bag that can be read.
@@ -151,7 +151,7 @@ class BagReader:
         """Which images belong together; reads the bag once.
 
         Raises:
-            BagError: no colour topic, or a topic of another type.
+            BagError: no color topic, or a topic of another type.
         """
         self._check_topics()
         names = self.names
@@ -192,15 +192,15 @@ class BagReader:
 
     def frames(
         self, *, stamps_ns: Collection[int] | None = None, on_invalid: Callable[[FrameError], None] | None = None
-    ) -> Iterator[LabelledFrame]:
-        """Colour, depth and label of one moment, in the order of recording; depth and label are None where missing.
+    ) -> Iterator[LabeledFrame]:
+        """Color, depth and label of one moment, in the order of recording; depth and label are None where missing.
 
         Args:
-            stamps_ns: only the frames of these colour stamps.
+            stamps_ns: only the frames of these color stamps.
             on_invalid: told of each frame that cannot be decoded, which is then left out.
 
         Raises:
-            BagError: no colour topic, a topic of another type, a damaged file.
+            BagError: no color topic, a topic of another type, a damaged file.
             FrameError: a frame that cannot be decoded, if nobody wants to be told.
         """
         for color, depth, label, intrinsics in self._paired():
@@ -217,7 +217,7 @@ class BagReader:
 
     def decode_frame(
         self, color_cdr: bytes, depth_cdr: bytes | None, label_cdr: bytes | None, intrinsics: Intrinsics | None
-    ) -> LabelledFrame:
+    ) -> LabeledFrame:
         """A frame from its stored messages.
 
         Raises:
@@ -231,15 +231,15 @@ class BagReader:
             label = None if label_cdr is None else decode_label(*_image_fields(decode_image(label_cdr)))
             if label is not None and label.shape != rgb.shape[:2]:
                 raise FrameError(
-                    f"label is {label.shape[::-1]} pixels, colour is {rgb.shape[1::-1]}: expected equal sizes"
+                    f"label is {label.shape[::-1]} pixels, color is {rgb.shape[1::-1]}: expected equal sizes"
                 )
             frame = RgbdFrame(rgb, depth_m, intrinsics, stamp_ns, color.header.frame_id)
         except FrameError as error:
             raise FrameError(f"bag {self.path}, frame of {stamp_ns / 1e9:.3f} s: {error}") from error
-        return LabelledFrame(frame, label)
+        return LabeledFrame(frame, label)
 
     def _paired(self) -> Iterator[tuple[bytes, bytes | None, bytes | None, Intrinsics | None]]:
-        """Colour, depth, label and the latest intrinsics; holds back only what still waits for a partner."""
+        """Color, depth, label and the latest intrinsics; holds back only what still waits for a partner."""
         index, names = self.index, self.names
         intrinsics = self._first_intrinsics()
         waiting: deque[tuple[int, bytes, Intrinsics | None]] = deque()
@@ -274,7 +274,7 @@ class BagReader:
         if not self.message_counts.get(names.color):
             present = ", ".join(f"{name} ({kind})" for name, kind in sorted(self.topics.items())) or "no topic at all"
             raise BagError(
-                f"bag {self.path}: no colour images on {names.color}; it holds {present}:"
+                f"bag {self.path}: no color images on {names.color}; it holds {present}:"
                 " name the topics it was recorded with (--color-topic, --depth-topic, --camera-info-topic)"
             )
         for topic in (names.color, names.depth, names.label):

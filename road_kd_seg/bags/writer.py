@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from road_kd_seg.bags import topics
 from road_kd_seg.errors import BagError
-from road_kd_seg.frame import Intrinsics, LabelledFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame
 
 _NEVER = QosTime(2147483647, 4294967295)
 _DRIVER_QOS = Qos(
@@ -33,16 +33,16 @@ _DRIVER_QOS = Qos(
 _LATCHED_QOS = _DRIVER_QOS._replace(depth=1, durability=QosDurability.TRANSIENT_LOCAL)
 
 _COLOR_OFFSET_M = (0.0, -0.059, 0.0)
-"""D455: the colour sensor sits 59 mm to the right of the left infrared sensor, which is `camera_link`."""
+"""D455: the color sensor sits 59 mm to the right of the left infrared sensor, which is `camera_link`."""
 _NO_ROTATION = (0.0, 0.0, 0.0, 1.0)
 _BODY_TO_OPTICAL = (-0.5, 0.5, -0.5, 0.5)
 """Quaternion x y z w from x forward, y left, z up to z forward, x right, y down (REP-103)."""
 
 
-def write_bag(path: Path, frames: Iterable[LabelledFrame], *, with_labels: bool = True) -> int:
+def write_bag(path: Path, frames: Iterable[LabeledFrame], *, with_labels: bool = True) -> int:
     """Write frames as the bag a RealSense driver would have recorded; memory does not grow with their number.
 
-    Colour is rgb8, depth 16UC1 in millimetres (0 invalid), labels mono8. The messages of one frame share its stamp and
+    Color is rgb8, depth 16UC1 in millimeters (0 invalid), labels mono8. The messages of one frame share its stamp and
     frame id. A frame without depth, intrinsics or label lacks that message; a topic without messages is not in the bag.
 
     Args:
@@ -71,7 +71,7 @@ def write_bag(path: Path, frames: Iterable[LabelledFrame], *, with_labels: bool 
         raise
 
 
-def _write_frames(out: _MessageWriter, frames: Iterator[LabelledFrame], path: Path, with_labels: bool) -> int:
+def _write_frames(out: _MessageWriter, frames: Iterator[LabeledFrame], path: Path, with_labels: bool) -> int:
     previous_stamp_ns = -1
     count = 0
     for frame, label in frames:
@@ -88,7 +88,7 @@ def _write_frames(out: _MessageWriter, frames: Iterator[LabelledFrame], path: Pa
             out.write_camera_info(frame.intrinsics, stamp_ns, frame_id)
         out.write_image(topics.COLOR_TOPIC, frame.rgb, "rgb8", stamp_ns, frame_id)
         if frame.depth_m is not None:
-            out.write_image(topics.DEPTH_TOPIC, depth_to_millimetres(frame.depth_m), "16UC1", stamp_ns, frame_id)
+            out.write_image(topics.DEPTH_TOPIC, depth_to_millimeters(frame.depth_m), "16UC1", stamp_ns, frame_id)
         if label is not None and with_labels:
             out.write_image(topics.LABEL_TOPIC, label, "mono8", stamp_ns, frame_id)
         previous_stamp_ns = stamp_ns
@@ -96,15 +96,15 @@ def _write_frames(out: _MessageWriter, frames: Iterator[LabelledFrame], path: Pa
     return count
 
 
-def depth_to_millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """(H, W) metres → (H, W) whole millimetres; 0 where the depth is no positive number or more than 16 bits hold."""
-    millimetres = np.rint(depth_m * np.float32(1000.0))
-    valid = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
-    return np.where(valid, millimetres, 0).astype(np.uint16)
+def depth_to_millimeters(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """(H, W) meters → (H, W) whole millimeters; 0 where the depth is no positive number or more than 16 bits hold."""
+    millimeters = np.rint(depth_m * np.float32(1000.0))
+    valid = (millimeters > 0) & (millimeters <= np.iinfo(np.uint16).max)
+    return np.where(valid, millimeters, 0).astype(np.uint16)
 
 
 class _MessageWriter:
-    """Serialises messages of one ROS distribution's definitions; opens each topic with its first message."""
+    """Serializes messages of one ROS distribution's definitions; opens each topic with its first message."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer

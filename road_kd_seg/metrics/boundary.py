@@ -21,7 +21,7 @@ def boundary_counts(
 ) -> Counts:
     """Count boundary pixels by class; counts of several images add up.
 
-    A pixel is on the boundary of its class if one of its four neighbours has another one. It is matched if the other
+    A pixel is on the boundary of its class if one of its four neighbors has another one. It is matched if the other
     label image has a boundary pixel of the same class within `tolerance_px` (Euclidean). Where the truth is
     IGNORE_INDEX nothing is scored, and the edge of such an area is no boundary.
 
@@ -40,7 +40,7 @@ def boundary_counts(
     """
     if truth.shape != prediction.shape:
         raise ShapeMismatch(
-            "boundary_counts: prediction", prediction.shape, truth.shape, mend="resize to the label, nearest"
+            "boundary_counts: prediction", prediction.shape, truth.shape, hint="resize to the label, nearest"
         )
     if tolerance_px < 0:
         raise RoadKdError(f"boundary_counts: tolerance_px is {tolerance_px}, expected 0 or more")

@@ -26,7 +26,7 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], nu
     """
     if truth.shape != prediction.shape:
         raise ShapeMismatch(
-            "confusion_matrix: prediction", prediction.shape, truth.shape, mend="resize to the label, nearest"
+            "confusion_matrix: prediction", prediction.shape, truth.shape, hint="resize to the label, nearest"
         )
     scored = truth != IGNORE_INDEX
     true, predicted = truth[scored].astype(np.int64), prediction[scored].astype(np.int64)

@@ -97,7 +97,7 @@ class _TransformerBlock(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden, eps=1e-6)
-        self.attention = _NormalisedAttention(hidden)
+        self.attention = _NormalizedAttention(hidden)
         self.mlp_norm = nn.LayerNorm(hidden, eps=1e-6)
         widen, narrow = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
         for layer in (widen, narrow):
@@ -111,7 +111,7 @@ class _TransformerBlock(nn.Module):
         return out
 
 
-class _NormalisedAttention(nn.Module):
+class _NormalizedAttention(nn.Module):
     """16-head self-attention with batch norm per head on the scores, before the softmax, and on the mixed values."""
 
     heads = 16

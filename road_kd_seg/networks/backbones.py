@@ -1,4 +1,4 @@
-"""Classification trunks from timm, as feature pyramids or cut into the stages that networks fuse."""
+"""Classification backbones from timm, as feature pyramids or cut into the stages that networks fuse."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 from road_kd_seg.errors import RoadKdError
 
 
-def load_trunk(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Create a timm feature trunk: (B, C, H, W) → its blocks' features, from 1/2 down.
+def load_backbone(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """Create a timm feature backbone: (B, C, H, W) → its blocks' features, from 1/2 down.
 
     Args:
         name: timm's name, with the tag of the weights.
@@ -20,7 +20,7 @@ def load_trunk(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
     Raises:
         RoadKdError: the weights are neither in timm's cache nor to be downloaded.
     """
-    import timm  # here, so that networks without a trunk start without it
+    import timm  # here, so that networks without a backbone start without it
 
     if not pretrained:
         return timm.create_model(name, pretrained=False, features_only=True, **kwargs)
@@ -35,32 +35,32 @@ def load_trunk(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
         ) from error
 
 
-def trunk_channels(trunk: nn.Module) -> list[int]:
-    """Channels of each feature that a trunk returns."""
-    info: Any = trunk.feature_info
+def backbone_channels(backbone: nn.Module) -> list[int]:
+    """Channels of each feature that a backbone returns."""
+    info: Any = backbone.feature_info
     return list(info.channels())
 
 
-def deep_stem_trunk(name: Literal["resnet18", "resnet101"], *, pretrained: bool = False) -> nn.Module:
+def deep_stem_backbone(name: Literal["resnet18", "resnet101"], *, pretrained: bool = False) -> nn.Module:
     """A ResNet at 1/8 whose stem is three 3x3 convolutions (64, 64, 128), as PSPNet's is.
 
     No ImageNet weights of ResNet-18 with this stem are public: `pretrained` takes those of the plain one for every
     layer of equal shape, and leaves the stem and the two convolutions on its 128 channels random.
     """
     if name == "resnet101":
-        return load_trunk("resnet101s.gluon_in1k", pretrained=pretrained, output_stride=8)
-    trunk = load_trunk("resnet18", pretrained=False, output_stride=8, stem_type="deep", stem_width=64)
+        return load_backbone("resnet101s.gluon_in1k", pretrained=pretrained, output_stride=8)
+    backbone = load_backbone("resnet18", pretrained=False, output_stride=8, stem_type="deep", stem_width=64)
     if pretrained:
-        own = trunk.state_dict()
-        plain = load_trunk("resnet18.tv_in1k", pretrained=True).state_dict()
+        own = backbone.state_dict()
+        plain = load_backbone("resnet18.tv_in1k", pretrained=True).state_dict()
         own.update({key: value for key, value in plain.items() if key in own and own[key].shape == value.shape})
-        trunk.load_state_dict(own)
-    return trunk
+        backbone.load_state_dict(own)
+    return backbone
 
 
-def half_resnet18_trunk() -> nn.Module:
+def half_resnet18_backbone() -> nn.Module:
     """ResNet-18 at 1/8 with a deep stem and half the channels throughout. No ImageNet weights exist."""
-    return load_trunk(
+    return load_backbone(
         "resnet18", pretrained=False, output_stride=8, stem_type="deep", stem_width=32, channels=(32, 64, 128, 256)
     )
 
@@ -74,8 +74,8 @@ def resnet_stages(name: str, *, in_channels: int = 3, pretrained: bool = False, 
         pretrained: ImageNet weights.
         depth: the last layer kept.
     """
-    trunk = load_trunk(name, pretrained=pretrained, in_chans=in_channels, out_indices=tuple(range(depth + 1)))
-    parts = dict(trunk.named_children())
+    backbone = load_backbone(name, pretrained=pretrained, in_chans=in_channels, out_indices=tuple(range(depth + 1)))
+    parts = dict(backbone.named_children())
     stem = nn.Sequential(parts["conv1"], parts["bn1"], parts["act1"])
     first = nn.Sequential(parts["maxpool"], parts["layer1"])
     return nn.ModuleList([stem, first, *(parts[f"layer{index}"] for index in range(2, depth + 1))])

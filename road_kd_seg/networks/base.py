@@ -67,7 +67,7 @@ class SegmentationNetwork(nn.Module):
         """
         name = type(self).__name__
         if rgb.ndim != 4 or rgb.shape[1] != 3:
-            raise ShapeMismatch(f"{name}: rgb", rgb.shape, (rgb.shape[0], 3, *rgb.shape[-2:]), mend="pass (B, 3, H, W)")
+            raise ShapeMismatch(f"{name}: rgb", rgb.shape, (rgb.shape[0], 3, *rgb.shape[-2:]), hint="pass (B, 3, H, W)")
         height, width = rgb.shape[-2:]
         if height % self.size_divisor or width % self.size_divisor:
             raise FrameError(
@@ -90,14 +90,14 @@ class SegmentationNetwork(nn.Module):
             )
         if depth.shape != expected:
             raise ShapeMismatch(
-                f"{name}: depth", depth.shape, expected, mend="match depth_channels and the size of rgb"
+                f"{name}: depth", depth.shape, expected, hint="match depth_channels and the size of rgb"
             )
 
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """Segment.
 
         Args:
-            rgb: (B, 3, H, W), normalised.
+            rgb: (B, 3, H, W), normalized.
             depth: (B, depth_channels, H, W), encoded, or None for an RGB network.
         """
         raise TypeError(f"{type(self).__name__} does not define forward")

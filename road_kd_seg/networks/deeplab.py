@@ -1,8 +1,8 @@
 """DeepLabV3 (Chen et al., 2017) as CWD's students use it, and DeepLabV3+ (Chen et al., ECCV 2018) as SSLKD does.
 
-V3: a dilated trunk to 1/8, atrous spatial pyramid pooling (ASPP, rates 12, 24, 36) and a 1x1 classifier. CWD names no
-widths; these give its Table 5's parameters with 19 classes (12.62 M, 3.15 M, 2.45 M) and multiplications at 512x1024.
-V3+: a trunk to 1/16, ASPP (rates 6, 12, 18), and a decoder that adds detail from block 2 at 1/4; 58,749,090
+V3: a dilated backbone to 1/8, atrous spatial pyramid pooling (ASPP, rates 12, 24, 36) and a 1x1 classifier. CWD names
+no widths; these give its Table 5's parameters with 19 classes (12.62 M, 3.15 M, 2.45 M) and its multiplications.
+V3+: a backbone to 1/16, ASPP (rates 6, 12, 18), and a decoder that adds detail from block 2 at 1/4; 58,749,090
 parameters (R101) and 39,756,962 (R50) with 2 classes.
 
 Shapes: rgb (B, 3, H, W) → logits (B, K, H, W), H and W multiples of 8 (V3) or 16 (V3+). Taps of V3: `encoder3`,
@@ -19,18 +19,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import deep_stem_trunk, half_resnet18_trunk, load_trunk, trunk_channels
+from road_kd_seg.networks.backbones import backbone_channels, deep_stem_backbone, half_resnet18_backbone, load_backbone
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
 from road_kd_seg.networks.blocks import conv_bn_relu, resize
 from road_kd_seg.networks.pspnet import auxiliary_head
 
 
 class DeepLabV3(SegmentationNetwork):
-    """DeepLabV3 on a trunk that returns features from 1/2 to its fifth block, the last three at 1/8.
+    """DeepLabV3 on a backbone that returns features from 1/2 to its fifth block, the last three at 1/8.
 
     Args:
         num_classes: K.
-        trunk: from `road_kd_seg.networks.backbones`.
+        backbone: from `road_kd_seg.networks.backbones`.
         branch_channels: width of each branch of the ASPP.
         aspp_channels: width of its result.
         auxiliary_channels: width of the auxiliary head on the fourth block; 0 for none.
@@ -42,14 +42,14 @@ class DeepLabV3(SegmentationNetwork):
     def __init__(
         self,
         num_classes: int,
-        trunk: nn.Module,
+        backbone: nn.Module,
         branch_channels: int,
         aspp_channels: int,
         auxiliary_channels: int = 0,
     ) -> None:
         super().__init__(num_classes)
-        _, _, c3, c4, c5 = trunk_channels(trunk)
-        self.trunk = trunk
+        _, _, c3, c4, c5 = backbone_channels(backbone)
+        self.backbone = backbone
         self.aspp = Aspp(c5, branch_channels, aspp_channels, rates=(12, 24, 36))
         self.classifier = nn.Conv2d(aspp_channels, num_classes, 1)
         self.auxiliary_head = auxiliary_head(c4, auxiliary_channels, num_classes) if auxiliary_channels else None
@@ -65,7 +65,7 @@ class DeepLabV3(SegmentationNetwork):
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """See `SegmentationNetwork.forward`."""
         self.check_input(rgb, depth)
-        _, _, encoder3, encoder4, encoder5 = self.trunk(rgb)
+        _, _, encoder3, encoder4, encoder5 = self.backbone(rgb)
         aspp = self.aspp(encoder5)
         features = {"encoder3": encoder3, "encoder4": encoder4, "encoder5": encoder5, "aspp": aspp}
         if self.auxiliary_head is not None:
@@ -87,8 +87,8 @@ class DeepLabV3Plus(SegmentationNetwork):
 
     def __init__(self, num_classes: int, backbone: str, *, pretrained: bool = False) -> None:
         super().__init__(num_classes)
-        self.trunk = load_trunk(backbone, pretrained=pretrained, output_stride=16, out_indices=(1, 4))
-        c2, c5 = trunk_channels(self.trunk)
+        self.backbone = load_backbone(backbone, pretrained=pretrained, output_stride=16, out_indices=(1, 4))
+        c2, c5 = backbone_channels(self.backbone)
         self.aspp = Aspp(c5, 256, 256, rates=(6, 12, 18))
         self.detail = conv_bn_relu(c2, 48, 1)
         self.decoder = conv_bn_relu(256 + 48, 256)
@@ -103,7 +103,7 @@ class DeepLabV3Plus(SegmentationNetwork):
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """See `SegmentationNetwork.forward`."""
         self.check_input(rgb, depth)
-        encoder2, encoder5 = self.trunk(rgb)
+        encoder2, encoder5 = self.backbone(rgb)
         aspp = self.aspp(encoder5)
         detail = self.detail(encoder2)
         decoder = self.decoder(torch.cat((detail, resize(aspp, detail.shape[-2:])), dim=1))
@@ -135,18 +135,20 @@ class Aspp(nn.Module):
 
 def deeplabv3_r18(num_classes: int, *, auxiliary: bool = True, pretrained: bool = False) -> DeepLabV3:
     """CWD's "Deeplab-R18": 12,617,318 parameters with 19 classes, with the deep stem and the auxiliary head."""
-    return DeepLabV3(num_classes, deep_stem_trunk("resnet18", pretrained=pretrained), 64, 128, 128 if auxiliary else 0)
+    return DeepLabV3(
+        num_classes, deep_stem_backbone("resnet18", pretrained=pretrained), 64, 128, 128 if auxiliary else 0
+    )
 
 
 def deeplabv3_r18_half(num_classes: int, *, auxiliary: bool = True) -> DeepLabV3:
     """CWD's "Deeplab-R18 (0.5)", trained from scratch: 3,158,854 parameters with 19 classes."""
-    return DeepLabV3(num_classes, half_resnet18_trunk(), 32, 64, 64 if auxiliary else 0)
+    return DeepLabV3(num_classes, half_resnet18_backbone(), 32, 64, 64 if auxiliary else 0)
 
 
 def deeplabv3_mbv2(num_classes: int, *, pretrained: bool = False) -> DeepLabV3:
     """CWD's "Deeplab-MBV2": 2,449,939 parameters with 19 classes."""
-    trunk = load_trunk("mobilenetv2_100.ra_in1k", pretrained=pretrained, output_stride=8)
-    return DeepLabV3(num_classes, trunk, 64, 128)
+    backbone = load_backbone("mobilenetv2_100.ra_in1k", pretrained=pretrained, output_stride=8)
+    return DeepLabV3(num_classes, backbone, 64, 128)
 
 
 def deeplabv3plus_r101(num_classes: int, *, pretrained: bool = False) -> DeepLabV3Plus:

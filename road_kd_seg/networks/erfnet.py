@@ -1,7 +1,7 @@
 """ERFNet (Romera et al., "ERFNet: Efficient Residual Factorized ConvNet", T-ITS 2018), the student of IntRA-KD.
 
 Table I of the paper: 16 layers of encoder down to 1/8 of the input, 6 of decoder, no skip connections. Depth, where
-it is given, is stacked on the colour channels (early fusion), which costs one wider first convolution and nothing
+it is given, is stacked on the color channels (early fusion), which costs one wider first convolution and nothing
 else.
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `block2` (64, 1/4)
@@ -95,7 +95,7 @@ class _Downsample(nn.Module):
 
 
 class _NonBottleneck1d(nn.Module):
-    """Two 3x3 convolutions factorised into 3x1 and 1x3, the second pair dilated, with a shortcut (Fig. 2c)."""
+    """Two 3x3 convolutions factorized into 3x1 and 1x3, the second pair dilated, with a shortcut (Fig. 2c)."""
 
     def __init__(self, channels: int, dropout: float = 0.0, dilation: int = 1) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """MAFNet (Feng et al., "Segmentation of Road Potholes with Multimodal Attention Fusion Network", T-IM 2022).
 
-With the widths that CPKD (Feng et al., Fig. 1) gives it: a ResNet-152 teacher and a ResNet-18 student. Two trunks,
-colour and depth. At every stage depth is added to colour and the sum attended to; the fused map goes on in the colour
-trunk only. Stages 1 and 2 use channel attention, 3 to 5 dual attention; stage 5 is a transformer per trunk. Five
+With the widths that CPKD (Feng et al., Fig. 1) gives it: a ResNet-152 teacher and a ResNet-18 student. Two backbones,
+color and depth. At every stage depth is added to color and the sum attended to; the fused map goes on in the color
+backbone only. Stages 1 and 2 use channel attention, 3 to 5 dual attention; stage 5 is a transformer per backbone. Five
 up-sampling stages without skip connections follow; the last ends in BN and ReLU, so logits are ≥ 0.
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 32, or of 64 at half scale.
@@ -25,7 +25,7 @@ from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutpu
 
 
 class _Widths(NamedTuple):
-    trunk: str
+    backbone: str
     stages: tuple[int, int, int, int, int]
     hidden: int
     """Width of the transformers' tokens."""
@@ -37,15 +37,15 @@ _R18 = _Widths("resnet18.tv_in1k", (64, 64, 128, 256, 512), 256)
 
 
 class MafNet(SegmentationNetwork):
-    """MAFNet with trunks of one width.
+    """MAFNet with backbones of one width.
 
     Args:
         num_classes: K.
-        widths: trunk and channels.
-        depth_channels: D; CPKD colours depth with `jet` (3).
+        widths: backbone and channels.
+        depth_channels: D; CPKD colors depth with `jet` (3).
         input_scale: the network works at this fraction of the input's size, resized (nearest) before and after.
         image_size: (H, W) of the input that the position embeddings are learned at.
-        pretrained: ImageNet weights for both trunks.
+        pretrained: ImageNet weights for both backbones.
     """
 
     min_training_batch = 2
@@ -72,8 +72,8 @@ class MafNet(SegmentationNetwork):
             raise RoadKdError(f"MafNet: image_size {height}x{width} must be multiples of {self.size_divisor}")
         grid = (height // self.size_divisor, width // self.size_divisor)
         c1, c2, c3, c4, c5 = widths.stages
-        self.rgb_stages = resnet_stages(widths.trunk, pretrained=pretrained, depth=3)
-        self.depth_stages = resnet_stages(widths.trunk, in_channels=depth_channels, pretrained=pretrained, depth=3)
+        self.rgb_stages = resnet_stages(widths.backbone, pretrained=pretrained, depth=3)
+        self.depth_stages = resnet_stages(widths.backbone, in_channels=depth_channels, pretrained=pretrained, depth=3)
         self.rgb_stages.append(TransformerStage(c4, widths.hidden, c5, grid))
         self.depth_stages.append(TransformerStage(c4, widths.hidden, c5, grid))
         self.fusions = nn.ModuleList(

@@ -1,6 +1,6 @@
 """PSPNet (Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017) as CWD and IntRA-KD use it.
 
-A dilated trunk to 1/8, a pyramid of pooled contexts, a 3x3 bottleneck and a 1x1 classifier. CWD (Table 5) has the
+A dilated backbone to 1/8, a pyramid of pooled contexts, a 3x3 bottleneck and a 1x1 classifier. CWD (Table 5) has the
 teacher `pspnet_r101` and the students `pspnet_r18`, `pspnet_r18_half` and `pspnet_mbv2`; IntRA-KD's teacher is
 `pspnet_r101` with `variant="intra_kd"`.
 
@@ -11,7 +11,7 @@ two students no code is public: the widths here are those that give the multipli
 which halves every width, has 3.27 M where the table prints 3.835 M.
 
 Shapes: rgb (B, 3, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `encoder3`, `encoder4`, `encoder5` (the
-trunk's blocks 3 to 5, 1/8 each; IntRA-KD distils from 3 and 5), `pyramid`, after the bottleneck (1/8), where CWD
+backbone's blocks 3 to 5, 1/8 each; IntRA-KD distils from 3 and 5), `pyramid`, after the bottleneck (1/8), where CWD
 distils, and, present with `auxiliary`, `auxiliary_logits` (K, 1/8).
 
 Deviations: bilinear resizing without aligned corners; a max-pool that rounds down where CWD's rounds up, so that taps
@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.networks.backbones import deep_stem_trunk, half_resnet18_trunk, load_trunk, trunk_channels
+from road_kd_seg.networks.backbones import backbone_channels, deep_stem_backbone, half_resnet18_backbone, load_backbone
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
 from road_kd_seg.networks.blocks import bin_means, conv_bn_relu, resize
 
@@ -37,11 +37,11 @@ _SHRINKS = (10, 20, 30, 60)
 
 
 class PspNet(SegmentationNetwork):
-    """PSPNet on a trunk that returns features from 1/2 to its fifth block, the last three at 1/8.
+    """PSPNet on a backbone that returns features from 1/2 to its fifth block, the last three at 1/8.
 
     Args:
         num_classes: K.
-        trunk: from `road_kd_seg.networks.backbones`.
+        backbone: from `road_kd_seg.networks.backbones`.
         pyramid: the module on the fifth block.
         pyramid_channels: what it returns.
         auxiliary_channels: width of the auxiliary head on the fourth block; 0 for none.
@@ -51,11 +51,16 @@ class PspNet(SegmentationNetwork):
     min_training_batch = 2
 
     def __init__(
-        self, num_classes: int, trunk: nn.Module, pyramid: nn.Module, pyramid_channels: int, auxiliary_channels: int = 0
+        self,
+        num_classes: int,
+        backbone: nn.Module,
+        pyramid: nn.Module,
+        pyramid_channels: int,
+        auxiliary_channels: int = 0,
     ) -> None:
         super().__init__(num_classes)
-        _, _, c3, c4, c5 = trunk_channels(trunk)
-        self.trunk = trunk
+        _, _, c3, c4, c5 = backbone_channels(backbone)
+        self.backbone = backbone
         self.pyramid = pyramid
         self.classifier = nn.Conv2d(pyramid_channels, num_classes, 1)
         self.auxiliary_head = auxiliary_head(c4, auxiliary_channels, num_classes) if auxiliary_channels else None
@@ -71,7 +76,7 @@ class PspNet(SegmentationNetwork):
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:
         """See `SegmentationNetwork.forward`."""
         self.check_input(rgb, depth)
-        _, _, encoder3, encoder4, encoder5 = self.trunk(rgb)
+        _, _, encoder3, encoder4, encoder5 = self.backbone(rgb)
         pyramid = self.pyramid(encoder5)
         features = {"encoder3": encoder3, "encoder4": encoder4, "encoder5": encoder5, "pyramid": pyramid}
         if self.auxiliary_head is not None:
@@ -155,26 +160,26 @@ def pspnet_r101(
         pretrained: ImageNet weights.
     """
     if variant == "cwd":
-        trunk = deep_stem_trunk("resnet101", pretrained=pretrained)
-        return PspNet(num_classes, trunk, PyramidPooling(2048, 512), 512, 512 if auxiliary else 0)
+        backbone = deep_stem_backbone("resnet101", pretrained=pretrained)
+        return PspNet(num_classes, backbone, PyramidPooling(2048, 512), 512, 512 if auxiliary else 0)
     if variant == "intra_kd":
-        trunk = load_trunk("resnet101.tv_in1k", pretrained=pretrained, output_stride=8)
-        return PspNet(num_classes, trunk, ShrinkPooling(2048, 512), 512)
+        backbone = load_backbone("resnet101.tv_in1k", pretrained=pretrained, output_stride=8)
+        return PspNet(num_classes, backbone, ShrinkPooling(2048, 512), 512)
     raise RoadKdError(f"pspnet_r101: variant is '{variant}', expected 'cwd' or 'intra_kd'")
 
 
 def pspnet_r18(num_classes: int, *, auxiliary: bool = True, pretrained: bool = False) -> PspNet:
     """CWD's main student: 13,068,262 parameters with 19 classes."""
-    trunk = deep_stem_trunk("resnet18", pretrained=pretrained)
-    return PspNet(num_classes, trunk, PyramidPooling(512, 128), 128, 128 if auxiliary else 0)
+    backbone = deep_stem_backbone("resnet18", pretrained=pretrained)
+    return PspNet(num_classes, backbone, PyramidPooling(512, 128), 128, 128 if auxiliary else 0)
 
 
 def pspnet_r18_half(num_classes: int, *, auxiliary: bool = True) -> PspNet:
     """CWD's student of half the width, trained from scratch: 3,271,686 parameters with 19 classes."""
-    return PspNet(num_classes, half_resnet18_trunk(), PyramidPooling(256, 64), 64, 64 if auxiliary else 0)
+    return PspNet(num_classes, half_resnet18_backbone(), PyramidPooling(256, 64), 64, 64 if auxiliary else 0)
 
 
 def pspnet_mbv2(num_classes: int, *, pretrained: bool = False) -> PspNet:
     """CWD's student on MobileNetV2: 1,982,643 parameters with 19 classes."""
-    trunk = load_trunk("mobilenetv2_100.ra_in1k", pretrained=pretrained, output_stride=8)
-    return PspNet(num_classes, trunk, PyramidPooling(320, 32), 32)
+    backbone = load_backbone("mobilenetv2_100.ra_in1k", pretrained=pretrained, output_stride=8)
+    return PspNet(num_classes, backbone, PyramidPooling(320, 32), 32)

@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import load_trunk
+from road_kd_seg.networks.backbones import load_backbone
 from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
 from road_kd_seg.networks.blocks import max_unpool
 
@@ -44,7 +44,7 @@ class SegNetVgg16(SegmentationNetwork):
             "decoder": FeatureInfo(64, 1),
         }
         if pretrained:
-            weights = load_trunk("vgg16_bn.tv_in1k", pretrained=True).state_dict().values()
+            weights = load_backbone("vgg16_bn.tv_in1k", pretrained=True).state_dict().values()
             self.encoders.load_state_dict(dict(zip(self.encoders.state_dict(), weights, strict=True)))
 
     def forward(self, rgb: Tensor, depth: Tensor | None = None) -> SegOutput:

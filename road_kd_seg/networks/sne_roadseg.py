@@ -1,8 +1,8 @@
 """SNE-RoadSeg (Fan et al., "Incorporating Surface Normal Information into Semantic Segmentation", ECCV 2020).
 
-LIX's large teacher, and, without the second encoder, its large student. Two ResNet-152 encoders, colour and X
-(surface normals, `road_kd_seg.preprocess.normals`, or depth); X is added to colour after the stem and after each
-layer, and the sum goes on in the colour encoder. The decoder is UNet++'s: the node (row i, column j) joins all nodes of
+LIX's large teacher, and, without the second encoder, its large student. Two ResNet-152 encoders, color and X
+(surface normals, `road_kd_seg.preprocess.normals`, or depth); X is added to color after the stem and after each
+layer, and the sum goes on in the color encoder. The decoder is UNet++'s: the node (row i, column j) joins all nodes of
 its row before it and the up-sampled node (i + 1, j − 1).
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 32; the last block ends in BN

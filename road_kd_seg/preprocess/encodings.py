@@ -1,4 +1,4 @@
-"""Depth in metres to network input. B batch, C channels, H W camera size, h w network size."""
+"""Depth in meters to network input. B batch, C channels, H W camera size, h w network size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False
 
 
 def encode_depth(depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | None = None) -> Tensor:
-    """Encode metres as network input.
+    """Encode meters as network input.
 
     Args:
         depth_m: (B, h, w); 0 (or anything not finite and positive) is invalid.
@@ -62,6 +62,6 @@ def encode_depth(depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | 
 
 
 def jet(value: Tensor) -> Tensor:
-    """The jet colours (blue, cyan, yellow, red) of values in [0, 1]: (B, 1, h, w) → RGB in [0, 1], (B, 3, h, w)."""
+    """The jet colors (blue, cyan, yellow, red) of values in [0, 1]: (B, 1, h, w) → RGB in [0, 1], (B, 3, h, w)."""
     centers = value.new_tensor([0.75, 0.5, 0.25]).view(1, 3, 1, 1)
     return (1.5 - 4 * (value - centers).abs()).clamp(0, 1)

@@ -14,11 +14,11 @@ DepthKind = Literal["metric", "inverse", "plane_residual", "jet", "normals"]
 
 @dataclass(frozen=True, slots=True)
 class DepthEncoding:
-    """How metres become network input.
+    """How meters become network input.
 
     `metric` is z and `inverse` is 1/z, each scaled linearly so that [low, high] becomes [0, 1]; `plane_residual` is
     1/z minus the road plane's, scaled so that ±high becomes ±1 (negative lies below the road); `jet` paints
-    the plane residual in the jet colours, as CPKD does with transformed disparity; `normals` are unit surface normals
+    the plane residual in the jet colors, as CPKD does with transformed disparity; `normals` are unit surface normals
     (x right, y down, z forward), as SNE-RoadSeg takes them. Invalid pixels become 0.
 
     Normals need a focal length. It is part of the encoding, not read from the camera: so training and the node agree by
@@ -30,12 +30,12 @@ class DepthEncoding:
 
     kind: DepthKind
     low: float = 0.0
-    """Metres for `metric`, 1/m for `inverse`; unused otherwise."""
+    """Meters for `metric`, 1/m for `inverse`; unused otherwise."""
     high: float = 0.05
-    """Metres for `metric`, 1/m otherwise; unused for `normals`."""
+    """Meters for `metric`, 1/m otherwise; unused for `normals`."""
     focal: float = 0.5
     """For `normals`: fx over the width of the camera's image, whose pixels count as square and whose principal point as
-    its middle. 0.5 is 90 degrees wide, as a RealSense D455's colour image; unused otherwise."""
+    its middle. 0.5 is 90 degrees wide, as a RealSense D455's color image; unused otherwise."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(DepthKind):

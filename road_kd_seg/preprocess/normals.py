@@ -1,12 +1,12 @@
 """Surface normals from depth: SNE (Fan et al., ECCV 2020) and three filters to normal (3F2N; Fan et al., RA-L 2021).
 
 A plane nx·X + ny·Y + nz·Z = 1 seen through a pinhole camera has 1/Z = nx·x + ny·y + nz with x = (u − cx)/fx and
-y = (v − cy)/fy. Two gradients of inverse depth therefore give nx and ny; each of the eight neighbours then gives an nz,
+y = (v − cy)/fy. Two gradients of inverse depth therefore give nx and ny; each of the eight neighbors then gives an nz,
 as its step along the surface is orthogonal to the normal. 3F2N takes the median of the eight, SNE the mean of the eight
 unit normals.
 
-Deviations: missing neighbours are left out (one-sided gradients beside holes and at the border) instead of read as
-depth 0; neighbours at the same depth, whose nz is 0/0, are left out, too, and where all eight are, nz follows from the
+Deviations: missing neighbors are left out (one-sided gradients beside holes and at the border) instead of read as
+depth 0; neighbors at the same depth, whose nz is 0/0, are left out, too, and where all eight are, nz follows from the
 plane's equation; every normal points to the camera, where the published SNE points upwards and ignores what lies above
 the horizon.
 
@@ -27,7 +27,7 @@ from road_kd_seg.frame import Intrinsics
 NormalMethod = Literal["three_filters", "sne"]
 
 _MIN_RELATIVE_STEP = 1e-5
-"""|ΔZ| / Z of a neighbour below which float32's rounding (1e-7) would show in its nz."""
+"""|ΔZ| / Z of a neighbor below which float32's rounding (1e-7) would show in its nz."""
 
 
 def surface_normals(
@@ -36,7 +36,7 @@ def surface_normals(
     """Unit normals in the camera's optical frame (x right, y down, z forward), pointing to the camera.
 
     Args:
-        depth_m: (B, H, W) in metres; 0, or anything not finite and positive, is invalid.
+        depth_m: (B, H, W) in meters; 0, or anything not finite and positive, is invalid.
         intrinsics: one camera for the batch, or (B, 4) tensor of fx, fy, cx, cy in pixels.
         method: "three_filters" or "sne".
 
@@ -53,7 +53,7 @@ def surface_normals(
     depth = torch.where(torch.isfinite(depth_m) & (depth_m > 0), depth_m, torch.nan).float()[:, None]
     inverse = 1 / depth
     slopes = focal * torch.cat((_gradient(inverse, -1), _gradient(inverse, -2)), dim=1)  # nx, ny
-    candidates = _nz_of_neighbours(slopes, torch.cat((ray * depth, depth), dim=1))
+    candidates = _nz_of_neighbors(slopes, torch.cat((ray * depth, depth), dim=1))
     if method == "three_filters":
         nz = candidates.nanmedian(dim=0).values
     else:  # the mean of (nx, ny, nz) / norm, divided by that of 1 / norm, so that nx and ny stay as they are
@@ -69,7 +69,7 @@ def surface_normals(
 def _rays(depth_m: Tensor, intrinsics: Intrinsics | Tensor) -> tuple[Tensor, Tensor]:
     """(fx, fy), (B or 1, 2, 1, 1), and each pixel's (x, y) at z = 1, (B or 1, 2, H, W)."""
     if depth_m.ndim != 3:
-        raise ShapeMismatch("surface_normals: depth_m", depth_m.shape, (1, *depth_m.shape[-2:]), mend="pass (B, H, W)")
+        raise ShapeMismatch("surface_normals: depth_m", depth_m.shape, (1, *depth_m.shape[-2:]), hint="pass (B, H, W)")
     batch, height, width = depth_m.shape
     if isinstance(intrinsics, Intrinsics):
         if (intrinsics.height, intrinsics.width) != (height, width):
@@ -77,37 +77,37 @@ def _rays(depth_m: Tensor, intrinsics: Intrinsics | Tensor) -> tuple[Tensor, Ten
                 "surface_normals: intrinsics",
                 (intrinsics.height, intrinsics.width),
                 (height, width),
-                mend="use Intrinsics.scaled after resizing the depth",
+                hint="use Intrinsics.scaled after resizing the depth",
             )
         intrinsics = depth_m.new_tensor(
             [[intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy]], dtype=torch.float32
         )
     elif intrinsics.shape != (batch, 4):
         raise ShapeMismatch(
-            "surface_normals: intrinsics", intrinsics.shape, (batch, 4), mend="pass fx, fy, cx, cy for each image"
+            "surface_normals: intrinsics", intrinsics.shape, (batch, 4), hint="pass fx, fy, cx, cy for each image"
         )
-    focal, centre = intrinsics.float()[:, :, None, None].split(2, dim=1)
+    focal, center = intrinsics.float()[:, :, None, None].split(2, dim=1)
     u = torch.arange(width, device=depth_m.device).expand(height, width)
     v = torch.arange(height, device=depth_m.device)[:, None].expand(height, width)
-    return focal, (torch.stack((u, v)) - centre) / focal
+    return focal, (torch.stack((u, v)) - center) / focal
 
 
 def _gradient(x: Tensor, dim: int) -> Tensor:
-    """Central difference per pixel, one-sided where a neighbour is NaN or outside, NaN where both are; same shape."""
+    """Central difference per pixel, one-sided where a neighbor is NaN or outside, NaN where both are; same shape."""
     step = x.diff(dim=dim)
     gap = torch.full_like(x.narrow(dim, 0, 1), torch.nan)
     return torch.stack((torch.cat((step, gap), dim), torch.cat((gap, step), dim))).nanmean(dim=0)
 
 
-def _nz_of_neighbours(slopes: Tensor, points: Tensor) -> Tensor:
-    """nz from each neighbour's step.
+def _nz_of_neighbors(slopes: Tensor, points: Tensor) -> Tensor:
+    """nz from each neighbor's step.
 
     Args:
         slopes: nx and ny, (B, 2, H, W).
         points: X, Y, Z, NaN where invalid, (B, 3, H, W).
 
     Returns:
-        (8, B, 1, H, W), NaN where a neighbour is invalid or at the same depth, or the gradient is 0.
+        (8, B, 1, H, W), NaN where a neighbor is invalid or at the same depth, or the gradient is 0.
     """
     height, width = points.shape[-2:]
     padded = F.pad(points, (1, 1, 1, 1), value=torch.nan)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 PLANE_TOLERANCE_PER_M = 0.01
 """|1/z - plane| in 1/m up to which a point counts as road while the plane is being found: several times the noise of
-a D455 (0.15 px of disparity), and less than half of a 5 cm pothole two metres ahead."""
+a D455 (0.15 px of disparity), and less than half of a 5 cm pothole two meters ahead."""
 
 ROAD_SLOPE_PER_M = 0.05
-"""Least growth of 1/z in 1/m from the middle of the image to its bottom for a plane to be a road; seen from a metre
+"""Least growth of 1/z in 1/m from the middle of the image to its bottom for a plane to be a road; seen from a meter
 above, a road has 0.2 to 0.6, a wall across the view 0."""
 
 
@@ -103,7 +103,7 @@ def _hypotheses(height: int, width: int, device: torch.device) -> tuple[Tensor, 
 
 
 def _inverse_3x3(matrix: Tensor) -> Tensor:
-    """Inverse by cross products: no solver call, so nothing synchronises the device; not finite where singular."""
+    """Inverse by cross products: no solver call, so nothing synchronizes the device; not finite where singular."""
     a, b, c = matrix.unbind(-2)
     cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
     determinant = (a * cofactors[..., 0]).sum(-1)

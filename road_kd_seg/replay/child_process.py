@@ -43,7 +43,7 @@ class ChildProcess:
         return self._process.poll()
 
     def lines(self) -> list[str]:
-        """What it has logged so far, without the time stamps and colours of ROS."""
+        """What it has logged so far, without the time stamps and colors of ROS."""
         text = _ANSI.sub("", self.log.read_text(encoding="utf-8", errors="replace"))
         return [_LOG_PREFIX.sub("", line) for line in text.splitlines() if line.strip()]
 

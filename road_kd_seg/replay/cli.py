@@ -20,12 +20,12 @@ from road_kd_seg.errors import run_tool
 from road_kd_seg.replay.evaluate import check_depth, score, segment_bag
 from road_kd_seg.replay.labels import LabelStore, read_label_folder
 from road_kd_seg.replay.report.write import Replay, write_report
-from road_kd_seg.replay.results import Run
+from road_kd_seg.replay.results import ReplayRun
 from road_kd_seg.segmenter import Segmenter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool; 0, or 1 after one line on stderr."""
+    """ReplayRun the tool; 0, or 1 after one line on stderr."""
     options = _parser().parse_args(arguments)
     return run_tool(lambda: _evaluate(options, Console()))
 
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
     parser.add_argument("--backend", default="torch", help=f"inference engine: {' or '.join(BACKENDS)}")
     parser.add_argument(
-        "--slop-s", type=_not_negative, help="stamp difference of colour and depth; default: half a frame"
+        "--slop-s", type=_not_negative, help="stamp difference of color and depth; default: half a frame"
     )
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --live: play this many times as fast")
     parser.add_argument(
@@ -93,7 +93,7 @@ def _truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
     return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
 
 
-def _run_offline(options: argparse.Namespace, reader: BagReader, console: Console) -> Run:
+def _run_offline(options: argparse.Namespace, reader: BagReader, console: Console) -> ReplayRun:
     segmenter = Segmenter.from_bundle(
         options.model, device=options.device, precision=options.precision, backend=options.backend
     )
@@ -102,7 +102,7 @@ def _run_offline(options: argparse.Namespace, reader: BagReader, console: Consol
         return segment_bag(reader, segmenter, lambda: progress.advance(task))
 
 
-def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, console: Console) -> Run:
+def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, console: Console) -> ReplayRun:
     from road_kd_seg.replay.live import LiveOptions, replay_live  # only this mode needs ROS
 
     live = LiveOptions(
@@ -141,7 +141,7 @@ def _print(report: dict[str, Any], folder: Path, console: Console) -> None:
     table.add_section()
     dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
     table.add_row(
-        "colour images sent / received / published", f"{frames['sent']} / {frames['received']} / {frames['published']}"
+        "color images sent / received / published", f"{frames['sent']} / {frames['received']} / {frames['published']}"
     )
     table.add_row("dropped", dropped)
     console.print(table)

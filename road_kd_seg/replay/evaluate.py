@@ -1,4 +1,4 @@
-"""Run a model over a bag without ROS, and score any run against the truth."""
+"""ReplayRun a model over a bag without ROS, and score any run against the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import BagError, FrameError, RoadKdError
 from road_kd_seg.metrics import confusion_matrix, iou, mean_iou
 from road_kd_seg.replay.labels import Label, LabelStore
-from road_kd_seg.replay.results import DROP_REASONS, Accounting, FrameScore, Run, Scores
+from road_kd_seg.replay.results import DROP_REASONS, FrameScore, ReplayCounts, ReplayRun, Scores
 from road_kd_seg.segmenter import Segmenter
 
 
@@ -20,13 +20,13 @@ def check_depth(reader: BagReader, bundle: Bundle) -> None:
     """Refuse a bag without depth for a model that needs it, before anything is started.
 
     Raises:
-        BagError: no depth image, or none that belongs to a colour image; or no colour image either.
+        BagError: no depth image, or none that belongs to a color image; or no color image either.
     """
     if bundle.input.depth is None or reader.index.num_with_depth:
         return
     depth = reader.names.depth
     what = (
-        f"none of the {reader.message_counts[depth]} images on {depth} has the stamp of a colour image"
+        f"none of the {reader.message_counts[depth]} images on {depth} has the stamp of a color image"
         if reader.has_depth
         else f"no depth images on {depth}"
     )
@@ -37,7 +37,7 @@ def check_depth(reader: BagReader, bundle: Bundle) -> None:
     )
 
 
-def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], None] | None = None) -> Run:
+def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], None] | None = None) -> ReplayRun:
     """Segment every frame of a bag, one after the other; nothing is superseded.
 
     Args:
@@ -60,7 +60,7 @@ def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], 
 
     for frame, _ in reader.frames(on_invalid=drop_invalid):
         if segmenter.needs_depth and frame.depth_m is None:
-            dropped["unsynchronised"] += 1
+            dropped["unsynchronized"] += 1
         else:
             try:
                 if not labels:
@@ -74,13 +74,13 @@ def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], 
         if on_frame is not None:
             on_frame()
     sent = len(reader.index)
-    return Run(
+    return ReplayRun(
         mode="offline",
         stamps_ns=tuple(reader.index.stamps_ns.tolist()),
         labels=labels,
         latency_ms=latency_ms,
         latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",
-        accounting=Accounting(sent, sent, sent - sum(dropped.values()), dropped),
+        counts=ReplayCounts(sent, sent, sent - sum(dropped.values()), dropped),
         device=segmenter.device_name,
         wall_s=time.perf_counter() - begun,
         notes=tuple(f"first invalid frame: {reason}" for reason in reasons[:1]),
@@ -100,9 +100,9 @@ def score(truth: Iterable[tuple[int, Label]], answers: LabelStore, num_classes: 
     """
     counts = np.zeros((num_classes, num_classes), np.int64)
     frames: list[FrameScore] = []
-    num_labelled = 0
+    num_labeled = 0
     for stamp_ns, label in truth:
-        num_labelled += 1
+        num_labeled += 1
         if stamp_ns not in answers:
             continue
         try:
@@ -111,4 +111,4 @@ def score(truth: Iterable[tuple[int, Label]], answers: LabelStore, num_classes: 
             raise RoadKdError(f"label of {stamp_ns / 1e9:.3f} s: {error}") from error
         counts += frame_counts
         frames.append(FrameScore(stamp_ns, mean_iou(frame_counts), iou(frame_counts)))
-    return Scores(counts, tuple(frames), num_labelled)
+    return Scores(counts, tuple(frames), num_labeled)

@@ -63,9 +63,9 @@ def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:
     """Header stamp (ns) and (H, W) class ids of every `<stamp in ns>.png` of a folder, by stamp.
 
     Raises:
-        RoadKdError: no such folder, no such file in it, or a file that is no 8-bit grey PNG.
+        RoadKdError: no such folder, no such file in it, or a file that is no 8-bit gray PNG.
     """
-    wanted = "one 8-bit grey PNG of class ids per labelled frame, named <header stamp in ns>.png"
+    wanted = "one 8-bit gray PNG of class ids per labeled frame, named <header stamp in ns>.png"
     if not folder.is_dir():
         raise RoadKdError(f"labels {folder}: no such folder, expected {wanted}")
     files = sorted((f for f in folder.glob("*.png") if f.stem.isdecimal()), key=lambda f: int(f.stem))

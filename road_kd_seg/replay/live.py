@@ -23,7 +23,7 @@ from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME,
 from road_kd_seg.replay.child_process import ChildProcess
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.recorder import OutputRecorder
-from road_kd_seg.replay.results import Accounting, Run
+from road_kd_seg.replay.results import ReplayCounts, ReplayRun
 
 OUTPUTS = "node_outputs"
 """Folder of the bag that the node's labels are recorded to, beside the report."""
@@ -34,7 +34,7 @@ _SETTLE_LIMIT_S = 15.0
 _STOP_LIMIT_S = 20.0
 _PLAYER_SLACK_S = 60.0
 _LATENCY = (
-    "from the player's publication of the colour image to the node's publication of its label:"
+    "from the player's publication of the color image to the node's publication of its label:"
     " transport, waiting for depth, waiting for the model, preprocessing, network, upsampling"
 )
 
@@ -55,8 +55,8 @@ class LiveOptions:
     """ROS domain; None: one that this process keeps to itself, so that no robot nearby hears the bag."""
 
 
-def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOptions, progress: Progress) -> Run:
-    """Run node and player over a bag.
+def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOptions, progress: Progress) -> ReplayRun:
+    """ReplayRun node and player over a bag.
 
     Args:
         reader: the bag, open.
@@ -97,20 +97,20 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
             raise node.failure(f"did not stop within {_STOP_LIMIT_S:g} s of SIGINT")
         counters = _final_counters(node)
         report, color_sent_ns, label_sent_ns = recorder.report, recorder.color_sent_ns, recorder.label_sent_ns
-    accounting = Accounting.from_counters(len(reader.index), counters)
+    counts = ReplayCounts.from_counters(len(reader.index), counters)
     with BagReader(outputs) as recorded:
         labels = LabelStore.of(recorded.label_images(LABEL_TOPIC))
     timed = [stamp_ns for stamp_ns in labels.stamps_ns if stamp_ns in color_sent_ns]
-    return Run(
+    return ReplayRun(
         mode="live",
         stamps_ns=tuple(reader.index.stamps_ns.tolist()),
         labels=labels,
         latency_ms={stamp_ns: (label_sent_ns[stamp_ns] - color_sent_ns[stamp_ns]) / 1e6 for stamp_ns in timed},
         latency_definition=_LATENCY,
-        accounting=accounting,
+        counts=counts,
         device=report.values.get("device", ""),
         wall_s=time.perf_counter() - begun,
-        notes=_notes(options, accounting, len(labels), len(timed), report.values.get("last_problem", "")),
+        notes=_notes(options, counts, len(labels), len(timed), report.values.get("last_problem", "")),
     )
 
 
@@ -170,7 +170,7 @@ def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> 
 def _player_arguments(reader: BagReader, rate: float) -> list[str]:
     names = reader.names
     topics = [name for name in (names.color, names.depth, names.camera_info) if reader.message_counts.get(name)]
-    subscribers = len(topics) + 1  # the node takes each of them, the recorder the colour images as well
+    subscribers = len(topics) + 1  # the node takes each of them, the recorder the color images as well
     waiting = ["--wait-for-subscribers", "30", "--subscribers", str(subscribers)]
     return [str(reader.path), "--rate", str(rate), *waiting, "--topics", *topics]
 
@@ -230,23 +230,21 @@ def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until
 
 
 def _final_counters(node: ChildProcess) -> dict[str, int]:
-    """The accounting that the node logs last.
+    """The counts that the node logs last.
 
     Raises:
         RoadKdError: it did not.
     """
-    accounts = [line for line in node.lines() if line.startswith("accounting: ")]
-    if not accounts:
-        raise node.failure(f"ended with exit code {node.return_code} and without its accounting")
-    return {key: int(count) for key, count in re.findall(r"([\w.]+)=(\d+)", accounts[-1])}
+    counters = [line for line in node.lines() if line.startswith("frame counters: ")]
+    if not counters:
+        raise node.failure(f"ended with exit code {node.return_code} and without its counts")
+    return {key: int(count) for key, count in re.findall(r"([\w.]+)=(\d+)", counters[-1])}
 
 
-def _notes(
-    options: LiveOptions, accounting: Accounting, recorded: int, timed: int, last_problem: str
-) -> tuple[str, ...]:
+def _notes(options: LiveOptions, counts: ReplayCounts, recorded: int, timed: int, last_problem: str) -> tuple[str, ...]:
     notes = [f"played at {options.rate:g} times the recorded rate"]
-    if recorded != accounting.published:
-        notes.append(f"{accounting.published} labels were published, {recorded} of them reached the recorder")
+    if recorded != counts.published:
+        notes.append(f"{counts.published} labels were published, {recorded} of them reached the recorder")
     if timed != recorded:
         notes.append(f"latency is known for {timed} of {recorded} labels")
     if last_problem:

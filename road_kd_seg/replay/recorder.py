@@ -41,7 +41,7 @@ class NodeReport:
 
 
 class OutputRecorder(Node):
-    """Subscribes to a node's labels and diagnostics, and to the colour images it gets.
+    """Subscribes to a node's labels and diagnostics, and to the color images it gets.
 
     Images are taken as the bytes that came and are not decoded, so that recording costs the machine little.
     """
@@ -49,7 +49,7 @@ class OutputRecorder(Node):
     def __init__(self, context: Context, color_topic: str, folder: Path) -> None:
         super().__init__("replay_recorder", context=context, start_parameter_services=False)
         self.color_sent_ns: dict[int, int] = {}
-        """When the player published each colour image, by its stamp."""
+        """When the player published each color image, by its stamp."""
         self.label_sent_ns: dict[int, int] = {}
         """When the node published each label, by its stamp."""
         self.report = NodeReport()

@@ -12,19 +12,19 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.metrics import Counts, PerClass
 from road_kd_seg.replay.labels import LabelStore
 
-DROP_REASONS = ("superseded", "unsynchronised", "stale", "invalid")
+DROP_REASONS = ("superseded", "unsynchronized", "stale", "invalid")
 
 
 @dataclass(frozen=True, slots=True)
-class Accounting:
-    """What became of the colour images of a bag.
+class ReplayCounts:
+    """What became of the color images of a bag.
 
     Raises:
         RoadKdError: received is not published + Σ dropped, or more was received than sent.
     """
 
     sent: int
-    """Colour images in the bag."""
+    """Color images in the bag."""
     received: int
     """Those that reached the model's process."""
     published: int
@@ -34,16 +34,16 @@ class Accounting:
 
     def __post_init__(self) -> None:
         if set(self.dropped) != set(DROP_REASONS):
-            raise RoadKdError(f"accounting: dropped has {sorted(self.dropped)}, expected {sorted(DROP_REASONS)}")
+            raise RoadKdError(f"frame counters: dropped has {sorted(self.dropped)}, expected {sorted(DROP_REASONS)}")
         if self.received != self.published + sum(self.dropped.values()):
             dropped = " + ".join(f"{count} {reason}" for reason, count in self.dropped.items())
             raise RoadKdError(
-                f"accounting: received {self.received}, but published {self.published} + dropped {dropped}"
+                f"frame counters: received {self.received}, but published {self.published} + dropped {dropped}"
                 f" = {self.published + sum(self.dropped.values())}: frames went missing in the node, which is a defect"
             )
         if self.received > self.sent:
             raise RoadKdError(
-                f"accounting: received {self.received} colour images of a bag that holds {self.sent}:"
+                f"frame counters: received {self.received} color images of a bag that holds {self.sent}:"
                 " somebody else publishes on the same topics; choose another --domain-id"
             )
 
@@ -53,7 +53,7 @@ class Accounting:
         return self.sent - self.received
 
     @staticmethod
-    def from_counters(sent: int, counters: Mapping[str, int]) -> Accounting:
+    def from_counters(sent: int, counters: Mapping[str, int]) -> ReplayCounts:
         """From the node's keys: received, published, dropped.<reason>.
 
         Raises:
@@ -61,25 +61,25 @@ class Accounting:
         """
         try:
             dropped = {reason: counters[f"dropped.{reason}"] for reason in DROP_REASONS}
-            return Accounting(sent, counters["received"], counters["published"], dropped)
+            return ReplayCounts(sent, counters["received"], counters["published"], dropped)
         except KeyError as error:
-            raise RoadKdError(f"accounting: the node reported {sorted(counters)}, but not {error}") from error
+            raise RoadKdError(f"frame counters: the node reported {sorted(counters)}, but not {error}") from error
 
 
 @dataclass(frozen=True)
-class Run:
+class ReplayRun:
     """A model's answers to a bag."""
 
     mode: str
     """`offline` (frame by frame, no ROS) or `live` (node and player as processes)."""
     stamps_ns: tuple[int, ...]
-    """Every colour image of the bag."""
+    """Every color image of the bag."""
     labels: LabelStore
-    """What the model answered, by the colour image's stamp."""
+    """What the model answered, by the color image's stamp."""
     latency_ms: Mapping[int, float]
-    """By the colour image's stamp; what it spans is in `latency_definition`."""
+    """By the color image's stamp; what it spans is in `latency_definition`."""
     latency_definition: str
-    accounting: Accounting
+    counts: ReplayCounts
     device: str
     wall_s: float
     notes: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Scores:
     """(K, K), rows are the truth, summed over the scored frames."""
     frames: tuple[FrameScore, ...] = ()
     """The frames with truth and answer."""
-    num_labelled: int = 0
+    num_labeled: int = 0
     """Frames with truth, answered or not."""
 
 

@@ -1,4 +1,4 @@
-"""Images as image_transport compresses them: JPEG or PNG colour, and PNG depth behind a 12-byte header."""
+"""Images as image_transport compresses them: JPEG or PNG color, and PNG depth behind a 12-byte header."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sensor_msgs.msg import CompressedImage
 from road_kd_seg.errors import FrameError
 
 _DEPTH_HEADER = struct.Struct("<iff")
-"""compressed_depth_image_transport's ConfigHeader: format, and the quantisation parameters A and B of 32FC1."""
+"""compressed_depth_image_transport's ConfigHeader: format, and the quantization parameters A and B of 32FC1."""
 
 
 def rgb_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
-    """A JPEG or PNG colour image as RGB, uint8 (H, W, 3).
+    """A JPEG or PNG color image as RGB, uint8 (H, W, 3).
 
     Raises:
         FrameError: the data is no such image.
     """
-    bgr = _decode(memoryview(msg.data), cv2.IMREAD_COLOR, f"compressed colour image of format '{msg.format}'")
+    bgr = _decode(memoryview(msg.data), cv2.IMREAD_COLOR, f"compressed color image of format '{msg.format}'")
     return np.require(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8, ("C", "W"))
 
 
 def depth_from_compressed(msg: CompressedImage) -> NDArray[np.float32]:
-    """A compressedDepth image as metres, float32 (H, W), 0 where invalid.
+    """A compressedDepth image as meters, float32 (H, W), 0 where invalid.
 
-    16UC1 is millimetres. 32FC1 is quantised inverse depth: z = A / (value - B).
+    16UC1 is millimeters. 32FC1 is quantized inverse depth: z = A / (value - B).
 
     Raises:
         FrameError: the format is not compressedDepth, or the data is no PNG of 16 bits.
@@ -54,7 +54,7 @@ def depth_from_compressed(msg: CompressedImage) -> NDArray[np.float32]:
 
 
 def _from_inverse(raw: NDArray[np.uint16], a: float, b: float) -> NDArray[np.float32]:
-    """Metres from quantised inverse depth; 0 stands for no measurement."""
+    """Meters from quantized inverse depth; 0 stands for no measurement."""
     inverse = raw.astype(np.float32) - np.float32(b)
     valid = (raw > 0) & (inverse > 0)
     depth_m: NDArray[np.float32] = np.zeros(raw.shape, np.float32)

@@ -35,7 +35,7 @@ def stamp_ns(stamp: Time) -> int:
 
 
 def rgb_from_image(msg: Image) -> NDArray[np.uint8]:
-    """Colour image of any supported encoding as RGB, uint8 (H, W, 3); rgb8 without padding aliases the message.
+    """Color image of any supported encoding as RGB, uint8 (H, W, 3); rgb8 without padding aliases the message.
 
     Raises:
         FrameError: an unsupported encoding, or fields that contradict each other.
@@ -44,7 +44,7 @@ def rgb_from_image(msg: Image) -> NDArray[np.uint8]:
 
 
 def depth_from_image(msg: Image) -> NDArray[np.float32]:
-    """Depth image as metres, float32 (H, W), 0 where invalid.
+    """Depth image as meters, float32 (H, W), 0 where invalid.
 
     Raises:
         FrameError: an unsupported encoding, or fields that contradict each other.
@@ -58,7 +58,7 @@ def image_from_array(array: NDArray[np.uint8], encoding: str, header: Header) ->
     Args:
         array: (H, W) for mono8, (H, W, 3) for rgb8.
         encoding: "mono8" or "rgb8".
-        header: of the colour image that the array belongs to.
+        header: of the color image that the array belongs to.
     """
     height, width = array.shape[:2]
     pixels = np.ascontiguousarray(array, np.uint8)
@@ -73,8 +73,8 @@ def intrinsics_for_image(info: CameraInfo, color: Header, size: tuple[int, int])
 
     Args:
         info: latest camera_info.
-        color: header of the colour image.
-        size: (H, W) of the colour image.
+        color: header of the color image.
+        size: (H, W) of the color image.
 
     Returns:
         None for an uncalibrated camera.
@@ -84,34 +84,34 @@ def intrinsics_for_image(info: CameraInfo, color: Header, size: tuple[int, int])
     """
     if info.header.frame_id != color.frame_id:
         raise FrameError(
-            f"camera_info is of frame '{info.header.frame_id}', the colour image of '{color.frame_id}':"
+            f"camera_info is of frame '{info.header.frame_id}', the color image of '{color.frame_id}':"
             " remap color/camera_info to the topic of the same camera"
         )
     intrinsics = intrinsics_from_camera_info(info)
     if intrinsics is not None and (intrinsics.height, intrinsics.width) != size:
         raise FrameError(
             f"camera_info is for {intrinsics.width}x{intrinsics.height} images,"
-            f" the colour image is {size[1]}x{size[0]}:"
+            f" the color image is {size[1]}x{size[0]}:"
             " remap color/camera_info to the topic that goes with color/image_raw"
         )
     return intrinsics
 
 
 def check_same_frame(color: Header, depth: Header) -> None:
-    """Refuse a depth image that was not aligned to the colour camera.
+    """Refuse a depth image that was not aligned to the color camera.
 
     Raises:
         FrameError: the frame ids differ.
     """
     if color.frame_id != depth.frame_id:
         raise FrameError(
-            f"depth is in frame '{depth.frame_id}', colour in '{color.frame_id}': the depth must be aligned to the"
-            " colour image (RealSense: align_depth.enable:=true and the topic aligned_depth_to_color/image_raw)"
+            f"depth is in frame '{depth.frame_id}', color in '{color.frame_id}': the depth must be aligned to the"
+            " color image (RealSense: align_depth.enable:=true and the topic aligned_depth_to_color/image_raw)"
         )
 
 
 def cloud_from_points(points: NDArray[np.void], header: Header) -> PointCloud2:
-    """Obstacle points, (N,) of `postprocess.POINT_DTYPE`, as an unorganised cloud without invalid points."""
+    """Obstacle points, (N,) of `postprocess.POINT_DTYPE`, as an unorganized cloud without invalid points."""
     cloud = create_cloud(header, _point_fields(points.dtype), points)
     cloud.is_dense = True
     return cloud

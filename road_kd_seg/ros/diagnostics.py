@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from road_kd_seg.ros.accounting import Accounts
+from road_kd_seg.ros.frame_counters import FrameCounts
 
 LATENCY_WINDOW = 300
 """Frames over which latency percentiles are taken: ten seconds at 30 Hz."""
@@ -54,7 +54,7 @@ class Monitor:
         self._last_problem = ""
 
     def see_color(self, *, depth_missing: bool) -> None:
-        """A colour image arrived; whether depth is missing beside it."""
+        """A color image arrived; whether depth is missing beside it."""
         with self._lock:
             self._traffic.color += 1
             self._depth_missing = depth_missing
@@ -65,12 +65,12 @@ class Monitor:
             self._traffic.depth += 1
 
     def see_pair(self) -> None:
-        """Colour and depth of one moment were found."""
+        """Color and depth of one moment were found."""
         with self._lock:
             self._traffic.pairs += 1
 
     def see_published(self, latency_ms: float) -> None:
-        """A frame left the node, this long after its colour image came."""
+        """A frame left the node, this long after its color image came."""
         with self._lock:
             self._traffic.published += 1
             self._latencies_ms.append(latency_ms)
@@ -81,7 +81,7 @@ class Monitor:
             self._traffic.problems += 1
             self._last_problem = message
 
-    def report(self, state: NodeState, accounts: Accounts, name: str) -> DiagnosticStatus:
+    def report(self, state: NodeState, counts: FrameCounts, name: str) -> DiagnosticStatus:
         """The period since the last report as a diagnostic status."""
         with self._lock:
             now_ns = time.monotonic_ns()
@@ -103,7 +103,7 @@ class Monitor:
             "published_rate_hz": f"{traffic.published / period_s:.1f}",
             "latency_p50_ms": f"{p50_ms:.1f}",
             "latency_p95_ms": f"{p95_ms:.1f}",
-            **accounts.as_dict(),
+            **counts.as_dict(),
             "last_problem": problem,
         }
         return DiagnosticStatus(
@@ -122,18 +122,18 @@ def _judge(state: NodeState, traffic: _Traffic, depth_missing: bool, problem: st
     if state.lifecycle != "active" or not state.enabled:
         return DiagnosticStatus.OK, state.lifecycle if state.lifecycle != "active" else "disabled by set_enabled"
     if not traffic.color:
-        return DiagnosticStatus.WARN, "no colour images: is the camera running, and color/image_raw remapped to it?"
+        return DiagnosticStatus.WARN, "no color images: is the camera running, and color/image_raw remapped to it?"
     if depth_missing and not state.runs_without_depth:
         return DiagnosticStatus.ERROR, "no depth images, and no rgb_only_model: nothing is segmented"
     if depth_missing:
         return (
             DiagnosticStatus.WARN,
-            f"no depth images: segmenting colour alone with {state.rgb_only_model or state.model}",
+            f"no depth images: segmenting color alone with {state.rgb_only_model or state.model}",
         )
     if traffic.depth and not traffic.pairs:
         return DiagnosticStatus.ERROR, (
-            f"{traffic.color} colour and {traffic.depth} depth images, but no two with equal stamps:"
-            " align and synchronise them in the driver, or set sync_slop_s"
+            f"{traffic.color} color and {traffic.depth} depth images, but no two with equal stamps:"
+            " align and synchronize them in the driver, or set sync_slop_s"
         )
     if traffic.problems:
         return DiagnosticStatus.WARN, f"dropped {traffic.problems} frames: {problem}"

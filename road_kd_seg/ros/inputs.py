@@ -14,36 +14,36 @@ from std_msgs.msg import Header
 
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
-from road_kd_seg.ros.accounting import Ledger, Outcome
 from road_kd_seg.ros.compressed import depth_from_compressed, rgb_from_compressed
 from road_kd_seg.ros.conversions import check_same_frame, depth_from_image, intrinsics_for_image, rgb_from_image
 from road_kd_seg.ros.diagnostics import Monitor
+from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.parameters import Settings
-from road_kd_seg.ros.synchronizer import Arrival, RgbdSynchronizer
+from road_kd_seg.ros.synchronizer import RgbdSynchronizer, StampedImage
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FrameTask:
     """A frame on its way through the node."""
 
     frame: RgbdFrame
     header: Header
-    """Of the colour image; every output gets it as it is."""
+    """Of the color image; every output gets it as it is."""
     received_ns: int
-    """When the colour image came, monotonic clock."""
+    """When the color image came, monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sinks:
+class Callbacks:
     """Where the inputs' findings go."""
 
-    on_job: Callable[[Job], None]
+    on_job: Callable[[FrameTask], None]
     on_invalid: Callable[[Exception], None]
-    """A colour image, alone or with its depth, is no frame."""
+    """A color image, alone or with its depth, is no frame."""
     on_time_went_back: Callable[[int], None]
     """Stamps went back to this time in nanoseconds."""
     runs_without_depth: Callable[[], bool]
-    """Whether some model takes colour alone."""
+    """Whether some model takes color alone."""
 
 
 class DepthWatch:
@@ -53,10 +53,10 @@ class DepthWatch:
         self._timeout_ns = round(timeout_s * 1e9)
         self._reference_ns: int | None = None
         self.missing = False
-        """Whether the last colour image was too far from any depth."""
+        """Whether the last color image was too far from any depth."""
 
     def see_color(self, stamp_ns: int) -> bool:
-        """A colour image came; whether depth is missing."""
+        """A color image came; whether depth is missing."""
         if self._reference_ns is None or stamp_ns < self._reference_ns - self._timeout_ns:
             self._reference_ns = stamp_ns
         self.missing = stamp_ns - self._reference_ns > self._timeout_ns
@@ -70,18 +70,20 @@ class DepthWatch:
 class Inputs:
     """Subscriptions, pairing, decoding. All of it runs on the executor's thread."""
 
-    def __init__(self, node: Node, settings: Settings, ledger: Ledger, monitor: Monitor, sinks: Sinks) -> None:
+    def __init__(
+        self, node: Node, settings: Settings, counters: FrameCounters, monitor: Monitor, callbacks: Callbacks
+    ) -> None:
         self._node = node
-        self._ledger = ledger
+        self._counters = counters
         self._monitor = monitor
-        self._sinks = sinks
+        self._sinks = callbacks
         self._compressed = settings.image_transport == "compressed"
         self._camera_info: CameraInfo | None = None
         self._depth_watch = DepthWatch(settings.depth_timeout_s)
         self._synchronizer = RgbdSynchronizer(
             self._on_pair,
-            lambda count: ledger.settle(Outcome.UNSYNCHRONISED, count),
-            sinks.on_time_went_back,
+            lambda count: counters.record(FrameOutcome.UNSYNCHRONIZED, count),
+            callbacks.on_time_went_back,
             slop_s=settings.sync_slop_s,
             queue_size=settings.sync_queue_size,
         )
@@ -95,7 +97,7 @@ class Inputs:
         ]
 
     def close(self) -> None:
-        """Unsubscribe; colour images that wait for depth end as unsynchronised."""
+        """Unsubscribe; color images that wait for depth end as unsynchronized."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._synchronizer.clear()
@@ -114,8 +116,8 @@ class Inputs:
         self._camera_info = msg
 
     def _on_color(self, msg: Image | CompressedImage) -> None:
-        self._ledger.receive()
-        color = Arrival(msg, time.monotonic_ns())
+        self._counters.receive()
+        color = StampedImage(msg, time.monotonic_ns())
         missing = self._depth_watch.see_color(color.stamp_ns)
         self._monitor.see_color(depth_missing=missing)
         if missing and self._sinks.runs_without_depth():
@@ -124,24 +126,24 @@ class Inputs:
             self._synchronizer.add_color(color)
 
     def _on_depth(self, msg: Image | CompressedImage) -> None:
-        depth = Arrival(msg, time.monotonic_ns())
+        depth = StampedImage(msg, time.monotonic_ns())
         self._monitor.see_depth()
         self._depth_watch.see_depth(depth.stamp_ns)
         self._synchronizer.add_depth(depth)
 
-    def _on_pair(self, color: Arrival, depth: Arrival) -> None:
+    def _on_pair(self, color: StampedImage, depth: StampedImage) -> None:
         self._monitor.see_pair()
         self._offer(color, depth)
 
-    def _offer(self, color: Arrival, depth: Arrival | None) -> None:
+    def _offer(self, color: StampedImage, depth: StampedImage | None) -> None:
         try:
-            job = Job(self._decode(color, depth), color.header, color.received_ns)
+            job = FrameTask(self._decode(color, depth), color.header, color.received_ns)
         except Exception as error:  # whatever a message holds, the node lives on
             self._sinks.on_invalid(error)
         else:
             self._sinks.on_job(job)
 
-    def _decode(self, color: Arrival, depth: Arrival | None) -> RgbdFrame:
+    def _decode(self, color: StampedImage, depth: StampedImage | None) -> RgbdFrame:
         if depth is not None:
             check_same_frame(color.header, depth.header)
         to_rgb, to_depth_m = (

@@ -20,12 +20,12 @@ from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Segmentation
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.ros import parameters
-from road_kd_seg.ros.accounting import Ledger, Outcome
 from road_kd_seg.ros.diagnostics import Monitor, NodeState
-from road_kd_seg.ros.inputs import Inputs, Job, Sinks
+from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
+from road_kd_seg.ros.inputs import Callbacks, FrameTask, Inputs
 from road_kd_seg.ros.models import Models
 from road_kd_seg.ros.parameters import Settings
-from road_kd_seg.ros.publishers import Outputs, Scene
+from road_kd_seg.ros.publishers import Outputs, SegmentedFrame
 from road_kd_seg.ros.worker import NewestOnlyWorker
 
 _THROTTLE_S = 5.0
@@ -39,7 +39,7 @@ class _Engine:
     models: Models
 
 
-_Worker = NewestOnlyWorker[Job, tuple[_Engine, Segmentation]]
+_Worker = NewestOnlyWorker[FrameTask, tuple[_Engine, Segmentation]]
 _Transition = Callable[["RoadSegNode"], None]
 
 
@@ -70,7 +70,7 @@ class RoadSegNode(LifecycleNode):
         parameters.declare(self)
         self.failure = ""
         """Why the last transition failed; empty if it did not."""
-        self._ledger = Ledger()
+        self._counters = FrameCounters()
         self._monitor = Monitor()
         self._enabled = True
         self._active = False
@@ -117,8 +117,8 @@ class RoadSegNode(LifecycleNode):
         self._worker = NewestOnlyWorker(
             self._segment,
             self._deliver,
-            on_superseded=lambda _: self._ledger.settle(Outcome.SUPERSEDED),
-            on_discarded=lambda _: self._ledger.settle(Outcome.STALE),
+            on_superseded=lambda _: self._counters.record(FrameOutcome.SUPERSEDED),
+            on_discarded=lambda _: self._counters.record(FrameOutcome.STALE),
             on_error=lambda _, error: self._reject(error),
         )
         seconds = (time.monotonic_ns() - started_ns) / 1e9
@@ -147,7 +147,7 @@ class RoadSegNode(LifecycleNode):
         self._active = False
         self._close_inputs()
         self._release()
-        self.get_logger().info(str(self._ledger.read()))
+        self.get_logger().info(str(self._counters.read()))
 
     on_configure = _configure
     on_activate = _activate
@@ -164,8 +164,8 @@ class RoadSegNode(LifecycleNode):
 
     def _open_inputs(self) -> None:
         if self._active and self._enabled and self._inputs is None and self._engine is not None:
-            sinks = Sinks(self._on_job, self._reject, self._on_time_went_back, self._runs_without_depth)
-            self._inputs = Inputs(self, self._engine.settings, self._ledger, self._monitor, sinks)
+            callbacks = Callbacks(self._on_job, self._reject, self._on_time_went_back, self._runs_without_depth)
+            self._inputs = Inputs(self, self._engine.settings, self._counters, self._monitor, callbacks)
 
     def _close_inputs(self) -> None:
         """Unsubscribe and wait for the worker, so that nothing is published once this returns."""
@@ -179,27 +179,29 @@ class RoadSegNode(LifecycleNode):
     def _runs_without_depth(self) -> bool:
         return self._engine is not None and self._engine.models.rgb_only is not None
 
-    def _on_job(self, job: Job) -> None:
+    def _on_job(self, job: FrameTask) -> None:
         if self._worker is not None:
             self._worker.offer(job)
 
-    def _segment(self, job: Job) -> tuple[_Engine, Segmentation]:
+    def _segment(self, job: FrameTask) -> tuple[_Engine, Segmentation]:
         engine = self._engine
         if engine is None:
             raise FrameError("the node was cleaned up meanwhile")
         return engine, engine.models.segment(job.frame)
 
-    def _deliver(self, job: Job, result: tuple[_Engine, Segmentation]) -> None:
+    def _deliver(self, job: FrameTask, result: tuple[_Engine, Segmentation]) -> None:
         engine, segmentation = result
         if self._outputs is not None:
-            self._outputs.publish(Scene(job.frame, segmentation, job.header, engine.models.taxonomy, engine.settings))
-        self._ledger.settle(Outcome.PUBLISHED)
+            self._outputs.publish(
+                SegmentedFrame(job.frame, segmentation, job.header, engine.models.taxonomy, engine.settings)
+            )
+        self._counters.record(FrameOutcome.PUBLISHED)
         self._monitor.see_published((time.monotonic_ns() - job.received_ns) / 1e6)
 
     def _reject(self, error: Exception) -> None:
         """A frame that cannot be decoded, segmented or published: say so and go on."""
         text = str(error) if isinstance(error, RoadKdError) else f"{type(error).__name__}: {error}"
-        self._ledger.settle(Outcome.INVALID)
+        self._counters.record(FrameOutcome.INVALID)
         self._monitor.see_problem(text)
         self.get_logger().warning(f"dropped a frame: {text}", throttle_duration_sec=_THROTTLE_S)
 
@@ -262,7 +264,7 @@ class RoadSegNode(LifecycleNode):
             runs_without_depth=self._runs_without_depth(),
             failure=self.failure,
         )
-        status = self._monitor.report(state, self._ledger.read(), f"{self.get_fully_qualified_name()}: segmentation")
+        status = self._monitor.report(state, self._counters.read(), f"{self.get_fully_qualified_name()}: segmentation")
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)

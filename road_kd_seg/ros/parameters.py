@@ -29,20 +29,20 @@ class Settings:
     precision: str = _parameter("auto", "auto (fp16 on CUDA, fp32 on a CPU), fp32, fp16 or bf16.")
     backend: str = _parameter("torch", f"Inference engine: {' or '.join(BACKENDS)}.")
     sync_slop_s: float = _parameter(
-        0.0, "Largest stamp difference of colour and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
+        0.0, "Largest stamp difference of color and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
     )
     sync_queue_size: int = _parameter(5, "Images of each kind that may wait for their partner.", low=1, high=100)
     depth_timeout_s: float = _parameter(
-        1.0, "Depth counts as missing once colour is this much newer than it, seconds.", low=0.05, high=60.0
+        1.0, "Depth counts as missing once color is this much newer than it, seconds.", low=0.05, high=60.0
     )
     min_confidence: float = _parameter(
         0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
     )
     max_range_m: float = _parameter(
-        10.0, "Obstacle points further along the optical axis are left out, metres.", low=0.1, high=100.0
+        10.0, "Obstacle points further along the optical axis are left out, meters.", low=0.1, high=100.0
     )
     overlay_alpha: float = _parameter(
-        0.5, "Overlay: 0 shows the image only, 1 the class colours only.", low=0.0, high=1.0
+        0.5, "Overlay: 0 shows the image only, 1 the class colors only.", low=0.0, high=1.0
     )
     image_transport: str = _parameter("raw", "raw, or compressed (topics .../compressed and .../compressedDepth).")
     autostart: bool = _parameter(True, "Configure and activate without being asked.")

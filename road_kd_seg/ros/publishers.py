@@ -28,7 +28,7 @@ _THROTTLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SegmentedFrame:
     """A segmented frame, and what its outputs are made with."""
 
     frame: RgbdFrame
@@ -46,11 +46,11 @@ class Scene:
         return np.rint(self.segmentation.confidence * 255).astype(np.uint8)
 
     def overlay(self) -> NDArray[np.uint8]:
-        """Class colours over the image, (H, W, 3) RGB."""
+        """Class colors over the image, (H, W, 3) RGB."""
         return overlay(self.frame.rgb, self.segmentation.label, self.taxonomy, self.settings.overlay_alpha)
 
 
-_IMAGES: Mapping[str, tuple[str, Callable[[Scene], NDArray[np.uint8]]]] = {
+_IMAGES: Mapping[str, tuple[str, Callable[[SegmentedFrame], NDArray[np.uint8]]]] = {
     "~/obstacle_mask": ("mono8", lambda scene: scene.mask(Role.OBSTACLE)),
     "~/lane_mask": ("mono8", lambda scene: scene.mask(Role.LANE)),
     "~/label": ("mono8", lambda scene: scene.segmentation.label),
@@ -89,7 +89,7 @@ class Outputs:
             info.header.stamp = self._node.get_clock().now().to_msg()
             self._label_info.publish(info)
 
-    def publish(self, scene: Scene) -> None:
+    def publish(self, scene: SegmentedFrame) -> None:
         """Publish what somebody listens to."""
         for name, (encoding, pixels) in _IMAGES.items():
             if self._images[name].get_subscription_count():
@@ -97,7 +97,7 @@ class Outputs:
         if self._points.get_subscription_count():
             self._publish_points(scene)
 
-    def _publish_points(self, scene: Scene) -> None:
+    def _publish_points(self, scene: SegmentedFrame) -> None:
         frame, settings = scene.frame, scene.settings
         if frame.depth_m is None or frame.intrinsics is None:
             lacking = "depth" if frame.depth_m is None else "a calibrated camera_info"

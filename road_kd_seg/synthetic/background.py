@@ -78,7 +78,7 @@ def _sky(road: Road, elevation: F32, azimuth: F32) -> F32:
 
 @lru_cache(maxsize=4)
 def _panorama(road: Road) -> F32:
-    """(rows, columns, 4): lit colour and cover of the horizon."""
+    """(rows, columns, 4): lit color and cover of the horizon."""
     rng = np.random.default_rng([road.seed, 4])
     rows, columns = _PANORAMA_PX
     elevation = np.linspace(_TOP_RAD, _BOTTOM_RAD, rows, dtype=np.float32)[:, None]
@@ -179,7 +179,7 @@ def _paint_front(
 
 @cache
 def _house_looks() -> tuple[F32, F32]:
-    """(256, 3) colours and (256,) heights in metres."""
+    """(256, 3) colors and (256,) heights in meters."""
     rng = np.random.default_rng(21)
     brightness = rng.uniform(0.2, 0.55, (256, 1))
     rgb = brightness * (1 + rng.normal(0, 0.1, (256, 1)) * np.array([[1.0, 0.1, -1.2]]))
@@ -269,7 +269,7 @@ def _sprite(kind: str, shape: int) -> F32:
 
 
 def add_haze(canvas: Canvas, light: Light) -> None:
-    """Far things take the horizon's colour."""
+    """Far things take the horizon's color."""
     rows = np.flatnonzero((canvas.depth_m > _HAZE_FROM_M).any(axis=1))
     if rows.size == 0:
         return

@@ -14,7 +14,7 @@ from road_kd_seg.synthetic.defects import build_patch
 from road_kd_seg.synthetic.scene import Defect, Road, Stain
 
 _FADES_M = {"pothole": (8.5, 10.5), "crack": (6.0, 7.5)}
-"""Whole up to the first, gone beyond the second: what nobody can see is not labelled either."""
+"""Whole up to the first, gone beyond the second: what nobody can see is not labeled either."""
 _PARALLAX_STEPS = 12
 
 
@@ -63,12 +63,12 @@ def paint_defect(canvas: Canvas, ground: Ground, view: View, road: Road, defect:
         return
     patch = build_patch(defect, road.light, road.asphalt_rgb)
     per_m = np.float32(1 / defect.resolution_m)
-    centre = np.float32(patch.depth_m.shape[0] / 2 - 0.5)
-    u = (ground.t_m[region] - np.float32(defect.t_m)) * per_m + centre
-    v = (ground.s_m[region] - np.float32(defect.s_m)) * per_m + centre
+    center = np.float32(patch.depth_m.shape[0] / 2 - 0.5)
+    u = (ground.t_m[region] - np.float32(defect.t_m)) * per_m + center
+    v = (ground.s_m[region] - np.float32(defect.s_m)) * per_m + center
     open_here = textures.sample_mask(patch.opening, u, v) > 0.5
     open_here &= presence > 0
-    # Per metre below the road, a ray goes this far on, in texels.
+    # Per meter below the road, a ray goes this far on, in texels.
     height_m = np.float32(view.pose.height_m)
     ahead_m = ground.s_m[region] - np.float32(view.pose.y_m)
     aside_m = ground.x_m[region] - np.float32(view.pose.x_m)
@@ -85,7 +85,7 @@ def paint_defect(canvas: Canvas, ground: Ground, view: View, road: Road, defect:
 
 
 def _march(depth_m: F32, u: F32, v: F32, run_u: F32, run_v: F32) -> F32:
-    """How far below the road each ray meets the hollow's surface; (h, w), metres."""
+    """How far below the road each ray meets the hollow's surface; (h, w), meters."""
     deepest_m = float(depth_m.max())
     below_m = np.full(u.shape, np.float32(deepest_m))
     found = np.zeros(u.shape, bool)

@@ -1,6 +1,6 @@
 """A pinhole camera above a road plane: poses, rays, and where rays meet the plane.
 
-World: x right, y along the road, z up, the road is z = 0; metres. Camera: x right, y down, z forward. H and W are the
+World: x right, y along the road, z up, the road is z = 0; meters. Camera: x right, y down, z forward. H and W are the
 image's, h and w those of a region of it.
 """
 
@@ -16,11 +16,11 @@ from road_kd_seg.frame import Intrinsics
 from road_kd_seg.synthetic.arrays import F32
 
 _MIN_DESCENT = 1e-3
-"""Rays that sink less than this per metre forward meet the plane beyond a kilometre: they count as sky."""
+"""Rays that sink less than this per meter forward meet the plane beyond a kilometer: they count as sky."""
 
 
 def d455_intrinsics(height: int, width: int) -> Intrinsics:
-    """The colour camera of a RealSense D455 as a `width` x `height` image.
+    """The color camera of a RealSense D455 as a `width` x `height` image.
 
     90 degrees wide (512 px focal length at 1024 px); at 16:9 the sensor's 65 degrees of height are cropped to 59.
     """
@@ -54,7 +54,7 @@ class CameraPose:
 
     @property
     def position(self) -> NDArray[np.float64]:
-        """(3,) world coordinates of the optical centre."""
+        """(3,) world coordinates of the optical center."""
         return np.array([self.x_m, self.y_m, self.height_m])
 
 
@@ -87,7 +87,7 @@ class View:
         return x, y, z
 
     def project(self, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 3) world points → (N, 3) columns, rows in pixels and depth in metres (≤ 0 behind the camera)."""
+        """(N, 3) world points → (N, 3) columns, rows in pixels and depth in meters (≤ 0 behind the camera)."""
         x, y, z = self.pose.rotation().T @ (points_m - self.pose.position).T
         safe_z = np.where(np.abs(z) < 1e-6, 1e-6, z)
         return np.stack(

@@ -1,6 +1,6 @@
 """Potholes and cracks as small height maps with their light baked in.
 
-Patches are (n, n): rows run along s, columns along t, resolution_m apart, centred on the defect.
+Patches are (n, n): rows run along s, columns along t, resolution_m apart, centered on the defect.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Patch:
     rgb: F32
     """(n, n, 3) albedo, light of the hollow included."""
     cover: U8
-    """255 where rgb replaces the road's colour; reaches beyond the opening where the rim crumbles."""
+    """255 where rgb replaces the road's color; reaches beyond the opening where the rim crumbles."""
 
 
 @lru_cache(maxsize=32)
@@ -88,7 +88,7 @@ def _floor_rgb(defect: Defect, rng: np.random.Generator, asphalt_rgb: F32, n: in
     stones = _crop(textures.gravel(), n, rng).astype(np.float32) / 128
     if defect.filling == "dark":
         return f32(asphalt_rgb * rng.uniform(0.3, 0.65) * (0.4 + 0.6 * stones))
-    # Old potholes are filled with the road's own crumbs and dust, and hardly differ from it in colour.
+    # Old potholes are filled with the road's own crumbs and dust, and hardly differ from it in color.
     dust_rgb = float(asphalt_rgb.mean()) * np.array([1.12, 1.0, 0.84], np.float32) * rng.uniform(0.75, 1.35)
     likeness = rng.uniform(0, 0.8)
     base_rgb = likeness * asphalt_rgb * rng.uniform(0.8, 1.05) + (1 - likeness) * dust_rgb

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
-from road_kd_seg.frame import LabelledFrame
+from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
 from road_kd_seg.synthetic.canvas import ROAD
 from road_kd_seg.synthetic.render import paint_scene, render
@@ -79,7 +79,7 @@ def plan_drive(seed: int) -> Drive:
     return Drive(draw_road(seed, clear_path=True, close_up=False), rig, look)
 
 
-def render_drive(config: DriveConfig) -> Iterator[LabelledFrame]:
+def render_drive(config: DriveConfig) -> Iterator[LabeledFrame]:
     """Frames of one drive, one at a time, in order."""
     road, rig, look = plan_drive(config.seed)
     camera = d455_intrinsics(config.height, config.width)
@@ -90,7 +90,7 @@ def render_drive(config: DriveConfig) -> Iterator[LabelledFrame]:
         yield render(road, View(camera, rig.pose(road, time_s)), look, frame_rng, stamp_ns, COLOR_OPTICAL_FRAME)
 
 
-def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabelledFrame:
+def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabeledFrame:
     """One frame of a road that no other seed has, for training on many of them.
 
     About one in seven is a steep close-up of rough asphalt with a pothole instead of a view along a road. Obstacles may

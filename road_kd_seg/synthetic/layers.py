@@ -14,7 +14,7 @@ FAINT = 0.04
 
 
 def layer(tile: F32, s_m: F32, t_m: F32, pixel_m: float) -> F32:
-    """Look a tile up at `pixel_m` metres per texel."""
+    """Look a tile up at `pixel_m` meters per texel."""
     per_m = np.float32(1 / pixel_m)
     return textures.sample_tile(tile, t_m * per_m, s_m * per_m)
 

@@ -13,7 +13,7 @@ from road_kd_seg.synthetic.layers import FAINT, layer, resolved
 from road_kd_seg.synthetic.scene import Mark, Road
 
 _FADES_M = (18.0, 30.0)
-"""Paint is whole up to the first, and gone beyond the second: what nobody can see is not labelled either."""
+"""Paint is whole up to the first, and gone beyond the second: what nobody can see is not labeled either."""
 
 
 def paint_lines(canvas: Canvas, ground: Ground, road: Road, marks: Iterable[Mark]) -> None:

@@ -11,7 +11,7 @@ from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.scene import LaneLine, Mark, MarkKind
 
 STENCIL_PX_M = 0.015
-"""Metres per pixel of a stencil."""
+"""Meters per pixel of a stencil."""
 
 
 def line_coverage(line: LaneLine, s_m: F32, t_m: F32, pixel_s_m: F32, pixel_t_m: F32) -> F32:

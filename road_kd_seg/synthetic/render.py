@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from road_kd_seg.frame import LabelledFrame, RgbdFrame
+from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.synthetic import background, blemishes, markings, solids, surface
 from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
@@ -25,12 +25,12 @@ _LONGEST_SHADOW_M = 3.0
 
 def render(
     road: Road, view: View, look: SensorLook, rng: np.random.Generator, stamp_ns: int, frame_id: str
-) -> LabelledFrame:
+) -> LabeledFrame:
     """What the camera reports from one pose, with the truth."""
     canvas = paint_scene(road, view)
     depth_m = measure_depth(canvas.depth_m, canvas.hole_chance, view.camera, look, rng)
     rgb = expose(canvas.rgb, look, rng)
-    return LabelledFrame(RgbdFrame(rgb, depth_m, view.camera, stamp_ns, frame_id), canvas.label)
+    return LabeledFrame(RgbdFrame(rgb, depth_m, view.camera, stamp_ns, frame_id), canvas.label)
 
 
 def paint_scene(road: Road, view: View) -> Canvas:

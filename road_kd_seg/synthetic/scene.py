@@ -1,6 +1,6 @@
 """What is on a road and where, as plain data.
 
-Road coordinates: s metres along the road, t metres to the right of its middle. Everything here is frozen and hashable,
+Road coordinates: s meters along the road, t meters to the right of its middle. Everything here is frozen and hashable,
 so that what is expensive to build from it can be cached.
 """
 
@@ -69,7 +69,7 @@ class MarkKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A piece of paint centred at (s_m, t_m)."""
+    """A piece of paint centered at (s_m, t_m)."""
 
     kind: MarkKind
     s_m: float
@@ -190,7 +190,7 @@ class Road:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The features of SEGMENT_M metres of road."""
+    """The features of SEGMENT_M meters of road."""
 
     marks: tuple[Mark, ...]
     stains: tuple[Stain, ...]

@@ -17,7 +17,7 @@ _BASELINE_M = 0.095
 _DISPARITY_STEP_PX = 1 / 32
 _MATCH_WINDOW_PX = 5
 _DEPTH_FIELD_TAN = (0.949, 0.554)
-"""Half the depth sensor's field of view (87 x 58 degrees), which is a little less than the colour sensor's."""
+"""Half the depth sensor's field of view (87 x 58 degrees), which is a little less than the color sensor's."""
 _FARTHEST_M = 30.0
 
 
@@ -35,7 +35,7 @@ class SensorLook:
     motion_px: int
     """Length of the smear at the bottom of a 1024 px wide image."""
     noise: float
-    """Deviation in grey values of 255."""
+    """Deviation in gray values of 255."""
     disparity_noise_px: float
     """Deviation of a match in a 1024 px wide image."""
     hole_share: float
@@ -88,7 +88,7 @@ def _tone(image: F32, contrast: float) -> None:
     """Linear light → displayed brightness, both 1 for white, in place."""
     np.clip(image, 0, 4, out=image)
     np.sqrt(image, out=image)
-    # Contrast about the middle grey, then a soft shoulder so that highlights keep their form.
+    # Contrast about the middle gray, then a soft shoulder so that highlights keep their form.
     image *= np.float32(contrast)
     image += np.float32(0.45 * (1 - contrast))
     bright = image > 0.75
@@ -102,7 +102,7 @@ def _vignette(height: int, width: int, loss: float) -> F32:
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> F32:
-    """(H, W, 3) mostly grey noise, cut at random from a fixed sheet."""
+    """(H, W, 3) mostly gray noise, cut at random from a fixed sheet."""
     sheet = textures.white_noise()
     rows = -(-height // sheet.shape[0])
     columns = -(-2 * width // sheet.shape[1])
@@ -118,7 +118,7 @@ def _noise(rng: np.random.Generator, height: int, width: int) -> F32:
 def measure_depth(
     depth_m: F32, hole_chance: F32, camera: Intrinsics, look: SensorLook, rng: np.random.Generator
 ) -> F32:
-    """True depth → what stereo matching makes of it, aligned to the colour image.
+    """True depth → what stereo matching makes of it, aligned to the color image.
 
     Noise is that of disparity: correlated over the matching window, so that its error in depth grows with z². Nearer
     surfaces grow over their borders, and what the second camera cannot see is lost, as are wet, far and random places.
@@ -126,12 +126,12 @@ def measure_depth(
     Args:
         depth_m: (H, W), inf where there is nothing.
         hole_chance: (H, W), 0 to 1.
-        camera: the colour camera.
+        camera: the color camera.
         look: noise level and share of holes.
         rng: draws this frame's noise.
 
     Returns:
-        (H, W) metres, whole millimetres, 0 where nothing was measured.
+        (H, W) meters, whole millimeters, 0 where nothing was measured.
     """
     height, width = depth_m.shape
     focal_baseline = np.float32(camera.fx * _BASELINE_M)
@@ -157,7 +157,7 @@ def measure_depth(
 
 
 def _correlated_noise(rng: np.random.Generator, height: int, width: int) -> F32:
-    """(H, W) of unit deviation: matches share most of their window with their neighbours."""
+    """(H, W) of unit deviation: matches share most of their window with their neighbors."""
     small = rng.standard_normal((-(-height // 3), -(-width // 3)), dtype=np.float32)
     coarse = rng.standard_normal((-(-height // 14), -(-width // 14)), dtype=np.float32)
     noise = cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.7), (width, height))

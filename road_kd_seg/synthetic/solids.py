@@ -116,7 +116,7 @@ def _unit(v: Xyz) -> Xyz:
 
 
 def albedo(solid: Solid, local: Xyz) -> F32:
-    """(h, w, 3) colour of a solid's surface at points in its own axes."""
+    """(h, w, 3) color of a solid's surface at points in its own axes."""
     length, width, up = local
     height_m = solid.size_m[2]
     rgb = np.broadcast_to(np.array(solid.rgb, np.float32), (*up.shape, 3)).copy()

@@ -42,7 +42,7 @@ def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
 
 
 def _flat(rgb: Rgb, gain: F32) -> F32:
-    """One colour times (h, w)."""
+    """One color times (h, w)."""
     return f32(cv2.merge([gain * np.float32(channel) for channel in rgb]))
 
 

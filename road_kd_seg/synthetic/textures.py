@@ -1,6 +1,6 @@
 """Tileable textures, built once per process from fixed seeds: scenes differ by which they use, where and how strongly.
 
-T is a tile's side in pixels. A tint tile is uint8 (T, T, 3) with 128 = "as the base colour".
+T is a tile's side in pixels. A tint tile is uint8 (T, T, 3) with 128 = "as the base color".
 """
 
 from __future__ import annotations
@@ -79,17 +79,17 @@ def _grain(rng: np.random.Generator, sigma_px: float) -> F32:
 def _draw_stones(
     canvas: F32, rng: np.random.Generator, count: int, radius_px: tuple[float, float], colors: F32
 ) -> None:
-    """Scatter ellipses of the given (N, 3) colours over a tile, wrapping at its borders."""
+    """Scatter ellipses of the given (N, 3) colors over a tile, wrapping at its borders."""
     pad = int(2 * radius_px[1]) + 2
     side = canvas.shape[0]
     wide = np.pad(canvas, ((pad, pad), (pad, pad), (0, 0)), mode="wrap")
-    centres = rng.integers(0, side, (count, 2)) + pad
+    centers = rng.integers(0, side, (count, 2)) + pad
     # Sizes follow a power law: many chips, few pebbles.
     radii = radius_px[0] + (radius_px[1] - radius_px[0]) * rng.random(count) ** 3
     aspects, angles = rng.uniform(0.5, 1.0, count), rng.uniform(0, 180, count)
     picks = rng.integers(0, len(colors), count)
     shade = rng.uniform(0.8, 1.2, count)
-    for (x, y), r, aspect, angle, pick, gain in zip(centres, radii, aspects, angles, picks, shade, strict=True):
+    for (x, y), r, aspect, angle, pick, gain in zip(centers, radii, aspects, angles, picks, shade, strict=True):
         axes = (max(1, round(r)), max(1, round(r * aspect)))
         color = (colors[pick] * gain).tolist()
         cv2.ellipse(wide, (int(x), int(y)), axes, angle, 0, 360, [c * 0.72 for c in color], -1, cv2.LINE_8)
@@ -108,8 +108,8 @@ def asphalt(kind: int) -> U8:
     grain = (0.10, 0.14, 0.16, 0.13, 0.22)[kind]
     stones = (4000, 9000, 14000, 16000, 9000)[kind]
     largest_px = (2.5, 3.5, 5.0, 8.0, 4.0)[kind]
-    colourful = (0.05, 0.08, 0.12, 0.20, 0.06)[kind]
-    warm = np.abs(rng.normal(0.0, colourful, (64, 1))) * rng.choice([1.0, 1.0, 1.0, -0.3], (64, 1))
+    colorful = (0.05, 0.08, 0.12, 0.20, 0.06)[kind]
+    warm = np.abs(rng.normal(0.0, colorful, (64, 1))) * rng.choice([1.0, 1.0, 1.0, -0.3], (64, 1))
     brightness = rng.normal(1.08, 0.22, (64, 1))
     colors = np.clip(brightness * (1 + warm * np.array([[0.7, 0.1, -0.8]])), 0.4, 1.9).astype(np.float32)
     tile = np.ones((TILE_PX, TILE_PX, 3), np.float32)
@@ -135,7 +135,7 @@ def gravel() -> U8:
 
 @cache
 def grass() -> U8:
-    """Tint tile of blades; green is the base colour's business, here only their light and yellowness."""
+    """Tint tile of blades; green is the base color's business, here only their light and yellowness."""
     rng = np.random.default_rng(13)
     pad = 24
     wide = np.full((TILE_PX + 2 * pad, TILE_PX + 2 * pad, 3), 0.45, np.float32)
@@ -152,7 +152,7 @@ def grass() -> U8:
 
 @cache
 def cloud(kind: int) -> F32:
-    """(T, T) fractal noise of zero mean and unit deviation, for everything that varies over metres."""
+    """(T, T) fractal noise of zero mean and unit deviation, for everything that varies over meters."""
     return fractal_noise(
         np.random.default_rng([14, kind]), TILE_PX, (4, 8, 16, 32, 64, 128), (1, 0.7, 0.5, 0.35, 0.25, 0.18)
     )

@@ -77,7 +77,7 @@ def export_onnx(bundle: Bundle) -> tuple[bytes, tuple[Parity, ...]]:
 
 
 def to_onnx(network: SegmentationNetwork, size: tuple[int, int]) -> bytes:
-    """Serialise a network: inputs `rgb` (1, 3, h, w) and, if it takes depth, `depth` (1, C, h, w); output `logits`.
+    """Serialize a network: inputs `rgb` (1, 3, h, w) and, if it takes depth, `depth` (1, C, h, w); output `logits`.
 
     Args:
         network: on the CPU; put into eval mode.

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_OPTICAL_FRAME, COLOR_TOPIC, DEPTH_TOPIC
 from road_kd_seg.bags.writer import write_bag
-from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 
 pytestmark = pytest.mark.ros
 
@@ -35,7 +35,7 @@ def frames():
         depth_m = np.full((48, 64), 3, np.float32)
         stamp_ns = 1_700_000_000_000_000_000 + number * PERIOD_NS
         camera = Intrinsics(60, 60, 32, 24, 64, 48)
-        yield LabelledFrame(RgbdFrame(rgb, depth_m, camera, stamp_ns, COLOR_OPTICAL_FRAME), None)
+        yield LabeledFrame(RgbdFrame(rgb, depth_m, camera, stamp_ns, COLOR_OPTICAL_FRAME), None)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ class TestTheNodeOutlivesIt:
         graph.until(lambda: len(labels) > seen + FRAMES, "labels of a second loop")
         assert looped.stop() == 0
         assert node.stop() == 0
-        accounts = node.accounts()
-        dropped = sum(count for key, count in accounts.items() if key.startswith("dropped."))
-        assert accounts["received"] == accounts["published"] + dropped
+        counts = node.counters()
+        dropped = sum(count for key, count in counts.items() if key.startswith("dropped."))
+        assert counts["received"] == accounts["published"] + dropped
         assert "Traceback" not in node.log

@@ -11,7 +11,7 @@ from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, FrameError
 
-GREY = np.full((2, 4), 90, np.uint8)
+GRAY = np.full((2, 4), 90, np.uint8)
 DEPTH_MM = np.full((2, 4), 1500, np.uint16)
 
 
@@ -59,10 +59,10 @@ def test_a_frame_that_is_not_there_is_an_index_error(bag, number):
 def test_partners_that_were_recorded_late_and_in_disorder_are_found(raw_bag, storage):
     raw = raw_bag(storage=storage)
     for number in range(3):
-        raw.image(COLOR_TOPIC, number * 100, "mono8", GREY + np.uint8(number))
+        raw.image(COLOR_TOPIC, number * 100, "mono8", GRAY + np.uint8(number))
     for number in (2, 0, 1):
         raw.image(DEPTH_TOPIC, number * 100 + 30, "16UC1", DEPTH_MM + np.uint16(number))
-    raw.image(LABEL_TOPIC, 200, "mono8", GREY * 0 + 3)
+    raw.image(LABEL_TOPIC, 200, "mono8", GRAY * 0 + 3)
     access = FrameAccess(raw.close())
     assert [float(access[i].frame.depth_m[0, 0]) for i in (2, 0, 1)] == pytest.approx([1.502, 1.5, 1.501])
     assert access[0].label is None
@@ -73,15 +73,15 @@ def test_messages_recorded_in_the_same_nanosecond_are_told_apart(tmp_path, raw_b
     raw = raw_bag()
     for number in range(3):
         raw._log_time_ns = 0  # the writer adds a fixed step to it
-        raw.image(COLOR_TOPIC, 1000 + number, "mono8", GREY + np.uint8(number))
+        raw.image(COLOR_TOPIC, 1000 + number, "mono8", GRAY + np.uint8(number))
     access = FrameAccess(raw.close())
     assert [int(access[i].frame.rgb[0, 0, 0]) for i in (1, 0, 2)] == [91, 90, 92]
 
 
 def test_a_frame_that_cannot_be_decoded_is_named_and_the_others_are_read(raw_bag):
     raw = raw_bag()
-    raw.image(COLOR_TOPIC, 1_500_000_000, "mono8", GREY, data=b"xyz")
-    raw.image(COLOR_TOPIC, 1_600_000_000, "mono8", GREY)
+    raw.image(COLOR_TOPIC, 1_500_000_000, "mono8", GRAY, data=b"xyz")
+    raw.image(COLOR_TOPIC, 1_600_000_000, "mono8", GRAY)
     access = FrameAccess(raw.close())
     with pytest.raises(FrameError, match=r"frame of 1\.500 s"):
         access[0]

@@ -7,7 +7,7 @@ from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, FrameError
 
-GREY = np.full((2, 4), 90, np.uint8)
+GRAY = np.full((2, 4), 90, np.uint8)
 DEPTH_MM = np.full((2, 4), 1500, np.uint16)
 
 
@@ -39,7 +39,7 @@ class TestRoundTrip:
 
     def test_sqlite_reads_like_mcap(self, raw_bag):
         bag = raw_bag(storage=StoragePlugin.SQLITE3)
-        bag.image(COLOR_TOPIC, 5, "mono8", GREY)
+        bag.image(COLOR_TOPIC, 5, "mono8", GRAY)
         with BagReader(bag.close()) as reader:
             ((frame, label),) = reader.frames()
         assert frame.rgb[0, 0].tolist() == [90, 90, 90]
@@ -65,10 +65,10 @@ class TestRoundTrip:
 
 
 class TestPairing:
-    def test_a_depth_image_late_in_the_file_and_off_by_a_little_finds_its_colour(self, raw_bag):
+    def test_a_depth_image_late_in_the_file_and_off_by_a_little_finds_its_color(self, raw_bag):
         bag = raw_bag()
         for number in range(3):
-            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GRAY)
         for number in (2, 0, 1):
             bag.image(DEPTH_TOPIC, number * 100 + 30, "16UC1", DEPTH_MM + np.uint16(number))
         with BagReader(bag.close()) as reader:
@@ -78,26 +78,26 @@ class TestPairing:
     def test_a_lost_depth_image_leaves_its_frame_without_one(self, raw_bag):
         bag = raw_bag()
         for number in range(3):
-            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GRAY)
             if number != 1:
                 bag.image(DEPTH_TOPIC, number * 100, "16UC1", DEPTH_MM)
         with BagReader(bag.close()) as reader:
             assert [frame.depth_m is None for frame, _ in reader.frames()] == [False, True, False]
-            assert (reader.index.num_with_depth, reader.index.num_labelled) == (2, 0)
+            assert (reader.index.num_with_depth, reader.index.num_labeled) == (2, 0)
 
     def test_a_label_needs_the_very_stamp_of_its_image(self, raw_bag):
         bag = raw_bag()
         for number in range(3):
-            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
-        bag.image(LABEL_TOPIC, 100, "mono8", GREY)
-        bag.image(LABEL_TOPIC, 201, "mono8", GREY)
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GRAY)
+        bag.image(LABEL_TOPIC, 100, "mono8", GRAY)
+        bag.image(LABEL_TOPIC, 201, "mono8", GRAY)
         with BagReader(bag.close()) as reader:
             assert [label is None for _, label in reader.frames()] == [True, False, True]
 
     def test_a_given_slop_of_zero_pairs_equal_stamps_only(self, raw_bag):
         bag = raw_bag()
         for number in range(2):
-            bag.image(COLOR_TOPIC, number * 100, "mono8", GREY)
+            bag.image(COLOR_TOPIC, number * 100, "mono8", GRAY)
             bag.image(DEPTH_TOPIC, number * 101, "16UC1", DEPTH_MM)
         with BagReader(bag.close(), slop_s=0.0) as reader:
             assert [frame.depth_m is None for frame, _ in reader.frames()] == [False, True]
@@ -118,9 +118,9 @@ class TestInvalidFrames:
     @pytest.fixture
     def bag_with_a_short_second_image(self, raw_bag):
         bag = raw_bag()
-        bag.image(COLOR_TOPIC, 0, "mono8", GREY)
-        bag.image(COLOR_TOPIC, 100, "mono8", GREY, data=b"\1")
-        bag.image(COLOR_TOPIC, 200, "mono8", GREY)
+        bag.image(COLOR_TOPIC, 0, "mono8", GRAY)
+        bag.image(COLOR_TOPIC, 100, "mono8", GRAY, data=b"\1")
+        bag.image(COLOR_TOPIC, 200, "mono8", GRAY)
         return bag.close()
 
     def test_it_stops_the_reading_if_nobody_asked(self, bag_with_a_short_second_image):
@@ -136,7 +136,7 @@ class TestInvalidFrames:
 
     def test_a_depth_of_another_size_names_the_mend(self, raw_bag):
         bag = raw_bag()
-        bag.image(COLOR_TOPIC, 0, "mono8", GREY)
+        bag.image(COLOR_TOPIC, 0, "mono8", GRAY)
         bag.image(DEPTH_TOPIC, 0, "16UC1", DEPTH_MM[:1])
         with BagReader(bag.close()) as reader, pytest.raises(FrameError, match=r"align_depth\.enable"):
             list(reader.frames())
@@ -179,14 +179,14 @@ class TestBadBags:
             BagReader(tmp_path / "bag")
         assert "\n" not in str(caught.value)
 
-    def test_without_colour_the_topics_that_are_there_are_listed(self, raw_bag):
+    def test_without_color_the_topics_that_are_there_are_listed(self, raw_bag):
         bag = raw_bag()
         bag.text("/chatter", "hi")
-        expected = r"no colour images on /camera/.*; it holds /chatter \(std_msgs/msg/String\): .*--color-topic"
+        expected = r"no color images on /camera/.*; it holds /chatter \(std_msgs/msg/String\): .*--color-topic"
         with BagReader(bag.close()) as reader, pytest.raises(BagError, match=expected):
             next(reader.frames())
 
-    def test_a_colour_topic_of_another_type_is_named_with_both_types(self, raw_bag):
+    def test_a_color_topic_of_another_type_is_named_with_both_types(self, raw_bag):
         bag = raw_bag()
         bag.text(COLOR_TOPIC, "hi")
         expected = "is of type std_msgs/msg/String, expected sensor_msgs/msg/Image"

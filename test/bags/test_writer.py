@@ -8,19 +8,19 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from road_kd_seg.bags import topics
-from road_kd_seg.bags.writer import depth_to_millimetres, write_bag
+from road_kd_seg.bags.writer import depth_to_millimeters, write_bag
 from road_kd_seg.errors import BagError
-from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 
 H, W = 6, 10
 CAMERA = Intrinsics(512.0, 511.0, 4.5, 2.5, W, H)
 FIRST_STAMP_NS = 1_700_000_000_123_456_789
 
 
-def make_frames(count: int, *, depth: bool = True, label: bool = True) -> list[LabelledFrame]:
+def make_frames(count: int, *, depth: bool = True, label: bool = True) -> list[LabeledFrame]:
     rng = np.random.default_rng(1)
     return [
-        LabelledFrame(
+        LabeledFrame(
             RgbdFrame(
                 rng.integers(0, 256, (H, W, 3), np.uint8),
                 (rng.integers(0, 9000, (H, W)) / 1000).astype(np.float32) if depth else None,
@@ -41,19 +41,19 @@ def read_messages(path: Path, topic: str) -> list:
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[LabelledFrame]:
+def frames() -> list[LabeledFrame]:
     return make_frames(5)
 
 
 @pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory, frames: list[LabelledFrame]) -> Path:
+def bag(tmp_path_factory: pytest.TempPathFactory, frames: list[LabeledFrame]) -> Path:
     path = tmp_path_factory.mktemp("bags") / "deep" / "drive"
     assert write_bag(path, iter(frames)) == len(frames)
     return path
 
 
 class TestTopics:
-    def test_rosbags_sees_every_topic_with_its_type_and_count(self, bag: Path, frames: list[LabelledFrame]):
+    def test_rosbags_sees_every_topic_with_its_type_and_count(self, bag: Path, frames: list[LabeledFrame]):
         with AnyReader([bag]) as reader:
             seen = {c.topic: (c.msgtype, c.msgcount) for c in reader.connections}
         assert seen == {
@@ -64,7 +64,7 @@ class TestTopics:
             topics.TF_STATIC_TOPIC: ("tf2_msgs/msg/TFMessage", 1),
         }
 
-    def test_mcap_reads_the_same_messages_in_time_order(self, bag: Path, frames: list[LabelledFrame]):
+    def test_mcap_reads_the_same_messages_in_time_order(self, bag: Path, frames: list[LabeledFrame]):
         with (bag / "drive.mcap").open("rb") as stream:
             reader = make_reader(stream, validate_crcs=True)
             assert reader.get_header().profile == "ros2"
@@ -99,7 +99,7 @@ class TestTopics:
 
 
 class TestMessages:
-    def test_pixels_come_back_byte_for_byte(self, bag: Path, frames: list[LabelledFrame]):
+    def test_pixels_come_back_byte_for_byte(self, bag: Path, frames: list[LabeledFrame]):
         color = read_messages(bag, topics.COLOR_TOPIC)
         depth = read_messages(bag, topics.DEPTH_TOPIC)
         label = read_messages(bag, topics.LABEL_TOPIC)
@@ -112,12 +112,12 @@ class TestMessages:
             )
             np.testing.assert_array_equal(color[i][1].data.reshape(H, W, 3), frame.rgb)
             assert (depth[i][1].encoding, depth[i][1].step) == ("16UC1", 2 * W)
-            millimetres = depth[i][1].data.view(np.uint16).reshape(H, W)
-            np.testing.assert_array_equal(millimetres, np.rint(frame.depth_m * 1000))
+            millimeters = depth[i][1].data.view(np.uint16).reshape(H, W)
+            np.testing.assert_array_equal(millimeters, np.rint(frame.depth_m * 1000))
             assert (label[i][1].encoding, label[i][1].step) == ("mono8", W)
             np.testing.assert_array_equal(label[i][1].data.reshape(H, W), truth)
 
-    def test_the_messages_of_a_frame_share_stamp_and_optical_frame(self, bag: Path, frames: list[LabelledFrame]):
+    def test_the_messages_of_a_frame_share_stamp_and_optical_frame(self, bag: Path, frames: list[LabeledFrame]):
         for topic in (topics.COLOR_TOPIC, topics.DEPTH_TOPIC, topics.CAMERA_INFO_TOPIC, topics.LABEL_TOPIC):
             headers = [(t, m.header) for t, m in read_messages(bag, topic)]
             stamps = [h.stamp.sec * 1_000_000_000 + h.stamp.nanosec for _, h in headers]
@@ -144,10 +144,10 @@ class TestMessages:
 
     def test_depth_that_is_no_distance_becomes_0(self):
         depth_m = np.array([[np.nan, np.inf, -1.0, 0.0, 70.0, 1.2344, 65.535]], np.float32)
-        assert depth_to_millimetres(depth_m).tolist() == [[0, 0, 0, 0, 0, 1234, 65535]]
+        assert depth_to_millimeters(depth_m).tolist() == [[0, 0, 0, 0, 0, 1234, 65535]]
 
     def test_a_frame_without_name_gets_the_drivers(self, tmp_path: Path):
-        write_bag(tmp_path / "bag", [LabelledFrame(RgbdFrame(np.zeros((H, W, 3), np.uint8), None), None)])
+        write_bag(tmp_path / "bag", [LabeledFrame(RgbdFrame(np.zeros((H, W, 3), np.uint8), None), None)])
         ((_, message),) = read_messages(tmp_path / "bag", topics.COLOR_TOPIC)
         assert message.header.frame_id == topics.COLOR_OPTICAL_FRAME
 
@@ -171,7 +171,7 @@ class TestRefusals:
             write_bag(tmp_path / "bag", [frame, frame])
 
     def test_a_source_that_fails_leaves_no_half_bag(self, tmp_path: Path):
-        def failing_source() -> Iterator[LabelledFrame]:
+        def failing_source() -> Iterator[LabeledFrame]:
             yield from make_frames(2)
             raise ValueError("the camera fell off")
 

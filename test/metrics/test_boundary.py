@@ -20,8 +20,8 @@ def brute_force(truth, prediction, num_classes, tolerance_px):
 
     def edges(label):
         padded = np.pad(label, 1, mode="edge")
-        neighbours = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
-        differs = np.any([(n != label) & (n != 255) for n in neighbours], axis=0) & (label != 255)
+        neighbors = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
+        differs = np.any([(n != label) & (n != 255) for n in neighbors], axis=0) & (label != 255)
         return [differs & (label == index) for index in range(num_classes)]
 
     def near(edge):

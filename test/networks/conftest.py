@@ -1,4 +1,4 @@
-"""Networks with weights that cost nothing to make: what is tested here does not depend on how they were initialised."""
+"""Networks with weights that cost nothing to make: what is tested here does not depend on how they were initialized."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def _meta_forward(name, num_classes=3, size=(576, 1024), batch=2, **kwargs):
 
 @pytest.fixture(scope="session")
 def cheap_network():
-    """`cheap_network(name, num_classes=3, **kwargs)`: real tensors, no initialisation scheme."""
+    """`cheap_network(name, num_classes=3, **kwargs)`: real tensors, no initialization scheme."""
     return _cheap_network
 
 

@@ -44,8 +44,8 @@ def test_weights_in_the_cache_are_taken_and_fit_the_deep_stem_where_they_can(tmp
     save_file(weights, home / "snapshots" / "abc" / "model.safetensors")
     done = offline(
         "from road_kd_seg.networks import build_network\n"
-        "trunk = build_network('pspnet_r18', 5, pretrained=True).trunk.state_dict()\n"
-        "print(*(key for key, value in trunk.items() if value.is_floating_point() and not (value == 0.5).all()))",
+        "backbone = build_network('pspnet_r18', 5, pretrained=True).backbone.state_dict()\n"
+        "print(*(key for key, value in backbone.items() if value.is_floating_point() and not (value == 0.5).all()))",
         tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -66,9 +66,9 @@ def test_segnets_encoder_has_the_tensors_of_timms_vgg_in_order():
 def test_stages_in_a_row_equal_the_trunks_features():
     torch.manual_seed(0)
     stages = resnet_stages("resnet18").eval()
-    trunk = timm.create_model("resnet18", features_only=True).eval()
-    trunk.load_state_dict(dict(zip(trunk.state_dict(), stages.state_dict().values(), strict=True)))
+    backbone = timm.create_model("resnet18", features_only=True).eval()
+    backbone.load_state_dict(dict(zip(backbone.state_dict(), stages.state_dict().values(), strict=True)))
     x = torch.randn(1, 3, 64, 64)
-    for stage, expected in zip(stages, trunk(x), strict=True):
+    for stage, expected in zip(stages, backbone(x), strict=True):
         x = stage(x)
         assert torch.equal(x, expected)

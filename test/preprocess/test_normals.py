@@ -80,7 +80,7 @@ class TestPlanes:
 @pytest.mark.parametrize("method", METHODS)
 class TestInvalidDepth:
     @pytest.mark.parametrize("invalid", [0.0, -1.0, float("nan"), float("inf")])
-    def test_it_stays_invalid_and_spoils_no_neighbour(self, method, invalid):
+    def test_it_stays_invalid_and_spoils_no_neighbor(self, method, invalid):
         truth = F.normalize(torch.tensor([0.2, -0.8, -0.4], dtype=torch.float64), dim=0)
         depth_m = plane_depth(truth, 1.3, camera())
         holes = (depth_m == 0) | (torch.rand(depth_m.shape, generator=torch.Generator().manual_seed(0)) < 0.15)

@@ -55,8 +55,8 @@ class TestEncodeDepth:
         torch.testing.assert_close(encoded[:, :, 45:], clean[:, :, 45:], atol=1e-3, rtol=0)
 
     def test_jet_runs_from_blue_over_green_to_red(self):
-        colours = jet(torch.tensor([0.125, 0.5, 0.875]).view(3, 1, 1, 1)).flatten(1)
-        torch.testing.assert_close(colours, torch.tensor([[0.0, 0.0, 1.0], [0.5, 1.0, 0.5], [1.0, 0.0, 0.0]]))
+        colors = jet(torch.tensor([0.125, 0.5, 0.875]).view(3, 1, 1, 1)).flatten(1)
+        torch.testing.assert_close(colors, torch.tensor([[0.0, 0.0, 1.0], [0.5, 1.0, 0.5], [1.0, 0.0, 0.0]]))
 
     def test_an_unknown_kind_lists_the_known_ones(self):
         with pytest.raises(
@@ -139,21 +139,21 @@ class TestNormals:
 
 
 class TestPreprocess:
-    def test_normalises_with_mean_and_std(self):
+    def test_normalizes_with_mean_and_std(self):
         rgb = torch.full((1, 8, 8, 3), 128, dtype=torch.uint8)
         spec = InputSpec((8, 8), mean=(0.5, 0.0, 1.0), std=(0.5, 1.0, 0.25))
-        colour, depth = preprocess(rgb, None, spec)
+        color, depth = preprocess(rgb, None, spec)
         expected = [(128 / 255 - 0.5) / 0.5, 128 / 255, (128 / 255 - 1) / 0.25]
-        torch.testing.assert_close(colour[0, :, 0, 0], torch.tensor(expected))
+        torch.testing.assert_close(color[0, :, 0, 0], torch.tensor(expected))
         assert depth is None
 
-    def test_shrinking_averages_colour_and_samples_depth(self):
+    def test_shrinking_averages_color_and_samples_depth(self):
         rgb = torch.zeros(1, 4, 4, 3, dtype=torch.uint8)
         rgb[:, ::2] = 200
         depth_m = torch.tensor([1.0, 3.0]).repeat(1, 4, 2)
         spec = InputSpec((2, 2), DepthEncoding("metric", 0.0, 4.0), mean=(0, 0, 0), std=(1, 1, 1))
-        colour, depth = preprocess(rgb, depth_m, spec)
-        torch.testing.assert_close(colour, torch.full((1, 3, 2, 2), 100 / 255))
+        color, depth = preprocess(rgb, depth_m, spec)
+        torch.testing.assert_close(color, torch.full((1, 3, 2, 2), 100 / 255))
         assert set(depth.flatten().tolist()) <= {0.25, 0.75}
 
     def test_the_crop_is_what_is_looked_at(self):
@@ -166,10 +166,10 @@ class TestPreprocess:
     @settings(max_examples=25, deadline=None)
     def test_any_camera_size_becomes_the_networks(self, height, width):
         spec = InputSpec((32, 48), DepthEncoding("plane_residual"))
-        colour, depth = preprocess(
+        color, depth = preprocess(
             torch.zeros(1, height, width, 3, dtype=torch.uint8), torch.ones(1, height, width), spec
         )
-        assert colour.shape == (1, 3, 32, 48)
+        assert color.shape == (1, 3, 32, 48)
         assert depth.shape == (1, 1, 32, 48)
 
     def test_a_missing_depth_says_what_to_do(self):

@@ -50,10 +50,10 @@ class TestOffline:
         matrices = [np.array(report["metrics"]["confusion_matrix"]) for report in reports.values()]
         assert np.abs(matrices[0] - matrices[1]).sum() <= 2e-3 * matrices[0].sum()  # a tie falls either way
 
-    def test_an_unlabelled_bag_prints_na_instead_of_zero(self, tmp_path, frames_of, tiny_bundle, capsys):
+    def test_an_unlabeled_bag_prints_na_instead_of_zero(self, tmp_path, frames_of, tiny_bundle, capsys):
         write_bag(tmp_path / "bag", frames_of(range(2), height=48, width=80, label=False))
         assert main([str(tmp_path / "bag"), "--model", str(tiny_bundle), "--out", str(tmp_path / "out")]) == 0
-        assert "n/a (0 labelled frames)" in capsys.readouterr().out
+        assert "n/a (0 labeled frames)" in capsys.readouterr().out
 
     def test_truth_can_come_from_a_folder(self, tmp_path, bag, frames_of, tiny_bundle):
         (tmp_path / "truth").mkdir()
@@ -63,7 +63,7 @@ class TestOffline:
         arguments = [bag, "--model", tiny_bundle, "--out", out, "--labels", tmp_path / "truth"]
         assert main([str(argument) for argument in arguments]) == 0
         report = json.loads((out / "report.json").read_text())
-        assert (report["frames"]["labelled"], report["frames"]["scored"]) == (1, 1)
+        assert (report["frames"]["labeled"], report["frames"]["scored"]) == (1, 1)
         assert sum(map(sum, report["metrics"]["confusion_matrix"])) == 48 * 80
 
 
@@ -84,7 +84,7 @@ class TestOneLineAndExitCodeOne:
 
     def test_no_such_topic(self, tmp_path, bag, tiny_bundle, fails):
         line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--color-topic", "/left")
-        assert "no colour images on /left; it holds" in line
+        assert "no color images on /left; it holds" in line
         assert COLOR_TOPIC in line
 
     @pytest.mark.parametrize("mode", [[], ["--live"]])

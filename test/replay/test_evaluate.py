@@ -42,9 +42,9 @@ class TestScore:
         scores = score([(1, np.array([[255, 255, 1, 1]], np.uint8))], store_of({1: HALF_ROAD}), 2)
         assert scores.counts.tolist() == [[0, 0], [0, 2]]
 
-    def test_truth_without_an_answer_is_counted_as_labelled_only(self):
+    def test_truth_without_an_answer_is_counted_as_labeled_only(self):
         scores = score([(1, HALF_ROAD), (2, HALF_ROAD)], store_of({2: HALF_ROAD}), 2)
-        assert (scores.num_labelled, [frame.stamp_ns for frame in scores.frames]) == (2, [2])
+        assert (scores.num_labeled, [frame.stamp_ns for frame in scores.frames]) == (2, [2])
 
     def test_an_answer_without_truth_is_not_looked_at(self):
         assert score([], store_of({2: HALF_ROAD}), 2).counts.sum() == 0
@@ -69,7 +69,7 @@ class TestSegmentBag:
         assert run.labels.stamps_ns == list(run.latency_ms) == stamps_ns
         assert run.labels.get(stamps_ns[0]).shape == (48, 80)
         assert min(run.latency_ms.values()) > 0
-        assert (run.accounting.sent, run.accounting.received, run.accounting.published) == (3, 3, 3)
+        assert (run.counts.sent, run.counts.received, run.counts.published) == (3, 3, 3)
         assert len(told) == 3
 
     def test_it_answers_as_the_segmenter_does(self, tmp_path, frames_of, tiny_segmenter):
@@ -80,16 +80,16 @@ class TestSegmentBag:
         assert np.array_equal(run.labels.get(frame.stamp_ns), tiny_segmenter(frame).label)
 
     def test_what_cannot_be_segmented_is_dropped_with_its_reason(self, raw_bag, tiny_segmenter):
-        grey, depth_mm = np.zeros((48, 80), np.uint8), np.full((48, 80), 2000, np.uint16)
+        gray, depth_mm = np.zeros((48, 80), np.uint8), np.full((48, 80), 2000, np.uint16)
         bag = raw_bag()
         for stamp_ns in (0, 100, 200):
-            bag.image(COLOR_TOPIC, stamp_ns, "mono8", grey, data=b"\0" if stamp_ns == 100 else None)
+            bag.image(COLOR_TOPIC, stamp_ns, "mono8", gray, data=b"\0" if stamp_ns == 100 else None)
         for stamp_ns in (0, 100):
             bag.image(DEPTH_TOPIC, stamp_ns, "16UC1", depth_mm)
         with BagReader(bag.close()) as reader:
             run = segment_bag(reader, tiny_segmenter)
-        assert run.accounting.published == 1
-        assert run.accounting.dropped == {"superseded": 0, "unsynchronised": 1, "stale": 0, "invalid": 1}
+        assert run.counts.published == 1
+        assert run.counts.dropped == {"superseded": 0, "unsynchronized": 1, "stale": 0, "invalid": 1}
         assert "data holds 1 bytes" in run.notes[0]
 
     def test_a_bag_without_depth_is_refused_with_the_ways_out(self, tmp_path, frames_of, tiny_segmenter):

@@ -41,7 +41,7 @@ class TestLabelFolder:
         assert np.array_equal(read[0][1], LABEL)
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(RoadKdError, match="no such folder, expected one 8-bit grey PNG"):
+        with pytest.raises(RoadKdError, match="no such folder, expected one 8-bit gray PNG"):
             list(read_label_folder(tmp_path / "nowhere"))
 
     def test_names_that_are_no_stamps(self, tmp_path):
@@ -52,7 +52,7 @@ class TestLabelFolder:
     @pytest.mark.parametrize("image", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint16)])
     def test_an_image_of_another_kind(self, tmp_path, image):
         cv2.imwrite(str(tmp_path / "5.png"), image)
-        with pytest.raises(RoadKdError, match=r"5\.png: uint.*expected one 8-bit grey PNG"):
+        with pytest.raises(RoadKdError, match=r"5\.png: uint.*expected one 8-bit gray PNG"):
             list(read_label_folder(tmp_path))
 
     def test_a_file_that_is_no_image(self, tmp_path):

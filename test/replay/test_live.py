@@ -53,7 +53,7 @@ class TestChildProcess:
         ):
             child.check_alive()
 
-    def test_stamps_and_colours_of_ros_are_left_out_of_its_lines(self, tmp_path):
+    def test_stamps_and_colors_of_ros_are_left_out_of_its_lines(self, tmp_path):
         with ChildProcess("this", [], tmp_path / "log", os.environ) as child:
             pass
         child.log.write_text("\x1b[31m[ERROR] [1795175210.288] [road_seg]: stays unconfigured: why\x1b[0m\n\n")

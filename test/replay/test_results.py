@@ -2,38 +2,38 @@ import numpy as np
 import pytest
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.replay.results import Accounting, summarize_latency
+from road_kd_seg.replay.results import ReplayCounts, summarize_latency
 
 COUNTERS = {
     "received": 10,
     "published": 4,
     "dropped.superseded": 3,
-    "dropped.unsynchronised": 2,
+    "dropped.unsynchronized": 2,
     "dropped.stale": 0,
     "dropped.invalid": 1,
     "in_flight": 0,
 }
 
 
-class TestAccounting:
+class TestReplayCounts:
     def test_it_reads_what_the_node_says(self):
-        accounting = Accounting.from_counters(12, COUNTERS)
-        assert (accounting.sent, accounting.received, accounting.published, accounting.not_received) == (12, 10, 4, 2)
-        assert accounting.dropped == {"superseded": 3, "unsynchronised": 2, "stale": 0, "invalid": 1}
+        counts = ReplayCounts.from_counters(12, COUNTERS)
+        assert (counts.sent, counts.received, counts.published, counts.not_received) == (12, 10, 4, 2)
+        assert counts.dropped == {"superseded": 3, "unsynchronized": 2, "stale": 0, "invalid": 1}
 
     @pytest.mark.parametrize("key", ["received", "published", "dropped.superseded", "dropped.invalid"])
     def test_a_frame_too_many_anywhere_is_refused(self, key):
         with pytest.raises(RoadKdError, match="frames went missing in the node"):
-            Accounting.from_counters(20, COUNTERS | {key: COUNTERS[key] + 1})
+            ReplayCounts.from_counters(20, COUNTERS | {key: COUNTERS[key] + 1})
 
     def test_more_frames_than_the_bag_holds_are_refused(self):
         with pytest.raises(RoadKdError, match="somebody else publishes on the same topics"):
-            Accounting.from_counters(9, COUNTERS)
+            ReplayCounts.from_counters(9, COUNTERS)
 
     def test_a_counter_that_is_missing_is_named(self):
         counters = {key: count for key, count in COUNTERS.items() if key != "dropped.stale"}
         with pytest.raises(RoadKdError, match=r"but not 'dropped\.stale'"):
-            Accounting.from_counters(12, counters)
+            ReplayCounts.from_counters(12, counters)
 
 
 class TestSummarizeLatency:

@@ -18,13 +18,13 @@ def depth_message(raw, encoding="16UC1", a=0.0, b=0.0):
     return CompressedImage(format=f"{encoding}; compressedDepth png", data=data)
 
 
-class TestColour:
+class TestColor:
     def test_png_keeps_every_pixel_red_first(self):
         rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
         msg = CompressedImage(format="rgb8; png compressed bgr8", data=encoded(".png", rgb[..., ::-1]))
         np.testing.assert_array_equal(rgb_from_compressed(msg), rgb)
 
-    def test_jpeg_keeps_a_flat_colour(self):
+    def test_jpeg_keeps_a_flat_color(self):
         bgr = np.full((16, 16, 3), (200, 30, 90), np.uint8)
         msg = CompressedImage(format="rgb8; jpeg compressed bgr8", data=encoded(".jpg", bgr))
         np.testing.assert_allclose(rgb_from_compressed(msg).mean((0, 1)), (90, 30, 200), atol=3)  # JPEG's own error
@@ -36,11 +36,11 @@ class TestColour:
 
 
 class TestDepth:
-    def test_millimetres_become_metres(self):
+    def test_millimeters_become_meters(self):
         raw = np.array([[0, 1], [2500, 65535]], np.uint16)
         np.testing.assert_allclose(depth_from_compressed(depth_message(raw)), raw / 1000, rtol=1e-6)
 
-    def test_quantised_inverse_depth_becomes_metres_again(self):
+    def test_quantized_inverse_depth_becomes_meters_again(self):
         a, b = 1000.0, 10.0
         depth_m = np.array([[0.5, 2.0], [8.0, 0.0]])
         raw = np.where(depth_m > 0, a / np.where(depth_m > 0, depth_m, 1) + b, 0).astype(np.uint16)

@@ -37,7 +37,7 @@ def rgb():
     return np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 
 
-class TestColour:
+class TestColor:
     @pytest.mark.parametrize("padding", [0, 5])
     def test_every_order_of_channels_is_the_same_picture(self, rgb, padding):
         alpha = np.full((4, 6, 1), 7, np.uint8)
@@ -51,10 +51,10 @@ class TestColour:
             msg = image(np.ascontiguousarray(pixels), encoding, padding=padding)
             np.testing.assert_array_equal(rgb_from_image(msg), rgb, encoding)
 
-    def test_mono8_is_grey(self, rgb):
+    def test_mono8_is_gray(self, rgb):
         np.testing.assert_array_equal(rgb_from_image(image(rgb[..., 0], "mono8")), np.repeat(rgb[..., :1], 3, axis=2))
 
-    def test_yuv422_without_chroma_is_grey(self):
+    def test_yuv422_without_chroma_is_gray(self):
         yuy2 = np.full((2, 4, 2), 128, np.uint8)
         yuy2[..., 0] = 235  # white in limited range
         np.testing.assert_array_equal(rgb_from_image(image(yuy2, "yuv422_yuy2")), np.full((2, 4, 3), 255))
@@ -67,20 +67,20 @@ class TestColour:
     def test_a_short_buffer_is_named(self, rgb):
         msg = image(rgb, "rgb8")
         msg.data = msg.data[:-1]
-        with pytest.raises(FrameError, match=r"colour image: data holds 71 bytes, expected 72 .* cut short"):
+        with pytest.raises(FrameError, match=r"color image: data holds 71 bytes, expected 72 .* cut short"):
             rgb_from_image(msg)
 
 
 class TestDepth:
     @pytest.mark.parametrize("padding", [0, 6])
     @pytest.mark.parametrize(("order", "is_bigendian"), [("<", 0), (">", 1)])
-    def test_millimetres_become_metres(self, padding, order, is_bigendian):
+    def test_millimeters_become_meters(self, padding, order, is_bigendian):
         raw = np.array([[0, 1500], [65535, 1]], order + "u2")
         depth_m = depth_from_image(image(raw, "16UC1", padding=padding, is_bigendian=is_bigendian))
         np.testing.assert_allclose(depth_m, [[0, 1.5], [65.535, 0.001]], rtol=1e-6)
         assert depth_m.dtype == np.float32
 
-    def test_metres_keep_and_invalid_ones_become_zero(self):
+    def test_meters_keep_and_invalid_ones_become_zero(self):
         raw = np.array([[1.25, np.nan], [np.inf, -1.0]], "<f4")
         np.testing.assert_array_equal(depth_from_image(image(raw, "32FC1")), [[1.25, 0], [0, 0]])
 
@@ -113,11 +113,11 @@ class TestCameraInfo:
         assert intrinsics_from_camera_info(CameraInfo(width=640, height=480)) is None
 
     def test_another_cameras_info_is_refused(self):
-        with pytest.raises(FrameError, match="camera_info is of frame 'camera', the colour image of 'other'"):
+        with pytest.raises(FrameError, match="camera_info is of frame 'camera', the color image of 'other'"):
             intrinsics_for_image(self.info(), Header(frame_id="other"), (480, 640))
 
     def test_another_resolution_is_refused(self):
-        with pytest.raises(FrameError, match="camera_info is for 640x480 images, the colour image is 1280x720"):
+        with pytest.raises(FrameError, match="camera_info is for 640x480 images, the color image is 1280x720"):
             intrinsics_for_image(self.info(), HEADER, (720, 1280))
 
 
@@ -126,9 +126,7 @@ class TestFrames:
         check_same_frame(HEADER, Header(frame_id="camera"))
 
     def test_unaligned_depth_is_refused_with_the_mend(self):
-        with pytest.raises(
-            FrameError, match=r"depth is in frame 'depth', colour in 'camera'.*align_depth.enable:=true"
-        ):
+        with pytest.raises(FrameError, match=r"depth is in frame 'depth', color in 'camera'.*align_depth.enable:=true"):
             check_same_frame(HEADER, Header(frame_id="depth"))
 
 

@@ -56,7 +56,7 @@ def seg_launch(empty_graph, tiny_bundle, exit_codes):
 def test_the_launched_node_segments(empty_graph, stamps):
     (labels,) = empty_graph.outputs(stamps, label=Image)
     color = empty_graph.publish_pair(next(stamps))
-    empty_graph.until(lambda: any(msg.header == color.header for msg in labels), "the label of a colour image")
+    empty_graph.until(lambda: any(msg.header == color.header for msg in labels), "the label of a color image")
 
 
 @pytest.mark.launch(fixture=seg_launch, shutdown=True)

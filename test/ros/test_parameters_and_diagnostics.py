@@ -6,8 +6,8 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.ros.accounting import Ledger
 from road_kd_seg.ros.diagnostics import Monitor, NodeState
+from road_kd_seg.ros.frame_counters import FrameCounters
 from road_kd_seg.ros.inputs import DepthWatch
 from road_kd_seg.ros.models import Models
 from road_kd_seg.ros.parameters import LIVE, Settings, merge
@@ -48,7 +48,7 @@ class TestModels:
 
 
 class TestDepthWatch:
-    def test_depth_is_missing_once_colour_is_newer_by_more_than_the_timeout(self):
+    def test_depth_is_missing_once_color_is_newer_by_more_than_the_timeout(self):
         watch = DepthWatch(timeout_s=1.0)
         watch.see_depth(5_000_000_000)
         assert not watch.see_color(6_000_000_000)
@@ -56,7 +56,7 @@ class TestDepthWatch:
         watch.see_depth(6_000_000_000)
         assert not watch.see_color(6_100_000_000)
 
-    def test_before_the_first_depth_the_timeout_runs_from_the_first_colour(self):
+    def test_before_the_first_depth_the_timeout_runs_from_the_first_color(self):
         watch = DepthWatch(timeout_s=1.0)
         assert [watch.see_color(stamp) for stamp in (7_000_000_000, 8_000_000_000, 8_000_000_001)] == [
             False,
@@ -71,7 +71,7 @@ class TestDepthWatch:
         assert watch.see_color(6_000_000_001)
 
 
-class TestJudgement:
+class TestJudgment:
     def report(self, traffic, **changes):
         state = {
             "lifecycle": "active",
@@ -84,7 +84,7 @@ class TestJudgement:
         }
         monitor = Monitor()
         traffic(monitor)
-        status = monitor.report(NodeState(**{**state, **changes}), Ledger().read(), "node")
+        status = monitor.report(NodeState(**{**state, **changes}), FrameCounters().read(), "node")
         return status.level, status.message, {item.key: item.value for item in status.values}
 
     @staticmethod
@@ -115,7 +115,7 @@ class TestJudgement:
     def test_silence_is_a_warning(self):
         level, message, _ = self.report(lambda monitor: None)
         assert level == DiagnosticStatus.WARN
-        assert "no colour images" in message
+        assert "no color images" in message
 
     def test_missing_depth_is_an_error_without_a_model_for_it(self):
         level, message, values = self.report(lambda monitor: monitor.see_color(depth_missing=True))
@@ -128,7 +128,7 @@ class TestJudgement:
             lambda monitor: monitor.see_color(depth_missing=True), runs_without_depth=True, rgb_only_model="lix"
         )
         assert level == DiagnosticStatus.WARN
-        assert "colour alone with lix" in message
+        assert "color alone with lix" in message
 
     def test_stamps_that_never_match_are_an_error_with_the_mend(self):
         def unmatched(monitor):
@@ -137,7 +137,7 @@ class TestJudgement:
 
         level, message, _ = self.report(unmatched)
         assert level == DiagnosticStatus.ERROR
-        assert message.startswith("1 colour and 1 depth images, but no two with equal stamps")
+        assert message.startswith("1 color and 1 depth images, but no two with equal stamps")
         assert "sync_slop_s" in message
 
     def test_a_dropped_frame_is_a_warning_with_its_reason(self):

@@ -34,7 +34,7 @@ def segment(graph, stamp_ns, *outputs):
 
 
 class TestOutputs:
-    def test_every_image_has_the_colour_images_header_and_size(self, running, stamps):
+    def test_every_image_has_the_color_images_header_and_size(self, running, stamps):
         listeners = running.outputs(stamps, **dict.fromkeys(IMAGES, Image))
         stamp_ns = next(stamps)
         color = running.color_image(stamp_ns)
@@ -104,14 +104,14 @@ class TestBadInput:
         assert after["dropped.invalid"] - before["dropped.invalid"] == len(BAD_PAIRS)
         assert after["published"] - before["published"] == len(BAD_PAIRS)
 
-    def test_a_colour_image_without_depth_is_unsynchronised_once_a_later_pair_is_found(self, running, stamps):
+    def test_a_color_image_without_depth_is_unsynchronized_once_a_later_pair_is_found(self, running, stamps):
         (labels,) = running.outputs(stamps, label=Image)
         before = running.counts()
         running.publish(running.color_image(next(stamps)))
-        running.until(lambda: running.latest_counts["in_flight"] == 1, "a colour image that waits")
+        running.until(lambda: running.latest_counts["in_flight"] == 1, "a color image that waits")
         segment(running, next(stamps), labels)
         after = running.counts()
-        assert after["dropped.unsynchronised"] - before["dropped.unsynchronised"] == 1
+        assert after["dropped.unsynchronized"] - before["dropped.unsynchronized"] == 1
         assert after["in_flight"] == 0
 
 
@@ -123,7 +123,7 @@ class TestTime:
             segment(running, stamp_ns, labels)
             labels.clear()
 
-    def test_colour_images_of_the_past_run_do_not_wait_for_ever(self, running, stamps):
+    def test_color_images_of_the_past_run_do_not_wait_for_ever(self, running, stamps):
         (labels,) = running.outputs(stamps, label=Image)
         early, *late = [next(stamps) for _ in range(12)]
         before = running.counts()
@@ -132,7 +132,7 @@ class TestTime:
         segment(running, early, labels)
         after = running.counts()
         assert after["in_flight"] == 0
-        lost = after["dropped.unsynchronised"] - before["dropped.unsynchronised"]
+        lost = after["dropped.unsynchronized"] - before["dropped.unsynchronized"]
         assert lost == after["received"] - before["received"] - 1
 
 

@@ -36,7 +36,7 @@ class TestStart:
         graph.outputs(stamps, label=Image)
         assert process.stop(signal.SIGTERM) == 0
         assert "Traceback" not in process.log
-        assert identity_holds(process.accounts())
+        assert identity_holds(process.counters())
 
     def test_a_wrong_parameter_ends_it_with_one_line(self, graph):
         process = graph.start("road_kd_seg.ros.seg_node", "--ros-args", "-p", "sync_slop_s:=7.0")
@@ -59,10 +59,10 @@ class TestEnd:
 
         graph.until(superseded, "superseded frames")
         assert process.stop(signal.SIGINT) == 0
-        accounts = process.accounts()
+        accounts = process.counters()
         assert identity_holds(accounts)
         assert accounts["dropped.superseded"] > 0
-        assert accounts["dropped.unsynchronised"] > 0
+        assert accounts["dropped.unsynchronized"] > 0
         assert accounts["published"] >= len(labels)
         assert "Traceback" not in process.log
 
@@ -79,9 +79,9 @@ class TestWithoutDepth:
             graph.publish(graph.color_image(next(stamps)))
             return labels and graph.latest_status.get("depth") == "missing"
 
-        graph.until(segmented, "labels of colour alone")
+        graph.until(segmented, "labels of color alone")
         assert graph.latest_status["level"] == b"\x01"
-        assert f"segmenting colour alone with {tiny_rgb_bundle}" in graph.latest_status["message"]
+        assert f"segmenting color alone with {tiny_rgb_bundle}" in graph.latest_status["message"]
 
         graph.outputs(stamps, label=Image)
         graph.publish_pair(next(stamps))
@@ -115,7 +115,7 @@ class TestOnnx:
 
 
 class TestCompressed:
-    def test_jpeg_colour_and_png_depth_are_segmented(self, graph, stamps, tiny_bundle):
+    def test_jpeg_color_and_png_depth_are_segmented(self, graph, stamps, tiny_bundle):
         graph.start_node(model=tiny_bundle, image_transport="compressed")
         color = graph.node.create_publisher(CompressedImage, "color/image_raw/compressed", 10)
         depth = graph.node.create_publisher(CompressedImage, "aligned_depth_to_color/image_raw/compressedDepth", 10)

@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from std_msgs.msg import Header
 
-from road_kd_seg.ros.synchronizer import Arrival, RgbdSynchronizer
+from road_kd_seg.ros.synchronizer import RgbdSynchronizer, StampedImage
 
 
 def arrival(stamp_ms):
     sec, milliseconds = divmod(stamp_ms, 1000)
     header = Header(stamp=Time(sec=sec, nanosec=milliseconds * 1_000_000))
-    return Arrival(SimpleNamespace(header=header), 0)
+    return StampedImage(SimpleNamespace(header=header), 0)
 
 
 class Rig:
     """A synchronizer, and what came out of it."""
 
     def __init__(self, *, slop_s=0.0, queue_size=5):
-        self.pairs, self.unsynchronised, self.jumps_ms = [], 0, []
+        self.pairs, self.unsynchronized, self.jumps_ms = [], 0, []
         self.synchronizer = RgbdSynchronizer(
             lambda *pair: self.pairs.append(tuple(a.stamp_ns // 1_000_000 for a in pair)),
             self._lose,
@@ -29,10 +29,10 @@ class Rig:
         )
 
     def _lose(self, count):
-        self.unsynchronised += count
+        self.unsynchronized += count
 
     def send(self, *messages):
-        """c10 is a colour image of 10 ms, d10 a depth image."""
+        """c10 is a color image of 10 ms, d10 a depth image."""
         for text in messages:
             add = self.synchronizer.add_color if text[0] == "c" else self.synchronizer.add_depth
             add(arrival(int(text[1:])))
@@ -40,7 +40,7 @@ class Rig:
 
 
 class TestPairs:
-    def test_equal_stamps_are_paired_colour_first(self):
+    def test_equal_stamps_are_paired_color_first(self):
         assert Rig().send("d10", "c10", "c20", "d20").pairs == [(10, 10), (20, 20)]
 
     def test_with_a_slop_near_stamps_are_paired(self):
@@ -54,22 +54,22 @@ class TestPairs:
                 failing.add_depth(arrival(stamp_ms))
 
 
-class TestUnsynchronised:
-    def test_a_colour_image_older_than_a_pair_is_lost_at_once(self):
+class TestUnsynchronized:
+    def test_a_color_image_older_than_a_pair_is_lost_at_once(self):
         rig = Rig().send("c10", "c20", "c30", "d30")
-        assert (rig.pairs, rig.unsynchronised) == ([(30, 30)], 2)
+        assert (rig.pairs, rig.unsynchronized) == ([(30, 30)], 2)
 
     def test_a_full_queue_loses_the_oldest(self):
-        assert Rig(queue_size=3).send("c1", "c2", "c3", "c4", "c5").unsynchronised == 2
+        assert Rig(queue_size=3).send("c1", "c2", "c3", "c4", "c5").unsynchronized == 2
 
     def test_the_same_stamp_twice_loses_one(self):
         rig = Rig().send("c10", "c10", "d10")
-        assert (rig.pairs, rig.unsynchronised) == ([(10, 10)], 1)
+        assert (rig.pairs, rig.unsynchronized) == ([(10, 10)], 1)
 
     def test_clearing_loses_what_waits(self):
         rig = Rig().send("c10", "c20", "d5")
         rig.synchronizer.clear()
-        assert rig.unsynchronised == 2
+        assert rig.unsynchronized == 2
         assert rig.send("d20").pairs == []
 
 
@@ -77,7 +77,7 @@ class TestTimeGoesBack:
     def test_a_loop_is_paired_from_its_first_frame_on(self):
         rig = Rig(queue_size=3).send("c70", "c80", "c90", "d10", "c10", "c20", "d20")
         assert rig.pairs == [(10, 10), (20, 20)]
-        assert rig.unsynchronised == 3
+        assert rig.unsynchronized == 3
         assert rig.jumps_ms == [10]
 
     def test_each_jump_is_told_before_anything_of_the_new_run_is_paired(self):
@@ -91,7 +91,7 @@ class TestTimeGoesBack:
     def test_a_clock_that_goes_back_forgets_the_future_only(self):
         rig = Rig().send("c10", "c90")
         rig.synchronizer.forget_newer_than(50_000_000)
-        assert rig.unsynchronised == 1
+        assert rig.unsynchronized == 1
         assert rig.send("d10").pairs == [(10, 10)]
 
 
@@ -100,8 +100,8 @@ class TestTimeGoesBack:
     queue_size=st.integers(1, 6),
     slop_s=st.sampled_from([0.0, 0.002]),
 )
-def test_every_colour_image_is_paired_or_lost_exactly_once(messages, queue_size, slop_s):
+def test_every_color_image_is_paired_or_lost_exactly_once(messages, queue_size, slop_s):
     rig = Rig(queue_size=queue_size, slop_s=slop_s).send(*(f"{kind}{stamp}" for kind, stamp in messages))
     rig.synchronizer.clear()
-    assert len(rig.pairs) + rig.unsynchronised == sum(kind == "c" for kind, _ in messages)
+    assert len(rig.pairs) + rig.unsynchronized == sum(kind == "c" for kind, _ in messages)
     assert all(abs(color - depth) <= slop_s * 1000 for color, depth in rig.pairs)

@@ -10,15 +10,13 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 
 FRAME_NS = 100_000_000
 """Ten frames per second: the slop that follows from it is 50 ms."""
 
 
-def make_frame(
-    number: int, height: int = 6, width: int = 8, *, depth: bool = True, label: bool = True
-) -> LabelledFrame:
+def make_frame(number: int, height: int = 6, width: int = 8, *, depth: bool = True, label: bool = True) -> LabeledFrame:
     """A frame whose every pixel tells its number."""
     random = np.random.default_rng(number)
     rgb = random.integers(0, 256, (height, width, 3), np.uint8)
@@ -26,7 +24,7 @@ def make_frame(
     truth = random.integers(0, 5, (height, width), np.uint8)
     camera = Intrinsics(500.0, 501.0, width / 2, height / 2, width, height)
     frame = RgbdFrame(rgb, depth_m if depth else None, camera, 1_000_000_000 + number * FRAME_NS, "camera_optical")
-    return LabelledFrame(frame, truth if label else None)
+    return LabeledFrame(frame, truth if label else None)
 
 
 class RawBag:
@@ -87,7 +85,7 @@ def raw_bag(tmp_path: Path):
 def frames_of():
     """Frames by number."""
 
-    def frames(numbers: Iterable[int], **kwargs) -> list[LabelledFrame]:
+    def frames(numbers: Iterable[int], **kwargs) -> list[LabeledFrame]:
         return [make_frame(number, **kwargs) for number in numbers]
 
     return frames

@@ -82,9 +82,9 @@ class Process:
         self._process.kill()
         self._process.wait()
 
-    def accounts(self) -> dict[str, int]:
-        """The accounting line of the log."""
-        lines = [line for line in self.log.splitlines() if "accounting: " in line]
+    def counters(self) -> dict[str, int]:
+        """The frame counters of the log."""
+        lines = [line for line in self.log.splitlines() if "frame counters: " in line]
         assert len(lines) == 1, self.log
         return {key: int(value) for key, value in re.findall(r"([\w.]+)=(\d+)", lines[0])}
 
@@ -192,9 +192,9 @@ class Graph:
         msg.data.frombytes(pixels.tobytes())
         return msg
 
-    def depth_image(self, stamp_ns: int, height: int = HEIGHT, width: int = WIDTH, millimetres: int = 3000) -> Image:
+    def depth_image(self, stamp_ns: int, height: int = HEIGHT, width: int = WIDTH, millimeters: int = 3000) -> Image:
         """A 16UC1 image of a wall."""
-        pixels = np.full((height, width), millimetres, "<u2")
+        pixels = np.full((height, width), millimeters, "<u2")
         msg = Image(header=self.header(stamp_ns), height=height, width=width, encoding="16UC1", step=width * 2)
         msg.data.frombytes(pixels.tobytes())
         return msg
@@ -209,7 +209,7 @@ class Graph:
                 self._camera[name].publish(msg)
 
     def publish_pair(self, stamp_ns: int) -> Image:
-        """Send colour and depth; returns the colour image."""
+        """Send color and depth; returns the color image."""
         color = self.color_image(stamp_ns)
         self.publish(color, self.depth_image(stamp_ns))
         return color

@@ -50,7 +50,7 @@ class TestPlane:
         rows, columns = np.nonzero(depth_m < 50)
         points = np.stack([x_m[rows, columns], y_m[rows, columns], np.zeros(len(rows))], 1).astype(np.float64)
         expected = np.stack([columns, rows, depth_m[rows, columns]], 1)
-        # float32 keeps a thousand metres to 0.06 mm, which is a few hundredths of a pixel at the near end
+        # float32 keeps a thousand meters to 0.06 mm, which is a few hundredths of a pixel at the near end
         np.testing.assert_allclose(view.project(points), expected, atol=0.05, rtol=1e-3)
 
     def test_the_depth_straight_below_the_horizon_follows_height_over_slope(self):

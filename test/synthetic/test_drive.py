@@ -6,7 +6,7 @@ from rosbags.highlevel import AnyReader
 
 from road_kd_seg.bags import topics
 from road_kd_seg.bags.writer import write_bag
-from road_kd_seg.frame import LabelledFrame
+from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.synthetic import DriveConfig, render_drive, render_scene
 from road_kd_seg.synthetic.camera import View, d455_intrinsics, plane_points
 from road_kd_seg.synthetic.canvas import BACKGROUND, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE, ROAD
@@ -16,18 +16,18 @@ from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 SMALL = {"height": 144, "width": 256}
 
 
-def drive(seed: int, num_frames: int, rate_hz: float = 15.0) -> list[LabelledFrame]:
+def drive(seed: int, num_frames: int, rate_hz: float = 15.0) -> list[LabeledFrame]:
     return list(render_drive(DriveConfig(seed=seed, num_frames=num_frames, rate_hz=rate_hz, **SMALL)))
 
 
 @pytest.fixture(scope="module")
-def sparse_drives() -> list[LabelledFrame]:
+def sparse_drives() -> list[LabeledFrame]:
     """Eight drives, five frames each, a second apart."""
     return [frame for seed in range(8) for frame in drive(seed, 5, rate_hz=1.0)]
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[LabelledFrame]:
+def scenes() -> list[LabeledFrame]:
     return [render_scene(seed, **SMALL) for seed in range(45)]
 
 

@@ -89,7 +89,7 @@ class TestRoads:
             slope = (road.middle_x(s_m + step_m) - road.middle_x(s_m - step_m)) / (2 * step_m)
             assert math.tan(road.heading_rad(s_m)) == pytest.approx(float(slope), abs=1e-6)
 
-    def test_colours_and_styles_vary(self):
+    def test_colors_and_styles_vary(self):
         roads = [draw_road(seed, clear_path=True, close_up=False) for seed in range(60)]
         assert {r.style for r in roads} == {"urban", "rural"}
         assert {r.verge for r in roads} == {"gravel", "grass", "pavement"}

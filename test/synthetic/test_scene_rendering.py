@@ -70,7 +70,7 @@ class TestSurface:
 
 
 class TestPaint:
-    def test_a_fresh_line_is_labelled_where_it_lies_and_bright(self):
+    def test_a_fresh_line_is_labeled_where_it_lies_and_bright(self):
         road = replace(ROAD_TO_TEST, lines=(LaneLine(1.0, 0.15, 3.0, 0.0, False),), paint_wear=0.0)
         canvas, plane = open_road(road)
         markings.paint_lines(canvas, plane, road, [])
@@ -154,7 +154,7 @@ class TestDefects:
         assert below_m[-third:].mean() > below_m[:third].mean()
 
     @pytest.mark.parametrize("kind", ["pothole", "crack"])
-    def test_what_is_too_far_to_see_is_neither_drawn_nor_labelled(self, kind: str):
+    def test_what_is_too_far_to_see_is_neither_drawn_nor_labeled(self, kind: str):
         canvas, plane = open_road()
         before = canvas.rgb.copy()
         blemishes.paint_defect(canvas, plane, VIEW, ROAD_TO_TEST, replace(self.POTHOLE, kind=kind, s_m=14.0))

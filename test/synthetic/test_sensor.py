@@ -20,7 +20,7 @@ LOOK = SensorLook(
 )
 CAMERA = d455_intrinsics(H, W)
 INNER = np.s_[8:-8, 24:-24]
-"""Within the depth sensor's field of view, which is a little narrower than the colour sensor's."""
+"""Within the depth sensor's field of view, which is a little narrower than the color sensor's."""
 
 
 def measure(depth_m: np.ndarray, look: SensorLook = LOOK, wet: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
@@ -51,13 +51,13 @@ class TestDepth:
         assert deviations[1] / deviations[0] == pytest.approx(4, rel=0.2)
         assert deviations[2] / deviations[1] == pytest.approx(4, rel=0.2)
 
-    def test_noise_is_shared_by_neighbours_as_matching_windows_are(self):
+    def test_noise_is_shared_by_neighbors_as_matching_windows_are(self):
         error = measure(wall(3.0))[INNER] - 3.0
         assert np.corrcoef(error[:, :-1].ravel(), error[:, 1:].ravel())[0, 1] > 0.5
 
-    def test_depth_comes_in_whole_millimetres(self):
-        millimetres = measure(wall(2.345)) * 1000
-        np.testing.assert_allclose(millimetres, np.rint(millimetres), atol=1e-3)
+    def test_depth_comes_in_whole_millimeters(self):
+        millimeters = measure(wall(2.345)) * 1000
+        np.testing.assert_allclose(millimeters, np.rint(millimeters), atol=1e-3)
 
     def test_nothing_is_seen_of_the_sky_nor_outside_the_depth_sensors_field(self):
         assert not measure(np.full((H, W), np.inf)).any()
@@ -66,7 +66,7 @@ class TestDepth:
         assert not measured_m[:, -5:].any()
         assert (measured_m[INNER] > 0).all()
 
-    def test_holes_grow_beyond_ten_metres(self):
+    def test_holes_grow_beyond_ten_meters(self):
         shares = [(measure(wall(z))[INNER] == 0).mean() for z in (3.0, 9.0, 13.0, 20.0)]
         assert shares[0] == 0
         assert shares == sorted(shares)
@@ -99,8 +99,8 @@ class TestDepth:
         assert measure(wall(3.0), seed=4).tobytes() != measure(wall(3.0), seed=5).tobytes()
 
 
-class TestColour:
-    def test_exposure_brings_any_light_to_the_same_grey(self):
+class TestColor:
+    def test_exposure_brings_any_light_to_the_same_gray(self):
         images = [
             expose(np.full((H, W, 3), level, np.float32), LOOK, np.random.default_rng(0)) for level in (0.02, 2.0)
         ]

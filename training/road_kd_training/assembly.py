@@ -47,7 +47,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
     """
     pools, validation = training_pools(config), build_datasets(config.validation)
     sources = [source for pool in pools for source in pool.sources]
-    taxonomy = common_taxonomy([*config.train, *config.unlabelled, *config.validation], [*sources, *validation])
+    taxonomy = common_taxonomy([*config.train, *config.unlabeled, *config.validation], [*sources, *validation])
     student = _initial_student(config, taxonomy)
     peers = {i: _build(t.network, taxonomy) for i, t in enumerate(config.teachers) if t.network is not None}
     teachers = _load_teachers(config, taxonomy, device)

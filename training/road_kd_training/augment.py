@@ -1,4 +1,4 @@
-"""Random windows, mirror images and colours for training samples; depth and labels are sampled, never blended."""
+"""Random windows, mirror images and colors for training samples; depth and labels are sampled, never blended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from road_kd_training.datasets.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
 
 Example = tuple[Tensor, Tensor, Tensor]
-"""uint8 (h, w, 3), metres (h, w), class ids (h, w) int64."""
+"""uint8 (h, w, 3), meters (h, w), class ids (h, w) int64."""
 
 Window = tuple[int, int, int, int]
 """Top, left, height and width, in the sample's pixels; it may reach beyond the image."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-"""Brightness, and two axes of colour that are 0 for grey."""
+"""Brightness, and two axes of color that are 0 for gray."""
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
@@ -53,7 +53,7 @@ class Augment:
         depth_factor = _draw_uniform(1 - config.depth_scale, 1 + config.depth_scale)
         dropped = float(torch.rand(())) < config.drop_depth
         image = self._cut(sample.rgb, window, mirrored, _interpolation(window, self.size), 0)
-        image = cv2.transform(image, self._draw_colours(image))
+        image = cv2.transform(image, self._draw_colors(image))
         depth, label = np.zeros(self.size, np.float32), np.full(self.size, IGNORE_INDEX, np.uint8)
         if sample.depth_m is not None and not dropped:
             depth = self._cut(sample.depth_m, window, mirrored, cv2.INTER_NEAREST_EXACT, 0) * np.float32(depth_factor)
@@ -84,11 +84,11 @@ class Augment:
         resized = cv2.resize(inside, self.size[::-1], interpolation=interpolation)
         return cv2.flip(resized, 1) if mirrored else resized
 
-    def _draw_colours(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _draw_colors(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Brightness, contrast, saturation and hue as one affine map of RGB, (3, 4).
 
         Brightness scales, contrast scales about the image's mean luma, saturation about each pixel's luma, and hue
-        turns the colours about the grey axis. Each commutes with the others, so there is no order to draw, and values
+        turns the colors about the gray axis. Each commutes with the others, so there is no order to draw, and values
         are rounded and clipped once instead of four times.
         """
         config = self.config
@@ -98,10 +98,10 @@ class Augment:
         )
         angle = 2 * math.pi * _draw_uniform(-config.hue, config.hue)
         cos, sin = saturation * math.cos(angle), saturation * math.sin(angle)
-        colours = FROM_YIQ @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ TO_YIQ
+        colors = FROM_YIQ @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ TO_YIQ
         mean_luma = float(LUMA @ cv2.mean(image)[:3])
         offset = np.full((3, 1), brightness * (1 - contrast) * mean_luma)
-        return np.hstack([brightness * contrast * colours, offset])
+        return np.hstack([brightness * contrast * colors, offset])
 
 
 def _draw_uniform(low: float, high: float) -> float:
@@ -114,7 +114,7 @@ def _draw_offset(slack: int) -> int:
 
 
 def _interpolation(window: Window, size: tuple[int, int]) -> int:
-    """As the node resizes colour: areas are averaged where the image shrinks, else it is bilinear."""
+    """As the node resizes color: areas are averaged where the image shrinks, else it is bilinear."""
     shrinks = window[2] >= size[0] and window[3] >= size[1]
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 

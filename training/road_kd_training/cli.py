@@ -34,7 +34,7 @@ class Command(Protocol):
         """Arguments of the command."""
 
     def run(self, options: Namespace) -> None:
-        """Do it; errors that a user can mend are RoadKdError."""
+        """Do it; errors that a user can fix are RoadKdError."""
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -39,9 +39,9 @@ class InputConfig:
     depth: Literal["none", "metric", "inverse", "plane_residual", "jet", "normals"] = "plane_residual"
     """Encoding of depth; none for an RGB network."""
     depth_low: float = 0.0
-    """Lower end of the encoding's range (metres for metric, 1/m for inverse)."""
+    """Lower end of the encoding's range (meters for metric, 1/m for inverse)."""
     depth_high: float = 0.05
-    """Upper end of the range (metres for metric, else 1/m)."""
+    """Upper end of the range (meters for metric, else 1/m)."""
     depth_focal: float = 0.5
     """Of normals: focal length of the nominal camera, as `DepthEncoding` has it."""
 
@@ -67,10 +67,10 @@ class AugmentConfig:
     saturation: float = 0.4
     """Up to ± this share."""
     hue: float = 0.05
-    """Up to ± this turn of the colour wheel."""
+    """Up to ± this turn of the color wheel."""
     depth_scale: float = 0.0
     """Depth is multiplied by 1 ± up to this share, as if the camera were higher or lower: how deep a pothole is, in its
-    own measure, then counts more than its depth in metres."""
+    own measure, then counts more than its depth in meters."""
     drop_depth: float = 0.0
     """Probability that a sample loses its depth altogether, so that the student also learns to do without."""
 
@@ -109,7 +109,7 @@ class TrainConfig:
     """Name of the bundle."""
     network: NetworkConfig
     train: list[DataConfig]
-    """Sources of labelled samples."""
+    """Sources of labeled samples."""
     validation: list[DataConfig]
     """Scored separately, in this order; the mean of their mIoU picks the best weights."""
     output: str
@@ -120,16 +120,16 @@ class TrainConfig:
     distillers: list[DistillerConfig] = field(default_factory=list)
     cross_entropy: float = 1.0
     """Weight of the cross entropy against the labels; 0 learns from the teachers alone."""
-    unlabelled: list[DataConfig] = field(default_factory=list)
+    unlabeled: list[DataConfig] = field(default_factory=list)
     """Sources of further samples, whose labels, if any, are not looked at."""
-    unlabelled_batch_size: int = 0
-    """Samples from there per step and process, beside `batch_size` labelled ones."""
+    unlabeled_batch_size: int = 0
+    """Samples from there per step and process, beside `batch_size` labeled ones."""
     input: InputConfig = field(default_factory=InputConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     steps: int = 2000
     """Optimizer steps."""
     batch_size: int = 8
-    """Labelled samples per step and process."""
+    """Labeled samples per step and process."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """sgd has momentum 0.9."""
     learning_rate: float = 1e-3

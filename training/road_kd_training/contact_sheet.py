@@ -42,7 +42,7 @@ def draw_pages(entries: Iterator[Entry], count: int, taxonomy: Taxonomy, title: 
     Args:
         entries: the frames, in the order in which they are to be seen.
         count: how many there are.
-        taxonomy: names and colours for the legend.
+        taxonomy: names and colors for the legend.
         title: heads every page.
     """
     pages = -(-count // ROWS)

@@ -22,7 +22,7 @@ class Pool:
     sources: Sequence[RgbdDataset]
     weights: Sequence[float]
     batch_size: int
-    labelled: bool
+    labeled: bool
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class DrawnExamples(Dataset[Example]):
     def __getitem__(self, draw: Draw) -> Example:
         pool = self.pools[draw.pool]
         sample = pool.sources[draw.source][draw.index]
-        if not pool.labelled:
+        if not pool.labeled:
             sample = replace(sample, label=None)
         elif sample.label is None:
-            raise DatasetError(f"sample {sample.id} has no label: list its dataset under unlabelled, or label it")
+            raise DatasetError(f"sample {sample.id} has no label: list its dataset under unlabeled, or label it")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.position)
             return self.augment(sample)
@@ -97,27 +97,27 @@ def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
 
 
 def training_pools(config: TrainConfig) -> list[Pool]:
-    """The labelled samples, and the unlabelled ones if the run has any.
+    """The labeled samples, and the unlabeled ones if the run has any.
 
     Raises:
-        TrainingError: no source, unlabelled sources without a share of the batch, or the reverse.
+        TrainingError: no source, unlabeled sources without a share of the batch, or the reverse.
     """
     for name, sources in (("train", config.train), ("validation", config.validation)):
         if not sources:
             raise TrainingError(f"{name} lists no dataset: name at least one ('road-kd list datasets')")
-    pools = [_pool(config.train, config.batch_size, labelled=True)]
-    if bool(config.unlabelled) != (config.unlabelled_batch_size > 0):
+    pools = [_pool(config.train, config.batch_size, labeled=True)]
+    if bool(config.unlabeled) != (config.unlabeled_batch_size > 0):
         raise TrainingError(
-            f"unlabelled lists {len(config.unlabelled)} sources and unlabelled_batch_size is"
-            f" {config.unlabelled_batch_size}: set both, or neither"
+            f"unlabeled lists {len(config.unlabeled)} sources and unlabeled_batch_size is"
+            f" {config.unlabeled_batch_size}: set both, or neither"
         )
-    if config.unlabelled:
-        pools.append(_pool(config.unlabelled, config.unlabelled_batch_size, labelled=False))
+    if config.unlabeled:
+        pools.append(_pool(config.unlabeled, config.unlabeled_batch_size, labeled=False))
     return pools
 
 
-def _pool(configs: Sequence[DataConfig], batch_size: int, *, labelled: bool) -> Pool:
-    return Pool(build_datasets(configs), [config.weight for config in configs], batch_size, labelled)
+def _pool(configs: Sequence[DataConfig], batch_size: int, *, labeled: bool) -> Pool:
+    return Pool(build_datasets(configs), [config.weight for config in configs], batch_size, labeled)
 
 
 def common_taxonomy(configs: Sequence[DataConfig], datasets: Sequence[RgbdDataset]) -> Taxonomy:

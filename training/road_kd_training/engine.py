@@ -197,8 +197,8 @@ class Trainer:
     def _views(self, rgb: Tensor, depth_m: Tensor) -> dict[int, View]:
         views: dict[int, View] = {}
         for index, spec in self.parts.specs.items():
-            colour, depth = preprocess(rgb, depth_m, resized(spec, rgb))
-            views[index] = colour.contiguous(memory_format=self.memory_format), depth
+            color, depth = preprocess(rgb, depth_m, resized(spec, rgb))
+            views[index] = color.contiguous(memory_format=self.memory_format), depth
         return views
 
     def _refuse_non_finite(self, values: Mapping[str, float]) -> None:
@@ -273,7 +273,7 @@ class Trainer:
 
     def _provenance(self, *, scored: bool) -> dict[str, Any]:
         config = self.config
-        listed = ("train", "unlabelled", "teachers", "distillers")
+        listed = ("train", "unlabeled", "teachers", "distillers")
         return {
             "step": self.step,
             "init_from": config.init_from,

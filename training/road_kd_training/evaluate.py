@@ -91,7 +91,7 @@ def score_dataset(
     boundary_px: int | None = None,
     show_progress: bool = False,
 ) -> Score:
-    """Segment and score every labelled sample.
+    """Segment and score every labeled sample.
 
     Classes that a dataset never labels (stereo_pothole knows road and pothole only) still count as errors when they
     are predicted.
@@ -99,7 +99,7 @@ def score_dataset(
     Args:
         segmenter: what is scored.
         dataset: with the segmenter's classes, see `check_classes`.
-        benchmark: sees every sample, labelled or not, with the probabilities of all classes.
+        benchmark: sees every sample, labeled or not, with the probabilities of all classes.
         boundary_px: tolerance of the boundary score in pixels of the camera's image; None leaves it out.
         show_progress: a bar on the terminal.
     """

@@ -10,7 +10,7 @@ from road_kd_seg.tools.onnx_export import OPSET, Parity
 
 CARD = "MODEL_CARD.md"
 
-_SHOWN = ("train", "unlabelled", "validation", "validation_data", "teachers", "distillers", "weights")
+_SHOWN = ("train", "unlabeled", "validation", "validation_data", "teachers", "distillers", "weights")
 """Keys of the provenance that have a place of their own; the others become rows of a table."""
 
 
@@ -26,7 +26,7 @@ def model_card(bundle: Bundle, parameters: int, command: str, parities: Sequence
     classes = ", ".join(f"{c.id} {c.name}" for c in bundle.taxonomy.classes)
     depth = "" if bundle.input.depth is None else " and aligned depth"
     sections = [
-        f"# {bundle.name}\n\nSegments a colour image{depth} into {classes}.\n\n_To write: what it is for._",
+        f"# {bundle.name}\n\nSegments a color image{depth} into {classes}.\n\n_To write: what it is for._",
         _table(_facts(bundle, parameters)),
         "## How it was made\n\n" + "\n".join(_lists(bundle.provenance)),
         _table({key: _in_words(value) for key, value in bundle.provenance.items() if key not in _SHOWN}),
@@ -41,7 +41,7 @@ def model_card(bundle: Bundle, parameters: int, command: str, parities: Sequence
 def _facts(bundle: Bundle, parameters: int) -> dict[str, str]:
     options = ", ".join(f"{key}: {value}" for key, value in bundle.network_kwargs.items())
     spec = bundle.input
-    depth = "colour" if spec.depth is None else f"colour and depth ({_in_words(spec.depth.to_dict())})"
+    depth = "color" if spec.depth is None else f"color and depth ({_in_words(spec.depth.to_dict())})"
     crop = "" if spec.crop == (0.0, 0.0, 1.0, 1.0) else f", crop {spec.crop} (top, left, bottom, right)"
     facts = {
         "network": f"`{bundle.network}`{f' ({options})' if options else ''}, {parameters:,} parameters",
@@ -50,7 +50,7 @@ def _facts(bundle: Bundle, parameters: int) -> dict[str, str]:
     }
     if bundle.onnx_sha256 is not None:
         facts[ONNX] = f"{_megabytes(bundle, ONNX)}, float32, opset {OPSET}, batch of 1"
-    return facts | {"licence": "_To write._"}
+    return facts | {"license": "_To write._"}
 
 
 def _megabytes(bundle: Bundle, name: str) -> str:
@@ -59,7 +59,7 @@ def _megabytes(bundle: Bundle, name: str) -> str:
 
 def _lists(provenance: Mapping[str, Any]) -> Iterator[str]:
     """One item for each thing that a run was made of."""
-    nothing = {"train": "not recorded", "unlabelled": None, "teachers": "none", "distillers": "none"}
+    nothing = {"train": "not recorded", "unlabeled": None, "teachers": "none", "distillers": "none"}
     for key, otherwise in nothing.items():
         for item in provenance.get(key) or []:
             yield f"- {key}: {_in_words(item)}"

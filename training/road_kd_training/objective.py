@@ -1,4 +1,4 @@
-"""What a step minimises: the cross entropy and the terms of every distillation method, each with its weight."""
+"""What a step minimizes: the cross entropy and the terms of every distillation method, each with its weight."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ STUDENT = -1
 """Where a mapping by index of teacher holds what is the student's."""
 
 View = tuple[Tensor, Tensor | None]
-"""What one network is fed: colour (B, 3, H, W) and encoded depth (B, C, H, W)."""
+"""What one network is fed: color (B, 3, H, W) and encoded depth (B, C, H, W)."""
 
 
 def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross entropy, averaged over the labelled pixels by the weights of their classes; 0 where none is labelled.
+    """Cross entropy, averaged over the labeled pixels by the weights of their classes; 0 where none is labeled.
 
     Args:
         logits: (B, K, H, W).

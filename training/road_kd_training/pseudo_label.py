@@ -1,4 +1,4 @@
-"""Labels that a network makes for frames that nobody labelled, to train on (CPKD's NO-4K was made so). K classes."""
+"""Labels that a network makes for frames that nobody labeled, to train on (CPKD's NO-4K was made so). K classes."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class PseudoLabels:
     """What was written."""
 
     frames: list[PseudoFrame]
-    """The frames that were labelled, in the dataset's order."""
-    labelled_already: int
+    """The frames that were labeled, in the dataset's order."""
+    labeled_already: int
     """Frames that have a label of their own and were left out."""
     skipped: dict[str, str]
     """Frames that cannot be segmented: why, by ID."""
@@ -72,8 +72,8 @@ class PseudoLabels:
 
         return {
             "frames": {
-                "pseudo_labelled": len(self.frames),
-                "labelled_already": self.labelled_already,
+                "pseudo_labeled": len(self.frames),
+                "labeled_already": self.labeled_already,
                 "skipped": len(self.skipped),
             },
             "mean_confidence": round(float(np.mean([frame.confidence for frame in self.frames])), 4),
@@ -118,7 +118,7 @@ def write_pseudo_labels(
         min_confidence: pixels whose winning class is less probable are ignored, and so are those outside the
             network's crop.
         flip: average the probabilities with those of the mirror image.
-        with_frames: also write colour and depth, so that OUT is a dataset `frames` by itself.
+        with_frames: also write color and depth, so that OUT is a dataset `frames` by itself.
         on_frame: called after each frame, whatever became of it.
 
     Raises:
@@ -145,7 +145,7 @@ def write_pseudo_labels(
     if not frames:
         why = f"; the first of these: {next(iter(skipped.values()))}" if skipped else ""
         raise DatasetError(
-            f"no frame to label: {result.labelled_already} of {len(dataset)} have a label already,"
+            f"no frame to label: {result.labeled_already} of {len(dataset)} have a label already,"
             f" {len(skipped)} cannot be segmented{why}"
         )
     return result

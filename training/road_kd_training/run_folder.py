@@ -14,7 +14,7 @@ from road_kd_training.provenance import describe_environment
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 MAY_CHANGE = ("num_workers", "validate_every", "patience", "output")
-"""Fields that may differ when a run is resumed: they change neither what is learnt nor when."""
+"""Fields that may differ when a run is resumed: they change neither what is learned nor when."""
 
 
 def claim_folder(folder: Path, config: TrainConfig) -> None:

@@ -9,7 +9,7 @@ from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.apolloscape_lane import CLASSES, ApolloscapeLane
 from road_kd_training.errors import DatasetError
 
-IDS = np.array([[0, 200, 204], [213, 250, 255]], np.uint8)  # 213 is not evaluated, 255 is not labelled
+IDS = np.array([[0, 200, 204], [213, 250, 255]], np.uint8)  # 213 is not evaluated, 255 is not labeled
 NAMES = ("void", "s_w_d", "s_y_d", "ds_w_dn", "om_n_n")
 
 
@@ -25,7 +25,7 @@ def write_frame(root, road, record, name, label):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two records of road 02, so that one is held out, labelled by grey ids; an unlabelled frame of road 05."""
+    """Two records of road 02, so that one is held out, labeled by gray ids; an unlabeled frame of road 05."""
     for record in ("Record001", "Record002"):
         write_frame(tmp_path, "road02", record, "170927_063811892_Camera_5", Image.fromarray(IDS))
     test = tmp_path / "ColorImage_road05" / "171206_065131517_Camera_6.jpg"
@@ -51,7 +51,7 @@ def test_there_are_36_classes_of_which_18_are_evaluated():
     assert roles == [Role.BACKGROUND] + [Role.LANE] * 35
 
 
-@pytest.mark.parametrize("form", ["palette", "colour"])
+@pytest.mark.parametrize("form", ["palette", "color"])
 def test_every_form_of_label_says_the_same(form, root):
     palette = np.zeros((256, 3), np.uint8)
     if form == "palette":
@@ -61,9 +61,9 @@ def test_every_form_of_label_says_the_same(form, root):
         palette[[raw for _, raw, _, _ in CLASSES]] = [color for _, _, _, color in CLASSES]
         palette[255] = 255
         label = Image.fromarray(palette[IDS])
-    grey = ApolloscapeLane(root)[0].label
+    gray = ApolloscapeLane(root)[0].label
     write_frame(root, "road02", "Record001", "170927_063811892_Camera_5", label)
-    assert (ApolloscapeLane(root)[0].label == grey).all()
+    assert (ApolloscapeLane(root)[0].label == gray).all()
 
 
 def test_evaluated_only_gives_the_benchmarks_mean_iou(root):
@@ -118,11 +118,11 @@ class TestBadTrees:
             f"{path}: holds label values 100, 102, 106, 125, 127, expected 0, 200..233, 249..250, 255"
         )
 
-    def test_a_colour_that_no_class_has_is_named(self, root):
+    def test_a_color_that_no_class_has_is_named(self, root):
         label = Image.fromarray(np.full((*IDS.shape, 3), (180, 173, 43), np.uint8))
         write_frame(root, "road02", "Record001", "170927_063811892_Camera_5", label)
         with pytest.raises(
-            DatasetError, match=r"_bin\.png: holds RGB colours \(180, 173, 43\), which are none of the 38"
+            DatasetError, match=r"_bin\.png: holds RGB colors \(180, 173, 43\), which are none of the 38"
         ):
             ApolloscapeLane(root)[0]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from road_kd_seg.bags.writer import write_bag
-from road_kd_seg.frame import Intrinsics, LabelledFrame, RgbdFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 from road_kd_seg.replay.labels import read_label_folder
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 from road_kd_training.cli import main
@@ -26,18 +26,18 @@ FIRST_NS = 1_000_000_000
 CAMERA = Intrinsics(500.0, 501.0, 4.0, 3.0, 8, 6)
 
 
-def make_frame(number, *, labelled=True, depth=True, rate_hz=2.0):
+def make_frame(number, *, labeled=True, depth=True, rate_hz=2.0):
     random = np.random.default_rng(number)
     rgb = random.integers(0, 256, (6, 8, 3), np.uint8)
     depth_m = (random.integers(0, 9000, (6, 8)) / np.float32(1000)).astype(np.float32) if depth else None
-    label = random.choice(np.array([0, 1, 3, 255], np.uint8), (6, 8)) if labelled else None
-    return LabelledFrame(RgbdFrame(rgb, depth_m, CAMERA, FIRST_NS + round(number * 1e9 / rate_hz), "camera"), label)
+    label = random.choice(np.array([0, 1, 3, 255], np.uint8), (6, 8)) if labeled else None
+    return LabeledFrame(RgbdFrame(rgb, depth_m, CAMERA, FIRST_NS + round(number * 1e9 / rate_hz), "camera"), label)
 
 
 @pytest.fixture
 def frames():
-    """Twelve seconds at 2 Hz; every third is labelled, the fourth has no depth."""
-    return [make_frame(number, labelled=number % 3 == 0, depth=number != 4) for number in range(24)]
+    """Twelve seconds at 2 Hz; every third is labeled, the fourth has no depth."""
+    return [make_frame(number, labeled=number % 3 == 0, depth=number != 4) for number in range(24)]
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ class TestBag:
             assert sample.meta["intrinsics"] == CAMERA
 
     def test_the_parts_are_by_the_label_topic(self, bag):
-        assert [s.id for s in Bag(bag, part="labelled")] == [stamp(n) for n in range(0, 24, 3)]
-        assert len(Bag(bag, part="unlabelled")) == 16
+        assert [s.id for s in Bag(bag, part="labeled")] == [stamp(n) for n in range(0, 24, 3)]
+        assert len(Bag(bag, part="unlabeled")) == 16
 
     def test_a_folder_of_labels_takes_the_topics_place(self, bag, tmp_path):
         label = np.full((6, 8), 2, np.uint8)
@@ -102,7 +102,7 @@ class TestBag:
         dataset = Bag(bag, labels=tmp_path / "labels")
         assert (dataset[5].label == 2).all()
         assert dataset[0].label is None
-        assert [s.id for s in Bag(bag, labels=tmp_path / "labels", part="labelled")] == [stamp(5)]
+        assert [s.id for s in Bag(bag, labels=tmp_path / "labels", part="labeled")] == [stamp(5)]
 
     def test_splits_are_blocks_of_time(self, bag):
         options = {"block_s": 3.0, "gap_s": 1.0}
@@ -133,8 +133,8 @@ class TestBag:
     def test_bad_splits_and_parts_are_named(self, bag):
         with pytest.raises(DatasetError, match="bag: split 'test' is unknown: use one of train, validation, all"):
             Bag(bag, "test")
-        with pytest.raises(DatasetError, match="none of the 24 samples of .* is labelled"):
-            Bag(bag, label_topic="/none", part="labelled")
+        with pytest.raises(DatasetError, match="none of the 24 samples of .* is labeled"):
+            Bag(bag, label_topic="/none", part="labeled")
 
 
 class TestLabelFolder:
@@ -182,7 +182,7 @@ class TestBagToDataset:
                 np.testing.assert_allclose(one.depth_m, other.depth_m, atol=1e-6)
             assert other.meta["intrinsics"] == CAMERA
 
-    def test_unlabelled_frames_have_no_label_file_and_the_others_suit_the_replay(self, bag, tmp_path, frames):
+    def test_unlabeled_frames_have_no_label_file_and_the_others_suit_the_replay(self, bag, tmp_path, frames):
         out = tmp_path / "frames"
         assert main(["bag-to-dataset", str(bag), "--out", str(out)]) == 0
         labels = dict(read_label_folder(out / "label"))
@@ -224,9 +224,9 @@ class TestBagToDataset:
             (["--every", "0"], "give one of them, above 0"),
             (["--every", "2", "--rate_hz", "1"], "give one of them, above 0"),
             (["--rate_hz", "-1"], "give one of them, above 0"),
-            (["colour=/x"], "does not take these options"),
-            (["color_topic=/x"], "no colour images on /x"),
-            (["part=labelled", "label_topic=/none"], "is labelled"),
+            (["color=/x"], "does not take these options"),
+            (["color_topic=/x"], "no color images on /x"),
+            (["part=labeled", "label_topic=/none"], "is labeled"),
         ],
     )
     def test_bad_options_say_what_to_do(self, bag, tmp_path, capsys, arguments, message):
@@ -247,7 +247,7 @@ class TestAtRate:
         stamps_ns = np.array([0, 1, 2, 3, 11, 12, 13], np.int64) * 1_000_000_000
         assert at_rate(stamps_ns, 0.25).tolist() == [0, 5]
 
-    def test_a_lost_frame_is_replaced_by_its_neighbour(self):
+    def test_a_lost_frame_is_replaced_by_its_neighbor(self):
         numbers = np.delete(np.arange(90), 30)
         assert at_rate((numbers * 1e9 / 30).astype(np.int64), 1.0)[:3].tolist() in ([0, 29, 59], [0, 30, 59])
 
@@ -271,14 +271,14 @@ class TestFrames:
             assert cv2.imwrite(str(path), np.full((6, 8, 3), 90, np.uint8))
         return tmp_path
 
-    def test_colour_images_alone_are_enough(self, root):
+    def test_color_images_alone_are_enough(self, root):
         samples = list(Frames(root))
         assert [s.id for s in samples] == ["a/1", "a/2", "b/1"]
         assert all(s.depth_m is None and s.label is None and not s.meta for s in samples)
 
     def test_labels_lie_as_the_images_do(self, root):
         write_label(root / "label", "a/2", np.ones((6, 8), np.uint8))
-        assert [s.id for s in Frames(root, part="labelled")] == ["a/2"]
+        assert [s.id for s in Frames(root, part="labeled")] == ["a/2"]
 
     def test_lists_decide_the_split(self, root):
         (root / "train.txt").write_text("b/1\na/1\n")
@@ -303,7 +303,7 @@ class TestFrames:
     def test_an_8_bit_depth_is_refused(self, root):
         (root / "depth" / "a").mkdir(parents=True)
         cv2.imwrite(str(root / "depth" / "a" / "1.png"), np.ones((6, 8), np.uint8))
-        with pytest.raises(DatasetError, match=r"a/1\.png: got uint8 \(6, 8\), expected a uint16 grey image"):
+        with pytest.raises(DatasetError, match=r"a/1\.png: got uint8 \(6, 8\), expected a uint16 gray image"):
             Frames(root)[0]
 
     def test_a_broken_camera_is_named(self, root):

@@ -89,7 +89,7 @@ def test_photographs_become_a_bag_with_depth_and_labels(stereo_tree, tmp_path):
         sample = source[index]
         assert (frame.rgb == sample.rgb).all()
         assert (label == sample.label).all()
-        np.testing.assert_allclose(frame.depth_m, sample.depth_m, atol=0.0006)  # 16UC1 rounds to a millimetre
+        np.testing.assert_allclose(frame.depth_m, sample.depth_m, atol=0.0006)  # 16UC1 rounds to a millimeter
         assert frame.intrinsics is not None
 
 

@@ -19,8 +19,8 @@ def sample(height=60, width=100):
     return RgbdSample(rgb, rows.astype(np.float32) + 1, label, "grid")
 
 
-def pool(sizes, weights, batch_size=1, *, labelled=True):
-    return Pool([[sample()] * size for size in sizes], weights, batch_size, labelled)
+def pool(sizes, weights, batch_size=1, *, labeled=True):
+    return Pool([[sample()] * size for size in sizes], weights, batch_size, labeled)
 
 
 def augment(size=(32, 48), **changes):
@@ -31,7 +31,7 @@ class TestDraws:
     @given(seed=st.integers(0, 99), first=st.integers(0, 10))
     @settings(max_examples=20, deadline=None)
     def test_a_resumed_run_draws_what_the_whole_run_would_have(self, seed, first):
-        pools = [pool([7, 3], [0.7, 0.3], 3), pool([4], [1.0], 2, labelled=False)]
+        pools = [pool([7, 3], [0.7, 0.3], 3), pool([4], [1.0], 2, labeled=False)]
         whole = list(Draws(pools, seed, 0, 10))
         assert list(Draws(pools, seed, first, 10)) == whole[first * 5 :]
         assert len(whole) == len(Draws(pools, seed, 0, 10)) == 50
@@ -44,8 +44,8 @@ class TestDraws:
         sources = [draw.source for draw in Draws([pool([5, 5], [0.75, 0.25])], 0, 0, 4000)]
         assert np.mean(sources) == pytest.approx(0.25, abs=0.03)
 
-    def test_every_batch_has_its_share_of_labelled_and_unlabelled_samples(self):
-        draws = list(Draws([pool([4], [1.0], 3), pool([4], [1.0], 2, labelled=False)], 0, 0, 6))
+    def test_every_batch_has_its_share_of_labeled_and_unlabeled_samples(self):
+        draws = list(Draws([pool([4], [1.0], 3), pool([4], [1.0], 2, labeled=False)], 0, 0, 6))
         assert [draw.pool for draw in draws] == [0, 0, 0, 1, 1] * 6
         assert [draw.position for draw in draws] == list(range(30))
 
@@ -126,14 +126,14 @@ class TestDrawnExamples:
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         assert not torch.equal(first[0], other[0])
 
-    def test_labels_of_the_unlabelled_pool_are_not_looked_at(self):
-        examples = DrawnExamples([pool([1], [1.0], labelled=False)], augment(), seed=0)
+    def test_labels_of_the_unlabeled_pool_are_not_looked_at(self):
+        examples = DrawnExamples([pool([1], [1.0], labeled=False)], augment(), seed=0)
         assert (examples[Draw(0, 0, 0, 0)][2] == 255).all()
 
-    def test_an_unlabelled_sample_among_the_labelled_is_refused(self):
-        unlabelled = RgbdSample(sample().rgb, None, None, "x")
-        examples = DrawnExamples([Pool([[unlabelled]], [1.0], 1, True)], augment(), seed=0)
-        with pytest.raises(DatasetError, match="sample x has no label: list its dataset under unlabelled, or label it"):
+    def test_an_unlabeled_sample_among_the_labeled_is_refused(self):
+        unlabeled = RgbdSample(sample().rgb, None, None, "x")
+        examples = DrawnExamples([Pool([[unlabeled]], [1.0], 1, True)], augment(), seed=0)
+        with pytest.raises(DatasetError, match="sample x has no label: list its dataset under unlabeled, or label it"):
             examples[Draw(0, 0, 0, 0)]
 
 

@@ -29,7 +29,7 @@ CWD = DistillerConfig("cwd", {"taps": LOGITS})
 
 @pytest.fixture
 def config(stereo_tree, tmp_path, tiny_bundle):
-    """ENet, which sees colour only, learns from an ERFNet that sees depth too."""
+    """ENet, which sees color only, learns from an ERFNet that sees depth too."""
 
     def data(split):
         return [DataConfig("stereo_pothole", {"root": str(stereo_tree), "split": split})]
@@ -113,15 +113,15 @@ class TestDistillation:
         assert trainer.parts.weights[CROSS_ENTROPY] == 0
         assert math.isfinite(trainer.best["score"])
 
-    def test_unlabelled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
+    def test_unlabeled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
         sslkd = DistillerConfig("sslkd", {"taps": [["encoder2", "block3"]]})
         trainer = Trainer(
             dataclasses.replace(
                 config,
                 distillers=[sslkd],
                 teachers=[TeacherConfig(bundle=str(tiny_bundle))] * 2,
-                unlabelled=config.train,
-                unlabelled_batch_size=2,
+                unlabeled=config.train,
+                unlabeled_batch_size=2,
             )
         )
         seen = []
@@ -198,8 +198,8 @@ class TestRecipesThatAreWrong:
     def test_a_teacher_must_be_one_thing(self, config):
         self.refused(config, r"teacher 0: give either a bundle \(trained\) or a network", teachers=[TeacherConfig()])
 
-    def test_unlabelled_sources_need_a_share_of_the_batch(self, config):
-        self.refused(config, "unlabelled lists 1 sources and unlabelled_batch_size is 0", unlabelled=config.train)
+    def test_unlabeled_sources_need_a_share_of_the_batch(self, config):
+        self.refused(config, "unlabeled lists 1 sources and unlabeled_batch_size is 0", unlabeled=config.train)
 
 
 class TestIdleTerms:

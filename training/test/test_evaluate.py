@@ -84,7 +84,7 @@ class TestScoreDataset:
         assert "benchmark" not in report
         assert "boundary_f1" not in report
 
-    def test_ignored_and_unlabelled_pixels_are_inert(self, segmenter):
+    def test_ignored_and_unlabeled_pixels_are_inert(self, segmenter):
         truth = halves(1, 255)
         pairs = [(truth, halves(1, fill)) for fill in (0, 3, 4)] + [(None, halves(2, 2))]
         score = score_dataset(segmenter, Pictures(*pairs), boundary_px=3)

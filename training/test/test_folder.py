@@ -85,7 +85,7 @@ class TestReadLabel:
         path = write(tmp_path / "l.png", [[0, 2], [1, 9]])
         assert read_label(path, label_values(3, 9)).tolist() == [[0, 2], [1, 255]]
 
-    def test_three_equal_channels_are_grey(self, tmp_path):
+    def test_three_equal_channels_are_gray(self, tmp_path):
         path = write(tmp_path / "l.png", np.repeat([[[1], [2]]], 3, axis=2))
         assert read_label(path, label_values(3)).tolist() == [[1, 2]]
 
@@ -95,14 +95,14 @@ class TestReadLabel:
             read_label(path, label_values(3, 255))
         assert str(error.value) == f"{path}: holds label values 77, 78, expected 0..2, 255"
 
-    def test_a_coloured_image_is_refused(self, tmp_path):
+    def test_a_colored_image_is_refused(self, tmp_path):
         path = write(tmp_path / "l.png", np.arange(12).reshape(2, 2, 3))
         with pytest.raises(
-            DatasetError, match=r"l\.png: a colour image of shape \(2, 2, 3\), expected an 8-bit grey or palette"
+            DatasetError, match=r"l\.png: a color image of shape \(2, 2, 3\), expected an 8-bit gray or palette"
         ):
             read_label(path, label_values(3))
 
-    def test_palette_indices_count_and_not_their_colours(self, tmp_path):
+    def test_palette_indices_count_and_not_their_colors(self, tmp_path):
         image = Image.fromarray(np.array([[200, 219]], np.uint8), mode="P")
         image.putpalette([0, 0, 0] * 256)
         image.save(tmp_path / "l.png")
@@ -110,7 +110,7 @@ class TestReadLabel:
 
     def test_16_bit_values_are_refused(self, tmp_path):
         cv2.imwrite(str(tmp_path / "l.png"), np.full((2, 2), 1000, np.uint16))
-        with pytest.raises(DatasetError, match=r"l\.png: a label image of mode 'I;16', expected 8-bit grey"):
+        with pytest.raises(DatasetError, match=r"l\.png: a label image of mode 'I;16', expected 8-bit gray"):
             read_label(tmp_path / "l.png", label_values(3))
 
     @pytest.mark.parametrize("kept", [0, 20, 0.5, 0.9])
@@ -128,7 +128,7 @@ class TestReadLabel:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_photograph_is_named_and_not_filled_with_grey(suffix, kept, tmp_path):
+def test_a_truncated_photograph_is_named_and_not_filled_with_gray(suffix, kept, tmp_path):
     path = write(tmp_path / f"i.{suffix}", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
     assert read_rgb(path).shape == (64, 64, 3)
     content = path.read_bytes()
@@ -140,13 +140,13 @@ def test_a_truncated_photograph_is_named_and_not_filled_with_grey(suffix, kept, 
 class TestReadColorLabel:
     COLORS = {(1, 2, 3): 0, (200, 0, 9): 1, (0, 0, 0): 255}  # noqa: RUF012
 
-    def test_colours_are_red_first(self, tmp_path):
+    def test_colors_are_red_first(self, tmp_path):
         path = write(tmp_path / "l.png", [[[3, 2, 1], [9, 0, 200], [0, 0, 0]]])  # OpenCV writes blue first
         assert read_color_label(path, self.COLORS).tolist() == [[0, 1, 255]]
 
-    def test_an_unknown_colour_is_named(self, tmp_path):
+    def test_an_unknown_color_is_named(self, tmp_path):
         path = write(tmp_path / "l.png", [[[3, 2, 1], [1, 2, 3]]])
-        with pytest.raises(DatasetError, match=r"l\.png: holds RGB colours \(3, 2, 1\), which are none of the 3 known"):
+        with pytest.raises(DatasetError, match=r"l\.png: holds RGB colors \(3, 2, 1\), which are none of the 3 known"):
             read_color_label(path, self.COLORS)
 
 

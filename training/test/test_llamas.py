@@ -79,7 +79,7 @@ class TestSamples:
         assert set(np.unique(dataset[0].label)) == classes
 
     def test_the_original_test_set_has_no_labels(self, root):
-        assert Llamas(root, "unlabelled")[0].label is None
+        assert Llamas(root, "unlabeled")[0].label is None
 
 
 class TestRendering:

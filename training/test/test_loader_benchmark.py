@@ -64,7 +64,7 @@ class TestTimeSamples:
         examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input), 0)
         times = time_samples(examples, Draws(pools, 0, 0, 5), 5)
         assert times.file_bytes is None or FILE_BYTES <= times.file_bytes <= 1.1 * FILE_BYTES
-        assert times.sample_bytes == 16 * 24 * (3 + 4 + 8)  # uint8 colours, float32 depth, int64 label
+        assert times.sample_bytes == 16 * 24 * (3 + 4 + 8)  # uint8 colors, float32 depth, int64 label
 
 
 class TestMeasureLoader:

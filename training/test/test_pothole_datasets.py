@@ -25,8 +25,8 @@ def write(path, image):
 
 def paint(value):
     """(H, W) in [0, 1] → jet, blue first, as a release holds it."""
-    colours = jet(torch.from_numpy(np.asarray(value, np.float32))[None, None])[0]
-    return np.ascontiguousarray((colours.permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8))
+    colors = jet(torch.from_numpy(np.asarray(value, np.float32))[None, None])[0]
+    return np.ascontiguousarray((colors.permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8))
 
 
 def write_frame(folder, name, label_value, value):
@@ -42,7 +42,7 @@ class TestJet:
         values = np.linspace(0, 1, 1000)[None]
         found, painted = jet_value(paint(values)[..., ::-1])
         assert painted.all()
-        np.testing.assert_allclose(found, values, atol=0.5 / 4 / 255 + 1e-6)  # colours are rounded, four steps a value
+        np.testing.assert_allclose(found, values, atol=0.5 / 4 / 255 + 1e-6)  # colors are rounded, four steps a value
 
     def test_opencvs_map_is_the_same_map(self):
         painted = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_JET)
@@ -53,16 +53,16 @@ class TestJet:
 
 
 class TestReadPainted:
-    def test_grey_and_jet_of_one_picture_agree(self, tmp_path):
-        grey = np.arange(1, 256, dtype=np.uint8)[None]
-        write(tmp_path / "grey8.png", grey)
-        write(tmp_path / "grey8_in_colour.png", np.repeat(grey[..., None], 3, -1))
-        write(tmp_path / "grey16.png", grey.astype(np.uint16) * np.uint16(257))
-        write(tmp_path / "jet.png", paint(grey / 255))
-        expected = grey.astype(np.int64) * 257
-        for name in ("grey8", "grey8_in_colour", "grey16"):
+    def test_gray_and_jet_of_one_picture_agree(self, tmp_path):
+        gray = np.arange(1, 256, dtype=np.uint8)[None]
+        write(tmp_path / "gray8.png", gray)
+        write(tmp_path / "gray8_in_color.png", np.repeat(gray[..., None], 3, -1))
+        write(tmp_path / "gray16.png", gray.astype(np.uint16) * np.uint16(257))
+        write(tmp_path / "jet.png", paint(gray / 255))
+        expected = gray.astype(np.int64) * 257
+        for name in ("gray8", "gray8_in_color", "gray16"):
             np.testing.assert_array_equal(read_painted(tmp_path / f"{name}.png"), expected)
-        np.testing.assert_allclose(read_painted(tmp_path / "jet.png"), expected, atol=33)  # 0.5 / 4 of a grey value
+        np.testing.assert_allclose(read_painted(tmp_path / "jet.png"), expected, atol=33)  # 0.5 / 4 of a gray value
 
     def test_the_lowest_value_and_black_are_invalid(self, tmp_path):
         image = paint(np.full((1, 3), 0.0))
@@ -72,9 +72,9 @@ class TestReadPainted:
         assert read_painted(tmp_path / "jet.png")[0].astype(bool).tolist() == [False, False, True]
 
     def test_other_types_are_refused(self, tmp_path):
-        write(tmp_path / "colour16.png", np.zeros((2, 2, 3), np.uint16))
-        with pytest.raises(DatasetError, match=r"colour16\.png: got uint16 \(2, 2, 3\), expected 8- or 16-bit grey"):
-            read_painted(tmp_path / "colour16.png")
+        write(tmp_path / "color16.png", np.zeros((2, 2, 3), np.uint16))
+        with pytest.raises(DatasetError, match=r"color16\.png: got uint16 \(2, 2, 3\), expected 8- or 16-bit gray"):
+            read_painted(tmp_path / "color16.png")
 
 
 @pytest.fixture
@@ -179,5 +179,5 @@ class TestNo4k:
 
     @pytest.mark.parametrize("far_m", [0, -1.0])
     def test_a_scale_of_nothing_is_refused(self, no4k, far_m):
-        with pytest.raises(DatasetError, match="expected metres above 0"):
+        with pytest.raises(DatasetError, match="expected meters above 0"):
             No4k(no4k, far_m=far_m)

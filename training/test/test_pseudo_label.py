@@ -10,7 +10,7 @@ import torch
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle, save_bundle
 from road_kd_seg.errors import FrameError
-from road_kd_seg.frame import LabelledFrame, RgbdFrame
+from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.replay.labels import read_label_folder
 from road_kd_seg.segmenter import Segmenter
@@ -46,7 +46,7 @@ def drive():
 @pytest.fixture(scope="module")
 def bag(drive, tmp_path_factory):
     path = tmp_path_factory.mktemp("recording") / "bag"
-    write_bag(path, [LabelledFrame(f.frame, f.label if number in TRUE else None) for number, f in enumerate(drive)])
+    write_bag(path, [LabeledFrame(f.frame, f.label if number in TRUE else None) for number, f in enumerate(drive)])
     return path
 
 
@@ -63,9 +63,9 @@ class TestFromBagToDataset:
         return out
 
     def test_the_bag_reads_back_with_the_networks_labels(self, bag, out, segmenter, drive):
-        labelled = build_dataset("bag", root=bag, labels=out / "label", part="labelled")
-        assert len(labelled) == NUM_FRAMES - len(TRUE)
-        for sample in labelled:
+        labeled = build_dataset("bag", root=bag, labels=out / "label", part="labeled")
+        assert len(labeled) == NUM_FRAMES - len(TRUE)
+        for sample in labeled:
             frame = next(f for f, _ in drive if str(f.stamp_ns) == sample.id)
             expected = segmenter(RgbdFrame(frame.rgb, sample.depth_m))
             assert np.array_equal(sample.label, expected.label)
@@ -74,7 +74,7 @@ class TestFromBagToDataset:
 
     def test_the_replay_reads_the_same_labels(self, bag, out):
         replayed = dict(read_label_folder(out / "label"))
-        samples = list(Bag(bag, labels=out / "label", part="labelled"))
+        samples = list(Bag(bag, labels=out / "label", part="labeled"))
         assert len(replayed) == len(samples)
         assert all(np.array_equal(replayed[int(s.id)], s.label) for s in samples)
 
@@ -85,7 +85,7 @@ class TestFromBagToDataset:
     def test_the_report_says_who_made_the_labels_and_how_sure_it_was(self, out, tiny_bundle):
         report = json.loads((out / "pseudo_labels.json").read_text())
         assert report["model"] == {"name": "tiny", "weights_sha256": load_bundle(tiny_bundle).weights_sha256}
-        assert report["frames"] == {"pseudo_labelled": 5, "labelled_already": 2, "skipped": 0}
+        assert report["frames"] == {"pseudo_labeled": 5, "labeled_already": 2, "skipped": 0}
         assert len(report["per_frame"]) == 5
         for frame in report["per_frame"]:
             label = cv2.imread(str(out / "label" / f"{frame['id']}.png"), cv2.IMREAD_UNCHANGED)
@@ -97,8 +97,8 @@ class TestFromBagToDataset:
 
     def test_frames_that_were_written_by_bag_to_dataset_take_the_labels_too(self, bag, out, tmp_path):
         assert main(["bag-to-dataset", str(bag), "--out", str(tmp_path / "frames")]) == 0
-        frames = build_dataset("frames", root=tmp_path / "frames", labels=out / "label", part="labelled")
-        assert [s.id for s in frames] == [s.id for s in Bag(bag, labels=out / "label", part="labelled")]
+        frames = build_dataset("frames", root=tmp_path / "frames", labels=out / "label", part="labeled")
+        assert [s.id for s in frames] == [s.id for s in Bag(bag, labels=out / "label", part="labeled")]
 
     def test_nothing_is_overwritten(self, bag, out, tiny_bundle, capsys):
         before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -149,7 +149,7 @@ class TestOptions:
         [
             (["--min_confidence", "1.5"], "min_confidence is 1.5 and sheets 10: expected a share from 0 to 1"),
             (["--sheets", "-1"], "a number of pages that is not negative"),
-            (["part=labelled"], "no frame to label: 2 of 2 have a label already, 0 cannot be segmented"),
+            (["part=labeled"], "no frame to label: 2 of 2 have a label already, 0 cannot be segmented"),
             (["part=both"], "part 'both' is unknown"),
         ],
     )
@@ -277,7 +277,7 @@ class TestFramesThatCannotBeSegmented:
         seen = []
         result = write_pseudo_labels(segmenter, self.Recording(), tmp_path, on_frame=lambda: seen.append(1))
         assert [frame.id for frame in result.frames] == ["2"]
-        assert result.labelled_already == 0
+        assert result.labeled_already == 0
         assert list(result.skipped) == ["frame 0", "frame 1"]
         assert "takes depth and the frame has none" in result.skipped["frame 0"]
         assert len(seen) == 3

@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from road_kd_training.datasets.labeled import choose_part, draw_labeled
 
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.cut_roadnet import PATCH, cut_patches, grid
 from road_kd_training.datasets.folder import Layout
-from road_kd_training.datasets.labelled import choose_part, draw_labelled
 from road_kd_training.datasets.roadnet import RoadNet, read_segment
 from road_kd_training.errors import DatasetError
 
@@ -44,19 +44,19 @@ class TestSplits:
         assert (sample.label == 1).sum() == 16 * 4
 
     def test_one_to_four_keeps_a_fifth_of_the_labels(self, patches):
-        samples = list(RoadNet(patches, labelled=0.2))
+        samples = list(RoadNet(patches, labeled=0.2))
         assert sum(sample.label is not None for sample in samples) == 2
         assert len(samples) == 10
 
     def test_the_parts_share_nothing_and_miss_nothing(self, patches):
-        labelled, unlabelled = (RoadNet(patches, labelled=0.2, part=part) for part in ("labelled", "unlabelled"))
-        assert all(sample.label is not None for sample in labelled)
-        assert all(sample.label is None for sample in unlabelled)
-        ids = [sample.id for part in (labelled, unlabelled) for sample in part]
+        labeled, unlabeled = (RoadNet(patches, labeled=0.2, part=part) for part in ("labeled", "unlabeled"))
+        assert all(sample.label is not None for sample in labeled)
+        assert all(sample.label is None for sample in unlabeled)
+        ids = [sample.id for part in (labeled, unlabeled) for sample in part]
         assert sorted(ids) == [str(number) for number in range(10)]
 
     def test_another_seed_draws_others(self, patches):
-        drawn = {frozenset(s.id for s in RoadNet(patches, labelled=0.3, seed=seed, part="labelled")) for seed in (0, 1)}
+        drawn = {frozenset(s.id for s in RoadNet(patches, labeled=0.3, seed=seed, part="labeled")) for seed in (0, 1)}
         assert len(drawn) == 2
 
 
@@ -64,29 +64,29 @@ class TestDraw:
     NAMES = tuple(f"patch_{number}" for number in range(50))
 
     def test_a_smaller_share_is_a_subset_of_a_larger_one(self):
-        few, many = draw_labelled(self.NAMES, 0.2, 3), draw_labelled(self.NAMES, 0.5, 3)
+        few, many = draw_labeled(self.NAMES, 0.2, 3), draw_labeled(self.NAMES, 0.5, 3)
         assert sum(few) == 10
         assert all(b for a, b in zip(few, many, strict=True) if a)
 
     def test_the_order_of_the_names_does_not_matter(self):
-        forth, back = draw_labelled(self.NAMES, 0.3, 0), draw_labelled(self.NAMES[::-1], 0.3, 0)
+        forth, back = draw_labeled(self.NAMES, 0.3, 0), draw_labeled(self.NAMES[::-1], 0.3, 0)
         assert forth == back[::-1]
 
     @pytest.mark.parametrize("share", [-0.1, 1.5])
     def test_a_share_beyond_0_to_1_is_refused(self, share):
         with pytest.raises(DatasetError, match="expected a share from 0 to 1"):
-            draw_labelled(self.NAMES, share, 0)
+            draw_labeled(self.NAMES, share, 0)
 
     def test_unknown_and_empty_parts_are_refused(self, tmp_path):
         layout = Layout("roads", "")
-        with pytest.raises(DatasetError, match="roads: part 'both' is unknown: use one of all, labelled, unlabelled"):
+        with pytest.raises(DatasetError, match="roads: part 'both' is unknown: use one of all, labeled, unlabeled"):
             choose_part(layout, "both", [True], tmp_path)
-        with pytest.raises(DatasetError, match=r"roads: none of the 2 samples of .* is unlabelled"):
-            choose_part(layout, "unlabelled", [True, True], tmp_path)
+        with pytest.raises(DatasetError, match=r"roads: none of the 2 samples of .* is unlabeled"):
+            choose_part(layout, "unlabeled", [True, True], tmp_path)
 
 
 class TestSegment:
-    def test_a_grey_mask_is_road_above_127(self, tmp_path):
+    def test_a_gray_mask_is_road_above_127(self, tmp_path):
         write(tmp_path / "mask.png", np.array([[0, 127, 128, 255]], np.uint8))
         assert read_segment(tmp_path / "mask.png").tolist() == [[0, 0, 1, 1]]
 
@@ -94,9 +94,9 @@ class TestSegment:
         write(tmp_path / "mask.png", np.array([[(100, 100, 255), (200, 200, 255)]], np.uint8))
         assert read_segment(tmp_path / "mask.png").tolist() == [[1, 0]]
 
-    def test_a_black_and_white_mask_in_colour_is_refused(self, tmp_path):
+    def test_a_black_and_white_mask_in_color_is_refused(self, tmp_path):
         write(tmp_path / "mask.png", np.array([[(0, 0, 0), WHITE]], np.uint8))
-        with pytest.raises(DatasetError, match=r"neither red \(road\) nor white: store masks as grey images"):
+        with pytest.raises(DatasetError, match=r"neither red \(road\) nor white: store masks as gray images"):
             read_segment(tmp_path / "mask.png")
 
 

@@ -79,7 +79,7 @@ class TestBadTrees:
 
     def test_an_8_bit_disparity_is_refused(self, tree):
         cv2.imwrite(str(tree / "tdisp" / "d1_01.png"), np.zeros(SIZE, np.uint8))
-        with pytest.raises(DatasetError, match="expected a uint16 grey image"):
+        with pytest.raises(DatasetError, match="expected a uint16 gray image"):
             StereoPothole(tree, "all")[0]
 
     def test_a_label_value_out_of_range_is_refused(self, tree):
@@ -106,5 +106,5 @@ class TestBadTrees:
     def test_unknown_datasets_and_options_are_refused(self, tree):
         with pytest.raises(DatasetError, match="dataset 'potholes' is unknown: use one of"):
             build_dataset("potholes")
-        with pytest.raises(DatasetError, match="does not take these options: .*colour"):
-            build_dataset("stereo_pothole", root=tree, colour=True)
+        with pytest.raises(DatasetError, match="does not take these options: .*color"):
+            build_dataset("stereo_pothole", root=tree, color=True)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#7d8590"
-"""Mid grey: readable on white and on near-black alike."""
+"""Mid gray: readable on white and on near-black alike."""
 BLUE, ORANGE = "#4c8dd6", "#e08a2e"
-"""Told apart by every kind of colour vision, and by lightness."""
+"""Told apart by every kind of color vision, and by lightness."""
 
 
 def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) -> str:
@@ -31,7 +31,7 @@ def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) 
     cumulative.set(xlabel="latency (ms)", ylabel="frames at most this late (%)", ylim=(0, 103))
     for axes in (histogram, cumulative):
         axes.set_xlim(left=0)
-        _mark(axes, marks_ms, labelled=axes is cumulative)
+        _mark(axes, marks_ms, labeled=axes is cumulative)
     return _svg_uri(figure)
 
 
@@ -62,10 +62,10 @@ def timeline_figure(
     return _svg_uri(figure)
 
 
-def _mark(axes: Axes, marks_ms: dict[str, float], *, labelled: bool) -> None:
+def _mark(axes: Axes, marks_ms: dict[str, float], *, labeled: bool) -> None:
     for i, (name, value_ms) in enumerate(marks_ms.items()):
         axes.axvline(value_ms, color=ORANGE, linewidth=1, linestyle=("-", "--", ":")[i % 3])
-        if labelled:
+        if labeled:
             text = f"{name} {value_ms:.0f} ms"
             axes.annotate(
                 text, (value_ms, 8 + 14 * i), textcoords="offset points", xytext=(4, 0), color=INK, fontsize=8

@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.postprocess import colorize, overlay
 from road_kd_seg.replay.labels import LabelStore
-from road_kd_seg.replay.results import FrameScore, Run, Scores
+from road_kd_seg.replay.results import FrameScore, ReplayRun, Scores
 from road_kd_seg.taxonomy import Taxonomy
 
 PICTURE_WIDTH = 480
 """Pixels; five of them fill a wide screen, and six rows stay below three megabytes."""
 OVERLAY_ALPHA = 0.55
 WORST_FRAMES = 2
-NEIGHBOUR_NS = 1_000_000_000
+NEIGHBOR_NS = 1_000_000_000
 """Two worst frames within a second of each other show the same thing."""
 
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class GalleryRow:
     """One row of the gallery; pictures are data URIs."""
 
     why: str
     stamp_ns: int
     seek_s: float
-    """From the bag's first colour image."""
+    """From the bag's first color image."""
     miou: float | None
     latency_ms: float | None
     rgb: str
@@ -45,9 +45,9 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The rows, and what the depth colours span."""
+    """The rows, and what the depth colors span."""
 
-    exhibits: tuple[Exhibit, ...]
+    exhibits: tuple[GalleryRow, ...]
     depth_range_m: tuple[float, float]
 
 
@@ -66,17 +66,17 @@ def pick_frames(stamps_ns: Sequence[int], scores: Sequence[FrameScore], most: in
     for frame in sorted((f for f in scores if np.isfinite(f.miou)), key=lambda f: f.miou):
         if len(chosen) == min(WORST_FRAMES, most):
             break
-        if all(abs(frame.stamp_ns - other) >= NEIGHBOUR_NS for other in chosen):
+        if all(abs(frame.stamp_ns - other) >= NEIGHBOR_NS for other in chosen):
             chosen[frame.stamp_ns] = "worst frame by mIoU" if not chosen else "next worst, at least 1 s away"
     rest = sorted(set(stamps_ns) - chosen.keys())
     count = min(most - len(chosen), len(rest))
-    # Centres of equal parts of the drive: neither its first nor its last frame, which are seldom typical.
+    # Centers of equal parts of the drive: neither its first nor its last frame, which are seldom typical.
     for i in range(count):
         chosen[rest[(2 * i + 1) * len(rest) // (2 * count)]] = "evenly over time"
     return chosen
 
 
-def make_gallery(reader: BagReader, run: Run, scores: Scores, truth: LabelStore, taxonomy: Taxonomy) -> Gallery:
+def make_gallery(reader: BagReader, run: ReplayRun, scores: Scores, truth: LabelStore, taxonomy: Taxonomy) -> Gallery:
     """Read the picked frames from the bag and paint them."""
     reasons = pick_frames(run.labels.stamps_ns, scores.frames)
     frames = {f.frame.stamp_ns: f for f in reader.frames(stamps_ns=reasons.keys())} if reasons else {}
@@ -87,7 +87,7 @@ def make_gallery(reader: BagReader, run: Run, scores: Scores, truth: LabelStore,
         frame, label = frames[stamp_ns].frame, run.labels.get(stamp_ns)
         known = truth.get(stamp_ns) if stamp_ns in truth else None
         exhibits.append(
-            Exhibit(
+            GalleryRow(
                 why=why,
                 stamp_ns=stamp_ns,
                 seek_s=(stamp_ns - min(run.stamps_ns)) / 1e9,
@@ -104,7 +104,7 @@ def make_gallery(reader: BagReader, run: Run, scores: Scores, truth: LabelStore,
 
 
 def paint_depth(depth_m: NDArray[np.float32], range_m: tuple[float, float]) -> Image:
-    """Jet colours from near (red) to far (blue), black where invalid; (H, W, 3) RGB."""
+    """Jet colors from near (red) to far (blue), black where invalid; (H, W, 3) RGB."""
     near_m, far_m = range_m
     nearness = np.clip((far_m - depth_m) / (far_m - near_m), 0, 1)
     painted = cv2.applyColorMap((nearness * 255).astype(np.uint8), cv2.COLORMAP_JET)[:, :, ::-1]
@@ -118,7 +118,7 @@ def jpeg_uri(rgb: Image) -> str:
 
 
 def png_uri(rgb: Image) -> str:
-    """Flat colours as a data URI, without JPEG's halos."""
+    """Flat colors as a data URI, without JPEG's halos."""
     return _uri("png", cv2.imencode(".png", _shrink(rgb, cv2.INTER_NEAREST)[:, :, ::-1])[1])
 
 
@@ -135,7 +135,7 @@ def _uri(kind: str, encoded: Image) -> str:
 
 
 def _depth_range_m(depths_m: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
-    """A range that most valid pixels of all pictures lie in, so that a colour means the same in every row."""
+    """A range that most valid pixels of all pictures lie in, so that a color means the same in every row."""
     valid = np.concatenate([depth_m[depth_m > 0] for depth_m in depths_m]) if depths_m else np.empty(0)
     if valid.size == 0:
         return 0.0, 1.0

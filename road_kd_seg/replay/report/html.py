@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from road_kd_seg.metrics import Counts
 from road_kd_seg.replay.report.figures import latency_figure, timeline_figure
 from road_kd_seg.replay.report.gallery import Gallery
-from road_kd_seg.replay.results import Run, Scores
+from road_kd_seg.replay.results import ReplayRun, Scores
 from road_kd_seg.taxonomy import Taxonomy
 
 DROP_MEANINGS = {
     "superseded": "a newer frame came before the model was free",
-    "unsynchronised": "no depth image of the same moment came",
+    "unsynchronized": "no depth image of the same moment came",
     "stale": "the node was stopped, or time jumped back, while the frame waited",
     "invalid": "size, encoding or content could not be used",
 }
 
 
-def render_html(report: dict[str, Any], run: Run, scores: Scores, taxonomy: Taxonomy, gallery: Gallery) -> str:
+def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy: Taxonomy, gallery: Gallery) -> str:
     """One HTML document; pictures and styles are inside it."""
     template = _templates().get_template("report.html.j2")
     return template.render(
@@ -51,7 +51,7 @@ def _confusion_rows(counts: Counts) -> list[list[float | None]]:
     return [[None if not row.sum() else float(cell / row.sum()) for cell in row] for row in counts]
 
 
-def _latency_plot(report: dict[str, Any], run: Run) -> str | None:
+def _latency_plot(report: dict[str, Any], run: ReplayRun) -> str | None:
     if not run.latency_ms:
         return None
     marks_ms = {name: report["latency_ms"][name] for name in ("p50", "p95", "p99")}
@@ -60,7 +60,7 @@ def _latency_plot(report: dict[str, Any], run: Run) -> str | None:
     )
 
 
-def _timeline_plot(run: Run, scores: Scores) -> str | None:
+def _timeline_plot(run: ReplayRun, scores: Scores) -> str | None:
     if not run.latency_ms:
         return None
     start_ns = min(run.stamps_ns)

@@ -20,9 +20,9 @@ from road_kd_seg.metrics import f1, iou, mean_iou, precision, recall
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.report.gallery import make_gallery
 from road_kd_seg.replay.report.html import render_html
-from road_kd_seg.replay.results import FrameScore, Run, Scores, summarize_latency
+from road_kd_seg.replay.results import FrameScore, ReplayRun, Scores, summarize_latency
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Rises when a key of report.json changes its meaning or goes away."""
 
 
@@ -31,7 +31,7 @@ class Replay:
     """Everything that a report tells of."""
 
     bundle: Bundle
-    run: Run
+    run: ReplayRun
     scores: Scores
     truth: LabelStore
     """Empty if nobody knows it."""
@@ -63,7 +63,7 @@ def write_report(folder: Path, reader: BagReader, replay: Replay) -> dict[str, A
 def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
     """The report as plain data; what was not measured is None, never 0."""
     run, bundle, scores = replay.run, replay.bundle, replay.scores
-    accounting = run.accounting
+    counts = run.counts
     latency = summarize_latency(np.array(list(run.latency_ms.values())))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -81,17 +81,17 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
         "bag": {
             "path": str(reader.path),
             "duration_s": reader.duration_ns / 1e9,
-            "color": accounting.sent,
+            "color": counts.sent,
             "color_with_depth": reader.index.num_with_depth,
             "topics": dict(sorted(reader.message_counts.items())),
         },
         "frames": {
-            "sent": accounting.sent,
-            "received": accounting.received,
-            "published": accounting.published,
-            "dropped": dict(accounting.dropped),
-            "not_received": accounting.not_received,
-            "labelled": scores.num_labelled,
+            "sent": counts.sent,
+            "received": counts.received,
+            "published": counts.published,
+            "dropped": dict(counts.dropped),
+            "not_received": counts.not_received,
+            "labeled": scores.num_labeled,
             "scored": len(scores.frames),
         },
         "metrics": _metrics(scores, bundle.taxonomy.names),
@@ -121,12 +121,12 @@ def _metrics(scores: Scores, names: list[str]) -> dict[str, Any] | None:
 
 
 def _metrics_note(scores: Scores, truth_source: str) -> str:
-    if not scores.num_labelled:
-        return "n/a (0 labelled frames)"
+    if not scores.num_labeled:
+        return "n/a (0 labeled frames)"
     if not scores.counts.any():
-        return f"n/a (none of the {scores.num_labelled} labelled frames was published, or all is ignored)"
+        return f"n/a (none of the {scores.num_labeled} labeled frames was published, or all is ignored)"
     return (
-        f"{len(scores.frames)} of {scores.num_labelled} labelled frames were published and scored"
+        f"{len(scores.frames)} of {scores.num_labeled} labeled frames were published and scored"
         f" against {truth_source}; pixels are summed over frames, the mean is over the classes that occur in the truth"
     )
 
@@ -141,7 +141,7 @@ def _number(value: float) -> float | None:
 
 
 def _write_per_frame(path: Path, replay: Replay) -> None:
-    """One row per colour image of the bag."""
+    """One row per color image of the bag."""
     names, run = replay.bundle.taxonomy.names, replay.run
     by_stamp: dict[int, FrameScore] = {frame.stamp_ns: frame for frame in replay.scores.frames}
     with path.open("w", newline="", encoding="utf-8") as stream:

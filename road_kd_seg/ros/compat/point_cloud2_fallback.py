@@ -24,7 +24,7 @@ _DTYPES = {
 
 
 def create_cloud(header: Header, fields: Sequence[PointField], points: NDArray[np.void]) -> PointCloud2:
-    """An unorganised cloud; `is_dense` is False as in the original.
+    """An unorganized cloud; `is_dense` is False as in the original.
 
     Args:
         header: of the cloud.

@@ -13,23 +13,23 @@ from road_kd_seg.replay.evaluate import score
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.report.gallery import paint_depth, pick_frames
 from road_kd_seg.replay.report.write import Replay, build_report, write_report
-from road_kd_seg.replay.results import Accounting, FrameScore, Run
+from road_kd_seg.replay.results import FrameScore, ReplayCounts, ReplayRun
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
 S = 1_000_000_000
 
 
-def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> Run:
+def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> ReplayRun:
     """A run that answered some frames of a bag; the others were superseded."""
     stamps_ns = tuple(frame.stamp_ns for frame, _ in frames)
-    dropped = {"superseded": len(frames) - len(answers), "unsynchronised": 0, "stale": 0, "invalid": 0}
-    return Run(
+    dropped = {"superseded": len(frames) - len(answers), "unsynchronized": 0, "stale": 0, "invalid": 0}
+    return ReplayRun(
         mode="live",
         stamps_ns=stamps_ns,
         labels=LabelStore.of(answers.items()),
         latency_ms=dict.fromkeys(answers, latency_ms),
         latency_definition="as long as the test says",
-        accounting=Accounting(len(frames), len(frames), len(answers), dropped),
+        counts=ReplayCounts(len(frames), len(frames), len(answers), dropped),
         device="a test",
         wall_s=1.0,
     )
@@ -37,7 +37,7 @@ def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> 
 
 @pytest.fixture
 def replay_of(tiny_bundle):
-    def replay(run: Run, truth: LabelStore) -> Replay:
+    def replay(run: ReplayRun, truth: LabelStore) -> Replay:
         return Replay(load_bundle(tiny_bundle), run, score(truth.items(), run.labels, 5), truth, "the test")
 
     return replay
@@ -72,7 +72,7 @@ class TestReport:
     def test_the_json_holds_what_users_were_promised(self, written):
         folder, report = written
         assert json.loads((folder / "report.json").read_text()) == report
-        assert report["schema_version"] == 1
+        assert report["schema_version"] == 2
         assert report["model"] == "tiny"
         assert report["device"] == "a test"
         assert report["metrics"]["miou"] == 1.0
@@ -83,7 +83,7 @@ class TestReport:
         frames = written[1]["frames"]
         assert frames["received"] == frames["published"] + sum(frames["dropped"].values())
         assert (frames["sent"], frames["published"], frames["dropped"]["superseded"]) == (4, 2, 2)
-        assert (frames["labelled"], frames["scored"]) == (4, 2)
+        assert (frames["labeled"], frames["scored"]) == (4, 2)
 
     def test_percentiles_of_two_frames_are_not_made_up(self, written):
         latency = written[1]["latency_ms"]
@@ -94,9 +94,9 @@ class TestReport:
         page = PageReader()
         page.feed((written[0] / "report.html").read_text())
         assert page.foreign == []
-        assert page.pictures == 2 * 5 + 2  # colour, depth, truth, answer, overlay of two frames; two plots
+        assert page.pictures == 2 * 5 + 2  # color, depth, truth, answer, overlay of two frames; two plots
 
-    def test_the_table_has_a_row_for_every_colour_image(self, written):
+    def test_the_table_has_a_row_for_every_color_image(self, written):
         with (written[0] / "per_frame.csv").open() as stream:
             rows = list(csv.DictReader(stream))
         assert [row["published"] for row in rows] == ["1", "1", "0", "0"]
@@ -112,9 +112,9 @@ class TestReportWithoutTruth:
         with BagReader(tmp_path / "bag") as reader:
             report = write_report(tmp_path / "out", reader, replay_of(run, LabelStore()))
         assert report["metrics"] is None
-        assert report["metrics_note"] == "n/a (0 labelled frames)"
+        assert report["metrics_note"] == "n/a (0 labeled frames)"
         page = (tmp_path / "out" / "report.html").read_text()
-        assert "n/a (0 labelled frames)" in page
+        assert "n/a (0 labeled frames)" in page
         assert "no label" in page
 
     def test_a_run_that_answered_nothing_still_reports(self, tmp_path, frames_of, replay_of):
@@ -124,7 +124,7 @@ class TestReportWithoutTruth:
         with BagReader(tmp_path / "bag") as reader:
             report = write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), truth))
         assert report["metrics"] is None
-        assert "none of the 2 labelled frames was published" in report["metrics_note"]
+        assert "none of the 2 labeled frames was published" in report["metrics_note"]
         assert report["latency_ms"]["p50"] is None
         assert "No frame was answered" in (tmp_path / "out" / "report.html").read_text()
 
@@ -162,7 +162,7 @@ class TestPickFrames:
         assert chosen[3 * S] == "worst frame by mIoU"
         assert list(chosen)[2:] == [2 * S, 6 * S]
 
-    def test_neighbours_of_the_worst_are_passed_over(self):
+    def test_neighbors_of_the_worst_are_passed_over(self):
         near = [FrameScore(stamp, miou, np.array([miou])) for stamp, miou in ((0, 0.1), (S // 2, 0.2), (2 * S, 0.3))]
         assert list(pick_frames([0, S // 2, 2 * S], near, most=2)) == [0, 2 * S]
 

@@ -54,7 +54,7 @@ def run(options: Namespace) -> None:
     assert isinstance(bag, Bag)
     chosen = every_nth(len(bag), options.every) if options.rate_hz is None else at_rate(bag.stamps_ns, options.rate_hz)
     out = new_folder(Path(options.out).expanduser())
-    written = labelled = 0
+    written = labeled = 0
     invalid: list[str] = []
     write_legend(out / "label", bag.taxonomy)
     for index in track(chosen.tolist(), description=f"writing {chosen.size} frames", transient=True):
@@ -67,10 +67,10 @@ def run(options: Namespace) -> None:
         if written == 0 and "intrinsics" in sample.meta:
             write_camera(out, sample.meta["intrinsics"])
         written += 1
-        labelled += sample.label is not None
+        labeled += sample.label is not None
     if not written:
         raise DatasetError(f"no frame could be decoded, nothing was written: {invalid[0]}")
-    report = [f"wrote {written} of {len(bag)} frames to {out}, {labelled} of them with a label"]
+    report = [f"wrote {written} of {len(bag)} frames to {out}, {labeled} of them with a label"]
     report += [f"left out {len(invalid)} frames that cannot be decoded; the first: {invalid[0]}"] if invalid else []
     report += [
         f"label the others as {out / 'label'}/STAMP.png (ids in classes.json); the dataset is: frames root={out}"

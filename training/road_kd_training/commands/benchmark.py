@@ -108,8 +108,8 @@ def _run_to_measure(options: Namespace) -> tuple[TrainConfig, list[Pool]]:
     config = TrainConfig("benchmark", NetworkConfig("none"), [source], [source], "", input=frame)
     config = _with_overrides(config, options)
     dataset = build_dataset(source.dataset, **source.options)
-    # A dataset without labels is loaded as a run would load it: among the unlabelled.
-    return config, [Pool([dataset], [1.0], config.batch_size, labelled=dataset[0].label is not None)]
+    # A dataset without labels is loaded as a run would load it: among the unlabeled.
+    return config, [Pool([dataset], [1.0], config.batch_size, labeled=dataset[0].label is not None)]
 
 
 def read_recipe(path: str) -> TrainConfig:

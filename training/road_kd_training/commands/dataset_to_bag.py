@@ -12,7 +12,7 @@ from rich.console import Console
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError
-from road_kd_seg.frame import LabelledFrame, RgbdFrame
+from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.commands.options import add_dataset, chosen_dataset
 from road_kd_training.datasets import RgbdDataset
@@ -45,10 +45,10 @@ def run(options: Namespace) -> None:
     Console().print(f"wrote {frames} frames to {out}: try it with make demo BAG={out}")
 
 
-def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabelledFrame]:
+def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabeledFrame]:
     for index in range(len(dataset)):
         sample = dataset[index]
         stamp_ns = FIRST_STAMP_NS + round(index * 1e9 / rate_hz)
         intrinsics = sample.meta.get("intrinsics")
         frame = RgbdFrame(sample.rgb, sample.depth_m, intrinsics, stamp_ns, COLOR_OPTICAL_FRAME)
-        yield LabelledFrame(frame, sample.label)
+        yield LabeledFrame(frame, sample.label)

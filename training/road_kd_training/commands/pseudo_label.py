@@ -34,7 +34,7 @@ def build_parser() -> ArgumentParser:
     """A dataset, a bundle, a folder, and how sure is sure enough."""
     parser = ArgumentParser(
         description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
-        " Train on them with the dataset option labels=OUT/label part=labelled."
+        " Train on them with the dataset option labels=OUT/label part=labeled."
     )
     add_dataset(parser)
     parser.add_argument("--model", required=True, help="a bundle's folder, or the name of a shipped one")
@@ -43,7 +43,7 @@ def build_parser() -> ArgumentParser:
         "--min_confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirror image; twice the time")
-    parser.add_argument("--with_frames", action="store_true", help="also write colour and depth: OUT is then a dataset")
+    parser.add_argument("--with_frames", action="store_true", help="also write color and depth: OUT is then a dataset")
     parser.add_argument("--sheets", type=int, default=10, help=f"most pages of the contact sheet, {ROWS} frames each")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return parser
@@ -66,7 +66,7 @@ def run(options: Namespace) -> None:
     dataset = chosen_dataset(options)
     out = new_folder(Path(options.out).expanduser())
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("labelling", total=len(dataset))
+        task = progress.add_task("labeling", total=len(dataset))
         result = write_pseudo_labels(
             segmenter,
             dataset,
@@ -133,7 +133,7 @@ def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Pa
     table.add_section()
     table.add_row("ignored", f"{ignored:.1%}", "")
     console.print(table)
-    lines = [f"labelled {len(result.frames)} frames; {result.labelled_already} have a label of their own"]
+    lines = [f"labeled {len(result.frames)} frames; {result.labeled_already} have a label of their own"]
     if result.skipped:
         first = next(iter(result.skipped.items()))
         lines.append(f"{len(result.skipped)} cannot be segmented; the first, {first[0]}: {first[1]}")
@@ -145,5 +145,5 @@ def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Pa
         )
     if pages:
         lines.append(f"look at {out / 'contact_sheet.png'} ({pages} pages) and delete the labels that are wrong")
-    lines.append(f"train on them with the dataset option labels={out / 'label'} part=labelled")
+    lines.append(f"train on them with the dataset option labels={out / 'label'} part=labeled")
     console.print("\n".join(lines), soft_wrap=True)

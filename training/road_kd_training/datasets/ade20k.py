@@ -2,7 +2,7 @@
 
 Expected tree:
 
-    ROOT/images/{training,validation}/NAME.jpg       colour (ROOT is ADEChallengeData2016)
+    ROOT/images/{training,validation}/NAME.jpg       color (ROOT is ADEChallengeData2016)
     ROOT/annotations/{training,validation}/NAME.png  label 1..150, 0 = other, ignored
 """
 

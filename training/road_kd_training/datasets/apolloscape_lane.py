@@ -1,9 +1,9 @@
-"""ApolloScape lane marks (Huang et al., CVPR Workshops 2018): 113,653 labelled frames of roads 02-04, 2710x3384.
+"""ApolloScape lane marks (Huang et al., CVPR Workshops 2018): 113,653 labeled frames of roads 02-04, 2710x3384.
 
 Expected tree:
 
     ROOT/ColorImage_roadNN/ColorImage/RECORD/CAMERA/NAME.jpg      roads 02, 03, 04: train and validation
-    ROOT/Labels_roadNN/Label/RECORD/CAMERA/NAME_bin.png           ids as grey or palette image, or their colours
+    ROOT/Labels_roadNN/Label/RECORD/CAMERA/NAME_bin.png           ids as gray or palette image, or their colors
     ROOT/ColorImage_road05/…/NAME.jpg                             test, 885 frames; labels are with the server only
 """
 
@@ -71,13 +71,13 @@ CLASSES: tuple[tuple[str, int, bool, Color], ...] = (
     ("vom_wy_n", 223, False, (128, 128, 64)),
     ("om_n_n", 250, True, (102, 0, 204)),
 )
-"""By class id: the release's name, its id in label images, whether the benchmark evaluates it, and its colour.
+"""By class id: the release's name, its id in label images, whether the benchmark evaluates it, and its color.
 
-A name says shape, colour and use: s_w_d is a solid white dividing line, b_y_g a broken yellow guiding line, a_w_tl a
+A name says shape, color and use: s_w_d is a solid white dividing line, b_y_g a broken yellow guiding line, a_w_tl a
 white arrow through-left, c_wy_z a crosswalk."""
 
 IGNORED: tuple[tuple[int, Color], ...] = ((249, (0, 153, 153)), (255, (255, 255, 255)))
-"""Id and colour of noise, and of what was not labelled."""
+"""Id and color of noise, and of what was not labeled."""
 
 LANE_MARKS = Taxonomy(
     tuple(
@@ -91,7 +91,7 @@ class ApolloscapeLane:
     """The frames of one split.
 
     The paper's 10,000 validation frames (IntRA-KD, Table 1) are a random subset that was never published. Here every
-    11th record, from the second on, is kept for validation, whole: neighbouring frames of one drive look alike.
+    11th record, from the second on, is kept for validation, whole: neighboring frames of one drive look alike.
 
     Args:
         root: the folder of the tree.
@@ -126,7 +126,7 @@ class ApolloscapeLane:
 
     def _read_label(self, path: Path, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raw = read_raw_label(path)
-        # The frames for training are coloured; the benchmark's own examples hold ids behind a palette.
+        # The frames for training are colored; the benchmark's own examples hold ids behind a palette.
         if raw.ndim == 3:
             label = color_to_class(raw, self._class_of_color, path)
         else:

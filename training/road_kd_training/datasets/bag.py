@@ -3,7 +3,7 @@
 Expected tree:
 
     ROOT                a rosbag2 folder, or one .mcap or .db3 file
-    LABELS/STAMP.png    8-bit class ids, 255 = ignore; STAMP is the colour image's header stamp in ns (option `labels`)
+    LABELS/STAMP.png    8-bit class ids, 255 = ignore; STAMP is the color image's header stamp in ns (option `labels`)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC,
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.folder import Layout
 from road_kd_training.datasets.label_folder import LabelFolder
-from road_kd_training.datasets.labelled import Part, choose_part
+from road_kd_training.datasets.labeled import Part, choose_part
 from road_kd_training.datasets.sample import RgbdSample
 from road_kd_training.datasets.time_blocks import BLOCK_S, GAP_S, split_by_time
 
@@ -28,7 +28,7 @@ LAYOUT = Layout.from_doc("bag", __doc__)
 
 
 class Bag:
-    """The colour images of a bag in the order of recording, each with the depth image that belongs to it, if any.
+    """The color images of a bag in the order of recording, each with the depth image that belongs to it, if any.
 
     The bag is read once to pair its images as the replay does, then frame by frame. An ID is a header stamp in ns.
 
@@ -36,14 +36,14 @@ class Bag:
         root: the bag.
         split: `all`, or `train` or `validation` by `split_by_time`.
         labels: folder of labels; None: the bag's label topic.
-        part: `labelled` and `unlabelled` yield these frames only.
+        part: `labeled` and `unlabeled` yield these frames only.
         block_s: seconds per block of the split; every fifth block is validation.
         gap_s: seconds left out on each side of a validation block.
-        slop_s: how far depth may be from its colour image; None: half a frame period.
+        slop_s: how far depth may be from its color image; None: half a frame period.
         color_topic, depth_topic, camera_info_topic, label_topic: where the images are; default: a RealSense driver's.
 
     Raises:
-        BagError: the bag cannot be read, or has no colour topic.
+        BagError: the bag cannot be read, or has no color topic.
         DatasetError: the labels are not this bag's, or no frame is left; the message prints what is expected.
     """
 

@@ -1,15 +1,15 @@
 """CamVid (Brostow et al., PRL 2009): video from a car in Cambridge, in the 11 classes of SegNet (T-PAMI 2017).
 
-SegNet's release (360x480, labels 0..10, 11 = void) is read as it is. The original one (720x960, 32 colours) is read
+SegNet's release (360x480, labels 0..10, 11 = void) is read as it is. The original one (720x960, 32 colors) is read
 with its classes grouped into those 11, and its 701 frames are split as SegNet splits them: 367 / 101 / 233.
 
 Expected tree:
 
-    ROOT/{train,val,test}/NAME.png                colour                       (SegNet's release)
+    ROOT/{train,val,test}/NAME.png                color                       (SegNet's release)
     ROOT/{trainannot,valannot,testannot}/NAME.png label 0..10, 11 = void
 or
-    ROOT/701_StillsRaw_full/NAME.png              colour                       (original release)
-    ROOT/LabeledApproved_full/NAME_L.png          label in 32 colours, black = void
+    ROOT/701_StillsRaw_full/NAME.png              color                       (original release)
+    ROOT/LabeledApproved_full/NAME_L.png          label in 32 colors, black = void
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ GROUPS: dict[str, dict[str, Color]] = {
                    "Animal": (64, 128, 64)},
     "Bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
 }  # fmt: skip
-"""The 31 classes of the original release and their colours, by the class of SegNet that they belong to."""
+"""The 31 classes of the original release and their colors, by the class of SegNet that they belong to."""
 
 CLASS_OF_COLOR: dict[Color, int] = {
     (0, 0, 0): IGNORE_INDEX,

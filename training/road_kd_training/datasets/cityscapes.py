@@ -2,8 +2,8 @@
 
 Expected tree:
 
-    ROOT/leftImg8bit/{train,val}/CITY/CITY_SEQ_FRAME_leftImg8bit.png  colour
-    ROOT/gtFine/{train,val}/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png   label ids 0..33, 255 = licence plate (-1)
+    ROOT/leftImg8bit/{train,val}/CITY/CITY_SEQ_FRAME_leftImg8bit.png  color
+    ROOT/gtFine/{train,val}/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png   label ids 0..33, 255 = license plate (-1)
     ROOT/disparity/{train,val}/CITY/CITY_SEQ_FRAME_disparity.png      optional: uint16, 1 + 256 x pixels; 0 = invalid
     ROOT/camera/{train,val}/CITY/CITY_SEQ_FRAME_camera.json           calibration, needed where there is disparity
 """
@@ -106,8 +106,8 @@ def read_camera(path: Path, width: int, height: int) -> tuple[float, Intrinsics]
         fx, fy, cx, cy = (float(inner[key]) for key in ("fx", "fy", "u0", "v0"))
         return float(camera["extrinsic"]["baseline"]), Intrinsics(fx, fy, cx, cy, width, height)
     except OSError as error:
-        mend = "fetch the camera archive too, or move disparity/ away to do without depth"
-        raise LAYOUT.error(f"{path} cannot be read ({error.strerror}): {mend}") from error
+        hint = "fetch the camera archive too, or move disparity/ away to do without depth"
+        raise LAYOUT.error(f"{path} cannot be read ({error.strerror}): {hint}") from error
     except (ValueError, KeyError, TypeError) as error:
         expected = "intrinsic.{fx,fy,u0,v0} and extrinsic.baseline"
         raise LAYOUT.error(f"{path}: not a camera file: {error!r}, expected {expected}") from error

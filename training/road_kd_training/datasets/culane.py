@@ -2,7 +2,7 @@
 
 Expected tree:
 
-    ROOT/driver_*/VIDEO/NAME.jpg                             colour
+    ROOT/driver_*/VIDEO/NAME.jpg                             color
     ROOT/driver_*/VIDEO/NAME.lines.txt                       one lane a line: x y x y …, in px
     ROOT/laneseg_label_w16/driver_*/VIDEO/NAME.png           0 background, 1..4 lanes from left to right
     ROOT/laneseg_label_w16_test/driver_*/VIDEO/NAME.png      the same for the test split; may be left out

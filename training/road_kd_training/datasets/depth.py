@@ -1,4 +1,4 @@
-"""Depth images of releases: 16-bit files to metres. H W image size."""
+"""Depth images of releases: 16-bit files to meters. H W image size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def read_uint16(path: Path) -> NDArray[np.uint16]:
         (H, W), in the units of the release.
 
     Raises:
-        DatasetError: missing, truncated, or not a grey image of 16 bits.
+        DatasetError: missing, truncated, or not a gray image of 16 bits.
     """
     image = read_image(path, cv2.IMREAD_UNCHANGED)
     if image.dtype != np.uint16 or image.ndim != 2:
-        raise DatasetError(f"{path}: got {image.dtype} {image.shape}, expected a uint16 grey image")
+        raise DatasetError(f"{path}: got {image.dtype} {image.shape}, expected a uint16 gray image")
     return image
 
 

@@ -123,23 +123,21 @@ def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Read a label image and map its raw values to class ids.
 
     Args:
-        path: an 8-bit image: grey, of three equal channels, or with a palette, whose indices are then the values (the
-            colours are for people; ApolloScape gives several classes the same one).
+        path: an 8-bit image: gray, of three equal channels, or with a palette, whose indices are then the values (the
+            colors are for people; ApolloScape gives several classes the same one).
         table: from `label_table`.
 
     Returns:
         (H, W) class ids, IGNORE_INDEX where unknown.
 
     Raises:
-        DatasetError: missing, truncated, coloured or 16-bit, or a value that the table does not know.
+        DatasetError: missing, truncated, colored or 16-bit, or a value that the table does not know.
     """
     raw = read_raw_label(path)
     if raw.ndim == 3 and (raw[..., :1] == raw).all():
         raw = raw[..., 0]
     if raw.ndim != 2:
-        raise DatasetError(
-            f"{path}: a colour image of shape {raw.shape}, expected an 8-bit grey or palette label image"
-        )
+        raise DatasetError(f"{path}: a color image of shape {raw.shape}, expected an 8-bit gray or palette label image")
     return value_to_class(raw, table, path)
 
 
@@ -154,7 +152,7 @@ def value_to_class(raw: NDArray[np.uint8], table: NDArray[np.uint8], path: Path)
 
 
 def read_raw_label(path: Path) -> NDArray[np.uint8]:
-    """Read a label image as it is stored: (H, W) grey values or palette indices, or (H, W, 3) RGB; 1 bit is 0 and 255.
+    """Read a label image as it is stored: (H, W) gray values or palette indices, or (H, W, 3) RGB; 1 bit is 0 and 255.
 
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
@@ -162,28 +160,28 @@ def read_raw_label(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
     try:
-        with Image.open(path) as image:  # OpenCV would replace palette indices by colours
+        with Image.open(path) as image:  # OpenCV would replace palette indices by colors
             if image.mode == "1":  # how MATLAB writes masks
                 return np.array(image.convert("L"))
             if image.mode not in ("L", "P", "RGB"):
-                raise DatasetError(f"{path}: a label image of mode '{image.mode}', expected 8-bit grey, palette or RGB")
+                raise DatasetError(f"{path}: a label image of mode '{image.mode}', expected 8-bit gray, palette or RGB")
             return np.array(image)
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
         raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again") from error
 
 
 def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.uint8]:
-    """Read a label image whose classes are colours.
+    """Read a label image whose classes are colors.
 
     Args:
-        path: an 8-bit colour image, also one with a palette, whose colours then count.
-        class_of: RGB colour → class id or IGNORE_INDEX.
+        path: an 8-bit color image, also one with a palette, whose colors then count.
+        class_of: RGB color → class id or IGNORE_INDEX.
 
     Returns:
         (H, W) class ids, IGNORE_INDEX where unknown.
 
     Raises:
-        DatasetError: missing, truncated, or a colour that is no class.
+        DatasetError: missing, truncated, or a color that is no class.
     """
     return color_to_class(read_rgb(path), class_of, path)
 
@@ -195,12 +193,12 @@ def color_to_class(rgb: NDArray[np.uint8], class_of: Mapping[Color, int], path: 
     unknown = np.unique(rgb[label == INVALID], axis=0)
     if unknown.size:
         found = _some([tuple(color) for color in unknown.tolist()])
-        raise DatasetError(f"{path}: holds RGB colours {found}, which are none of the {len(class_of)} known ones")
+        raise DatasetError(f"{path}: holds RGB colors {found}, which are none of the {len(class_of)} known ones")
     return label
 
 
 def check_size(image: NDArray[Any], rgb: NDArray[np.uint8], path: Path, what: str = "label") -> None:
-    """Refuse a label or depth image that does not lie over its colour image.
+    """Refuse a label or depth image that does not lie over its color image.
 
     Raises:
         DatasetError: the sizes differ; `path` is the file that does not fit.

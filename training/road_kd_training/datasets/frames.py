@@ -1,11 +1,11 @@
 """Frames in a folder: what `bag-to-dataset` writes, and the place for any other images of your own.
 
-Frames without a label file are unlabelled. Depth may be missing, for single frames or altogether. An ID may hold
+Frames without a label file are unlabeled. Depth may be missing, for single frames or altogether. An ID may hold
 subfolders; for frames of a bag it is the header stamp in ns.
 
 Expected tree:
 
-    ROOT/rgb/ID.png              colour (or .jpg)
+    ROOT/rgb/ID.png              color (or .jpg)
     ROOT/depth/ID.png            uint16 mm, 0 = invalid
     ROOT/label/ID.png            class ids, 255 = ignore
     ROOT/label/classes.json      optional: id, name, role and color of each class; default: those of road_kd_seg
@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.bags.writer import depth_to_millimetres
+from road_kd_seg.bags.writer import depth_to_millimeters
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.depth import read_uint16
 from road_kd_training.datasets.folder import Layout, check_size
 from road_kd_training.datasets.label_folder import LabelFolder, frame_id, image_path, write_label
-from road_kd_training.datasets.labelled import Part, choose_part
+from road_kd_training.datasets.labeled import Part, choose_part
 from road_kd_training.datasets.output import write_file, write_png
 from road_kd_training.datasets.sample import RgbdSample, read_rgb
 from road_kd_training.datasets.time_blocks import BLOCK_S, GAP_S, split_by_time
@@ -46,7 +46,7 @@ class Frames:
         root: the folder.
         split: `all`, or the name of a list; without that list `train` and `validation` are `split_by_time`'s.
         labels: another folder of labels than ROOT/label, e.g. that of `road-kd pseudo-label`.
-        part: `labelled` and `unlabelled` yield these frames only.
+        part: `labeled` and `unlabeled` yield these frames only.
         block_s: for the split by time, seconds per block; every fifth block is validation.
         gap_s: seconds left out on each side of a validation block.
 
@@ -75,7 +75,7 @@ class Frames:
         self.labels = LabelFolder(labels or own) if labels or own.is_dir() else None
         self.taxonomy = DEFAULT_TAXONOMY if self.labels is None else self.labels.taxonomy
         if labels and self.labels is not None:
-            self.labels.mask(images)  # a folder of another recording's labels must not pass for "all unlabelled"
+            self.labels.mask(images)  # a folder of another recording's labels must not pass for "all unlabeled"
         stamped = all(id_.isdecimal() for id_ in images)
         ordered = sorted(images, key=int) if stamped else sorted(images)
         if split != "all":
@@ -147,6 +147,6 @@ def write_frame(root: Path, sample: RgbdSample, label: NDArray[np.uint8] | None)
     """
     write_png(image_path(root / "rgb", sample.id), cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2BGR))
     if sample.depth_m is not None:
-        write_png(image_path(root / "depth", sample.id), depth_to_millimetres(sample.depth_m))
+        write_png(image_path(root / "depth", sample.id), depth_to_millimeters(sample.depth_m))
     if label is not None:
         write_label(root / "label", sample.id, label)

@@ -1,4 +1,4 @@
-"""KITTI Semantics (Alhaija et al., IJCV 2018): 200 labelled street scenes, about 375x1242, Cityscapes classes.
+"""KITTI Semantics (Alhaija et al., IJCV 2018): 200 labeled street scenes, about 375x1242, Cityscapes classes.
 
 The release has no validation split. LIX draws one at random, 3:1; here the draw is that of `splits.drawn` with seed 0:
 150 frames to train with, 50 to validate. Depth is read from the first of these folders that exists:
@@ -7,9 +7,9 @@ LiDAR ground truth of the Stereo 2015 benchmark, whose 200 frames these are).
 
 Expected tree:
 
-    ROOT/training/image_2/NNNNNN_10.png           colour
-    ROOT/training/semantic/NNNNNN_10.png          Cityscapes label ids 0..33, 255 = licence plate (-1)
-    ROOT/training/depth/NNNNNN_10.png             optional: uint16, 256 x metres, 0 = invalid
+    ROOT/training/image_2/NNNNNN_10.png           color
+    ROOT/training/semantic/NNNNNN_10.png          Cityscapes label ids 0..33, 255 = license plate (-1)
+    ROOT/training/depth/NNNNNN_10.png             optional: uint16, 256 x meters, 0 = invalid
     ROOT/training/disparity/NNNNNN_10.png         optional: uint16, 256 x pixels, 0 = invalid
     ROOT/training/disp_occ_0/NNNNNN_10.png        optional: the same
     ROOT/training/calib_cam_to_cam/NNNNNN.txt     calibration (P_rect_02, P_rect_03), needed where there is disparity
@@ -38,7 +38,7 @@ SEED = 0
 
 
 class KittiSemantics:
-    """The labelled frames of one split; depth where a folder of it exists.
+    """The labeled frames of one split; depth where a folder of it exists.
 
     Raises:
         DatasetError: a missing folder, or files that do not match; the message prints the expected tree.
@@ -84,13 +84,13 @@ class KittiSemantics:
         if self.depth_folder.name == "depth":
             return stored, meta
         if focal_baseline is None:
-            mend = "fetch the calibration of the Stereo 2015 benchmark, or move the folder of disparities away"
-            raise LAYOUT.error(f"{calibration}: no such file, and {path} needs it: {mend}")
+            hint = "fetch the calibration of the Stereo 2015 benchmark, or move the folder of disparities away"
+            raise LAYOUT.error(f"{calibration}: no such file, and {path} needs it: {hint}")
         return disparity_to_depth(stored, focal_baseline), meta
 
 
 def read_calibration(path: Path, width: int, height: int) -> tuple[float, Intrinsics]:
-    """Focal length times baseline (px m) of the colour pair, and the left camera's intrinsics.
+    """Focal length times baseline (px m) of the color pair, and the left camera's intrinsics.
 
     Raises:
         DatasetError: the file lacks one of the two projections, or a number.

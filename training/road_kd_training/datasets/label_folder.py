@@ -20,7 +20,7 @@ LEGEND = "classes.json"
 
 
 class LabelFolder:
-    """`ID.png` (8-bit class ids, 255 = ignore) for each labelled frame, and `classes.json`, which says what they mean.
+    """`ID.png` (8-bit class ids, 255 = ignore) for each labeled frame, and `classes.json`, which says what they mean.
 
     The ids of frames of a bag are their header stamps in ns. Without a legend the default taxonomy counts.
 
@@ -31,7 +31,7 @@ class LabelFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
-            raise DatasetError(f"labels {self.folder}: no such folder, expected one with ID.png per labelled frame")
+            raise DatasetError(f"labels {self.folder}: no such folder, expected one with ID.png per labeled frame")
         self.taxonomy = read_legend(self.folder)
         self.ids = frozenset(frame_id(path, self.folder) for path in self.folder.rglob("*.png"))
         self._values = label_values(len(self.taxonomy), IGNORE_INDEX)

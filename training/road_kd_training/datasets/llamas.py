@@ -1,4 +1,4 @@
-"""Unsupervised LLAMAS (Behrendt and Soussan, ICCV Workshops 2019): 79,113 labelled highway frames of 717x1276.
+"""Unsupervised LLAMAS (Behrendt and Soussan, ICCV Workshops 2019): 79,113 labeled highway frames of 717x1276.
 
 Expected tree:
 
@@ -23,7 +23,7 @@ from road_kd_training.datasets.folder import Layout
 from road_kd_training.datasets.sample import RgbdSample, read_rgb
 from road_kd_training.errors import DatasetError
 
-Split = Literal["train", "validation", "test", "unlabelled"]
+Split = Literal["train", "validation", "test", "unlabeled"]
 
 LAYOUT = Layout.from_doc("llamas", __doc__)
 SIZE = (717, 1276)
@@ -31,7 +31,7 @@ FOLDERS = {
     "train": "train/*",
     "validation": "valid/images-2014-12-22-12-35-10_mapping_280S_ramps",
     "test": "valid/images-2014-12-22-14-19-07_mapping_280S_3rd_lane",
-    "unlabelled": "test/*",
+    "unlabeled": "test/*",
 }
 """IntRA-KD, Table 1, halves the original validation set: its 10,029 and 10,815 frames are the two recordings."""
 
@@ -41,12 +41,12 @@ MIN_MARKERS = 2
 
 COLORS = {"l1": (0, 0, 255), "l0": (24, 140, 34), "r0": (255, 0, 0), "r1": (0, 255, 255)}
 OTHER_COLOR = (40, 110, 170)
-"""BGR, by lane, in the order of classes 1..4. The public scripts draw markers in these colours, with smooth edges, and
-a pixel belongs to a lane if it has exactly its colour: the values decide which edge pixels do."""
+"""BGR, by lane, in the order of classes 1..4. The public scripts draw markers in these colors, with smooth edges, and
+a pixel belongs to a lane if it has exactly its color: the values decide which edge pixels do."""
 
 
 class Llamas:
-    """The frames of one split; split unlabelled is the original test set, whose labels are not public.
+    """The frames of one split; split unlabeled is the original test set, whose labels are not public.
 
     Classes are those of CULane: the lane lines l1, l0, r0, r1 as the public scripts number them. Lines farther out are
     background.
@@ -71,7 +71,7 @@ class Llamas:
         if rgb.shape[:2] != SIZE:
             raise DatasetError(f"{path}: is {rgb.shape[:2]} (H, W), expected {SIZE}: markers are given in its pixels")
         name = path.relative_to(self.root / "color_images").as_posix().removesuffix("_color_rect.png")
-        label = None if self.split == "unlabelled" else render_label(self.root / "labels" / f"{name}.json")
+        label = None if self.split == "unlabeled" else render_label(self.root / "labels" / f"{name}.json")
         return RgbdSample(rgb, None, label, name)
 
 
@@ -137,7 +137,7 @@ def _draw(
     corners = np.array([[x[0] - half[0], y[0]], [x[0] + half[0], y[0]], [x[1] + half[1], y[1]], [x[1] - half[1], y[1]]])
     points = np.round(corners.astype(np.float32)).astype(np.int32)
     if points[0, 1] != points[3, 1]:
-        for _ in range(2):  # twice, as the public scripts do: more of the smooth edge reaches the full colour
+        for _ in range(2):  # twice, as the public scripts do: more of the smooth edge reaches the full color
             cv2.fillConvexPoly(canvas, points, color, cv2.LINE_AA)
 
 

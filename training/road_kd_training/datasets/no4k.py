@@ -1,13 +1,13 @@
 """NO-4K (CPKD, ITSC 2023): road potholes and cracks seen by an Intel RealSense D455, 576x1024, RGB and depth.
 
 Train holds 3,000 frames whose labels a network made (not accurate in wet areas); validation (245) and test (500) are
-labelled by hand. Some frames were flipped or rotated by the authors.
+labeled by hand. Some frames were flipped or rotated by the authors.
 
 Expected tree:
 
     ROOT/{train,validation,test}.txt   one NAME per line
-    ROOT/rgb/NAME.png                  colour
-    ROOT/tdisp/NAME.png                depth in jet colours, blue near, red far
+    ROOT/rgb/NAME.png                  color
+    ROOT/tdisp/NAME.png                depth in jet colors, blue near, red far
     ROOT/label/NAME.png                0 road, 1 or 255 negative obstacle
 """
 
@@ -50,7 +50,7 @@ class No4k:
     def __init__(self, root: str | Path, split: Split = "train", far_m: float = 10.0) -> None:
         self.root = Path(root).expanduser()
         if far_m <= 0:
-            raise DatasetError(f"no4k: far_m is {far_m}, expected metres above 0")
+            raise DatasetError(f"no4k: far_m is {far_m}, expected meters above 0")
         self.far_m = far_m
         self.names = [
             line.removesuffix(".png")

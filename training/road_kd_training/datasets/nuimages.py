@@ -11,8 +11,8 @@ them with Depth Anything.
 Expected tree:
 
     ROOT/v1.0-{train,val,mini}/{category,sample,sample_data,object_ann,surface_ann}.json  tables
-    ROOT/samples/CAMERA/NAME.jpg                                                          colour, key frames
-    ROOT/depth/CAMERA/NAME.png                   optional, of your own: uint16, 256 x metres, 0 = invalid
+    ROOT/samples/CAMERA/NAME.jpg                                                          color, key frames
+    ROOT/depth/CAMERA/NAME.png                   optional, of your own: uint16, 256 x meters, 0 = invalid
 """
 
 from __future__ import annotations

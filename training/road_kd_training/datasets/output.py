@@ -33,7 +33,7 @@ def new_folder(path: Path) -> Path:
 
 
 def write_png(path: Path, image: NDArray[Any]) -> None:
-    """Write an image as OpenCV takes it (grey, or blue first), folders included.
+    """Write an image as OpenCV takes it (gray, or blue first), folders included.
 
     Raises:
         DatasetError: the folder cannot be written, or the disk is full; no half file stays behind.

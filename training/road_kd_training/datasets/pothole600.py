@@ -1,12 +1,12 @@
 """Pothole-600 (Fan et al., ECCV Workshops 2020): road photographs with potholes, 400x400, and transformed disparity.
 
 The release's own split has 240 training, 180 validation and 180 testing frames. CPKD adds all of them to the frames
-that its labelling network learns from (`split: all`).
+that its labeling network learns from (`split: all`).
 
 Expected tree:
 
-    ROOT/{training,validation,testing}/rgb/NAME.png     colour
-    ROOT/{training,validation,testing}/tdisp/NAME.png   plane-removed ("transformed") disparity, in jet colours or grey
+    ROOT/{training,validation,testing}/rgb/NAME.png     color
+    ROOT/{training,validation,testing}/tdisp/NAME.png   plane-removed ("transformed") disparity, in jet colors or gray
     ROOT/{training,validation,testing}/label/NAME.png   0 road, anything else pothole
 """
 

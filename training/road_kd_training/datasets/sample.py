@@ -17,7 +17,7 @@ from road_kd_training.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class RgbdSample:
-    """One labelled (or unlabelled) frame."""
+    """One labeled (or unlabeled) frame."""
 
     rgb: NDArray[np.uint8]
     """(H, W, 3)."""
@@ -60,7 +60,7 @@ def read_image(path: Path, flags: int) -> NDArray[Any]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
     encoded = path.read_bytes()
-    # A JPEG that was cut short still decodes, with grey where the rest was: look for its end marker.
+    # A JPEG that was cut short still decodes, with gray where the rest was: look for its end marker.
     cut_short = not encoded or (encoded.startswith(b"\xff\xd8") and b"\xff\xd9" not in encoded[-4096:])
     image = None if cut_short else cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     if image is None:
@@ -69,5 +69,5 @@ def read_image(path: Path, flags: int) -> NDArray[Any]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a colour image, red first."""
+    """Read a color image, red first."""
     return cv2.cvtColor(read_image(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -2,7 +2,7 @@
 
 Expected tree:
 
-    ROOT/rgb/NAME.jpg     colour
+    ROOT/rgb/NAME.jpg     color
     ROOT/tdisp/NAME.png   uint16, plane-removed ("transformed") disparity, scaled image by image; 0 = invalid
     ROOT/label/NAME.png   0 road, 255 pothole
 """
@@ -86,7 +86,7 @@ class StereoPothole:
         path = self.root / "tdisp" / f"{self.names[index]}.png"
         tdisp = read_image(path, cv2.IMREAD_UNCHANGED)
         if tdisp.dtype != np.uint16 or tdisp.ndim != 2:
-            raise DatasetError(f"{path}: got {tdisp.dtype} {tdisp.shape}, expected a uint16 grey image.{_tree()}")
+            raise DatasetError(f"{path}: got {tdisp.dtype} {tdisp.shape}, expected a uint16 gray image.{_tree()}")
         return tdisp
 
     def pothole_mask(self, index: int) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 Expected tree (written by `road-kd synth`, or on first use):
 
-    ROOT/NNNNNN_rgb.png     colour
+    ROOT/NNNNNN_rgb.png     color
     ROOT/NNNNNN_depth.png   uint16 mm, 0 = invalid
     ROOT/NNNNNN_label.png   class ids of the default taxonomy
     ROOT/NNNNNN_wet.png     255 on wet road, else 0; written when it is first asked for
@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from road_kd_seg.bags.writer import depth_to_millimetres
-from road_kd_seg.frame import IGNORE_INDEX, LabelledFrame
+from road_kd_seg.bags.writer import depth_to_millimeters
+from road_kd_seg.frame import IGNORE_INDEX, LabeledFrame
 from road_kd_seg.synthetic import render_scene, render_wet_mask
 from road_kd_seg.synthetic.canvas import NEGATIVE_OBSTACLE
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
@@ -43,7 +43,7 @@ class SyntheticScenes:
         root: folder of the scenes.
         num_scenes: how many.
         first_seed: seed of the first.
-        wrong_wet: share of the scenes, 0 to 1, whose wet patches are labelled negative_obstacle, as CPKD says of the
+        wrong_wet: share of the scenes, 0 to 1, whose wet patches are labeled negative_obstacle, as CPKD says of the
             labels that a network made for NO-4K. Which scenes depends on their seed alone, and a smaller share is a
             subset of a larger one.
         only_wet: keep the labels of wet patches only, so that a score is theirs; the rest is ignored.
@@ -137,14 +137,14 @@ def _render_wet(root: Path, seed: int) -> None:
     _write_png(scene_path(root, seed, WET), render_wet_mask(seed).astype(np.uint8) * np.uint8(255))
 
 
-def write_scene(root: Path, seed: int, scene: LabelledFrame) -> None:
+def write_scene(root: Path, seed: int, scene: LabeledFrame) -> None:
     """Write one scene; the label comes last, so that its presence means that the scene is whole."""
     frame, label = scene
     if frame.depth_m is None or label is None:
         raise DatasetError(f"synthetic: scene {seed} lacks depth or label")
     images: tuple[NDArray[Any], ...] = (
         cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR),
-        depth_to_millimetres(frame.depth_m),
+        depth_to_millimeters(frame.depth_m),
         label,
     )
     for kind, image in zip(KINDS, images, strict=True):

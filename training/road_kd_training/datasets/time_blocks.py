@@ -1,4 +1,4 @@
-"""Splits of a recording by time: neighbouring frames look alike, so a random split would score what it trained on."""
+"""Splits of a recording by time: neighboring frames look alike, so a random split would score what it trained on."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ The archives rgb, depth and classSegmentation are unpacked over each other.
 
 Expected tree:
 
-    ROOT/SceneXX/VARIANT/frames/rgb/Camera_N/rgb_NNNNN.jpg                    colour
+    ROOT/SceneXX/VARIANT/frames/rgb/Camera_N/rgb_NNNNN.jpg                    color
     ROOT/SceneXX/VARIANT/frames/depth/Camera_N/depth_NNNNN.png                uint16 cm, 65535 = sky
-    ROOT/SceneXX/VARIANT/frames/classSegmentation/Camera_N/classgt_NNNNN.png  label in the colours of colors.txt
+    ROOT/SceneXX/VARIANT/frames/classSegmentation/Camera_N/classgt_NNNNN.png  label in the colors of colors.txt
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class VirtualKitti2:
             raise LAYOUT.error(f"variant '{unknown[0]}' is unknown: use some of {', '.join(VARIANTS)}")
         names = drawn((name for v in variants for c in cameras for name in self._names(v, c)), SEED)
         if num_frames is not None and len(names) < num_frames:
-            mend = "fetch the other scenes, name more variants, or say num_frames: null for all that there are"
-            raise LAYOUT.error(f"{self.root} has {len(names)} frames of those asked for, expected {num_frames}: {mend}")
+            hint = "fetch the other scenes, name more variants, or say num_frames: null for all that there are"
+            raise LAYOUT.error(f"{self.root} has {len(names)} frames of those asked for, expected {num_frames}: {hint}")
         names = names[:num_frames]
         train = round(len(names) * 5 / 7)
         splits = {"train": names[:train], "validation": names[train:], "all": names}
@@ -115,7 +115,7 @@ class VirtualKitti2:
 
 
 def decode_depth(stored_cm: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Metres from centimetres, (H, W); the sky (65535, the far plane) becomes 0, invalid."""
+    """Meters from centimeters, (H, W); the sky (65535, the far plane) becomes 0, invalid."""
     depth_m: NDArray[np.float32] = np.where(stored_cm == SKY, 0, stored_cm).astype(np.float32) / np.float32(100)
     return depth_m
 

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 segmentation (Everingham et al.): 20 kinds of objects and background, 1464 / 1449 labelled images.
+"""PASCAL VOC 2012 segmentation (Everingham et al.): 20 kinds of objects and background, 1464 / 1449 labeled images.
 
 `train_aug` adds the labels of SBD (Hariharan et al., ICCV 2011), converted to PNG as they are commonly shared
 (SegmentationClassAug): all images of train and of SBD that are not in val, 10,582 in all. Images of train keep their
@@ -6,7 +6,7 @@ own label. Borders and difficult objects are 255, ignored.
 
 Expected tree:
 
-    ROOT/JPEGImages/NAME.jpg                          colour (ROOT is VOCdevkit/VOC2012)
+    ROOT/JPEGImages/NAME.jpg                          color (ROOT is VOCdevkit/VOC2012)
     ROOT/SegmentationClass/NAME.png                   label 0..20, 255 = ignore, with a palette
     ROOT/ImageSets/Segmentation/{train,val,trainval}.txt  one NAME per line
     ROOT/SegmentationClassAug/NAME.png                for train_aug: label 0..20, 255 = ignore
@@ -31,7 +31,7 @@ NAMES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", 
 
 
 def voc_color(index: int) -> Color:
-    """Colour of an index in VOC's palette: its bits, lowest first, are dealt to red, green, blue, highest bit first."""
+    """Color of an index in VOC's palette: its bits, lowest first, are dealt to red, green, blue, highest bit first."""
     red, green, blue = (sum((index >> (3 * k + channel) & 1) << (7 - k) for k in range(3)) for channel in range(3))
     return red, green, blue
 

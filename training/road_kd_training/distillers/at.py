@@ -31,7 +31,7 @@ def attention_transfer(student: Tensor, teacher: Tensor, power: float = 2.0) -> 
 
 
 def _attention(x: Tensor, power: float) -> Tensor:
-    # Of unit peak, so that the normalisation's epsilon never matters; the scale cancels there.
+    # Of unit peak, so that the normalization's epsilon never matters; the scale cancels there.
     magnitude = x.abs()
     peak = magnitude.detach().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
     return (magnitude / peak).pow(power).mean(dim=1, keepdim=True)

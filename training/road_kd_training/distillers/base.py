@@ -44,7 +44,7 @@ class Needs:
     """Taps of student and teacher."""
     labels: bool = False
     """Ground truth at every step."""
-    unlabelled: bool = False
+    unlabeled: bool = False
     """Profits from images without labels."""
     min_teachers: int = 1
     max_teachers: int = 1
@@ -78,7 +78,7 @@ class Distiller(nn.Module):
         Args:
             student: with gradient.
             teachers: one or more, without gradient.
-            target: class ids int64 (B, H, W), 255 = ignore; None for unlabelled images.
+            target: class ids int64 (B, H, W), 255 = ignore; None for unlabeled images.
             step: optimizer step, for warm-ups.
         """
         raise TypeError(f"{type(self).__name__} does not define forward")

@@ -1,7 +1,7 @@
-"""BiFPN in IntRA-KD's tables: attention maps of neighbouring layers as targets (after Zhu et al., ECCV 2018).
+"""BiFPN in IntRA-KD's tables: attention maps of neighboring layers as targets (after Zhu et al., ECCV 2018).
 
 IntRA-KD says no more than that. Here each tap of the student imitates the attention of the teacher's tap paired
-with it and of that tap's neighbours, both ways as in Zhu's bidirectional pyramid; the maps are those of attention
+with it and of that tap's neighbors, both ways as in Zhu's bidirectional pyramid; the maps are those of attention
 transfer.
 """
 
@@ -21,7 +21,7 @@ from road_kd_training.distillers.intra_kd import attention_loss
 from road_kd_training.errors import TrainingError
 
 
-def neighbours(count: int) -> list[tuple[int, int]]:
+def neighbors(count: int) -> list[tuple[int, int]]:
     """(student, teacher) indices of all pairs of taps that are the same or next to each other."""
     return [(i, j) for i in range(count) for j in range(count) if abs(i - j) <= 1]
 
@@ -35,10 +35,10 @@ class BifpnConfig:
 
 
 class Bifpn(Distiller):
-    """BiFPN (Zhu et al., ECCV 2018, as IntRA-KD compares it): attention of neighbouring layers, in both directions."""
+    """BiFPN (Zhu et al., ECCV 2018, as IntRA-KD compares it): attention of neighboring layers, in both directions."""
 
     paper: ClassVar[str] = "Zhu et al., ECCV 2018"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"attention": 0.1}
     config: BifpnConfig
 
@@ -46,7 +46,7 @@ class Bifpn(Distiller):
         super().__init__(config, student, teachers)
         check_tap_pairs("BiFPN", student, teachers[0], config.taps)
         if len(config.taps) < 2:
-            raise TrainingError("BiFPN: one pair of taps is configured, expected two or more: it compares neighbours")
+            raise TrainingError("BiFPN: one pair of taps is configured, expected two or more: it compares neighbors")
         self.student_info, self.teacher_info = student, teachers[0]
 
     def forward(
@@ -54,5 +54,5 @@ class Bifpn(Distiller):
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; `target` is not used."""
         pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
-        losses = [attention_loss(pairs[i].student, pairs[j].teacher) for i, j in neighbours(len(pairs))]
+        losses = [attention_loss(pairs[i].student, pairs[j].teacher) for i, j in neighbors(len(pairs))]
         return {"attention": torch.stack(losses).mean()}

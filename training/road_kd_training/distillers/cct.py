@@ -58,7 +58,7 @@ class Cct(Distiller):
     """
 
     paper: ClassVar[str] = "Ouali et al., CVPR 2020"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True, min_teachers=0, max_teachers=0)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0)
     default_weights: ClassVar[Mapping[str, float]] = {"consistency": 30.0}
     config: CctConfig
 

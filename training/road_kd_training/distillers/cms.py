@@ -1,6 +1,6 @@
 """CMS: cross-model supervision (Ma et al., IGARSS 2023; SSLKD's first step, Fig. 2).
 
-Networks of different architecture label unlabelled images for each other. SSLKD trains its teachers so, and
+Networks of different architecture label unlabeled images for each other. SSLKD trains its teachers so, and
 compares its student with one trained so beside its best teacher. CGSSL, where it comes from, keeps only confident
 pseudo-labels: that is `min_confidence`, 0 in SSLKD.
 """
@@ -36,10 +36,10 @@ def cross_model_loss(logits: Sequence[Tensor], min_confidence: float = 0.0) -> T
     labels = [one.detach().softmax(dim=1).max(dim=1) for one in logits]
     losses = [
         mean_over(
-            F.cross_entropy(logits[learner], labels[labeller].indices, reduction="none"),
-            labels[labeller].values >= min_confidence,
+            F.cross_entropy(logits[learner], labels[labeler].indices, reduction="none"),
+            labels[labeler].values >= min_confidence,
         )
-        for labeller, learner in permutations(range(len(logits)), 2)
+        for labeler, learner in permutations(range(len(logits)), 2)
     ]
     return torch.stack(losses).sum()
 
@@ -55,11 +55,11 @@ class CmsConfig:
 class Cms(Distiller):
     """CMS (Ma et al., IGARSS 2023): the student and one or more peers of other architectures label for each other.
 
-    `peer_ce` is the peers' own cross entropy on labelled images, added, as the student's is the engine's.
+    `peer_ce` is the peers' own cross entropy on labeled images, added, as the student's is the engine's.
     """
 
     paper: ClassVar[str] = "Ma et al., IGARSS 2023"
-    needs: ClassVar[Needs] = Needs(unlabelled=True, max_teachers=8)
+    needs: ClassVar[Needs] = Needs(unlabeled=True, max_teachers=8)
     default_weights: ClassVar[Mapping[str, float]] = {"cross_model_ce": 1.0, "peer_ce": 1.0}
     trains_peers: ClassVar[bool] = True
     """The "teachers" learn too: give them gradient, and the optimizer their parameters."""

@@ -3,7 +3,7 @@
 Deviations from the authors' code:
 
 - It compares a student's position map (B, H, W) with a teacher's (B, 1, H, W), so that the mean squared error runs over
-  all pairs of samples. Here every sample is compared with itself; `literal` brings the published behaviour back.
+  all pairs of samples. Here every sample is compared with itself; `as_published` brings the published behavior back.
 - It gives each tap a factor 0.5, which the paper does not have; it is in the default weights, not in the functions.
 """
 
@@ -29,7 +29,7 @@ from road_kd_training.distillers.functional import (
 from road_kd_training.errors import TrainingError
 
 _EPSILON = 1e-5
-"""Of the batch normalisation without parameters; PyTorch's default, as in the authors' code."""
+"""Of the batch normalization without parameters; PyTorch's default, as in the authors' code."""
 
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "A": ("decoder2",),
@@ -46,7 +46,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 
 
 def position_map(features: Tensor) -> Tensor:
-    """Where features are strong: their mean over channels, standardised over batch and image (Section III-B).
+    """Where features are strong: their mean over channels, standardized over batch and image (Section III-B).
 
     Args:
         features: (B, C, H, W).
@@ -55,24 +55,24 @@ def position_map(features: Tensor) -> Tensor:
         (B, 1, H, W), of mean 0 and variance 1; unchanged by a·x + b with a > 0.
     """
     mean = features.mean(dim=1, keepdim=True)
-    variance, centre = torch.var_mean(mean, correction=0)
-    return (mean - centre) / (variance + _EPSILON).sqrt()
+    variance, center = torch.var_mean(mean, correction=0)
+    return (mean - center) / (variance + _EPSILON).sqrt()
 
 
-def position_loss(student: Tensor, teacher: Tensor, *, literal: bool = False) -> Tensor:
-    """Mean squared difference of the position maps, the student's resized to the teacher's size by nearest neighbour.
+def position_loss(student: Tensor, teacher: Tensor, *, as_published: bool = False) -> Tensor:
+    """Mean squared difference of the position maps, the student's resized to the teacher's size by nearest neighbor.
 
     Args:
         student: (B, Cs, h, w).
         teacher: (B, Ct, H, W); no gradient flows into it.
-        literal: compare every sample with every other, as the authors' code does.
+        as_published: compare every sample with every other, as the authors' code does.
 
     Returns:
         Scalar.
     """
     ours = align_spatial(position_map(student), teacher.shape[-2:], mode="nearest")
     theirs = position_map(teacher.detach())
-    difference = ours[:, None] - theirs[None] if literal else ours - theirs
+    difference = ours[:, None] - theirs[None] if as_published else ours - theirs
     return difference.square().mean()
 
 
@@ -80,7 +80,7 @@ def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of the channel-wise maps: each channel's mean over the image (Section III-B).
 
     Args:
-        student: (B, Cs, h, w); its Cs means are resized to the teacher's Ct by nearest neighbour.
+        student: (B, Cs, h, w); its Cs means are resized to the teacher's Ct by nearest neighbor.
         teacher: (B, Ct, H, W); no gradient flows into it.
 
     Returns:
@@ -102,7 +102,7 @@ class CpkdConfig:
 
     taps: tuple[TapPair, ...] = tuple((name, name) for name in VARIANTS["E"])
     """(student tap, teacher tap) pairs; any subset of the five, see `VARIANTS`."""
-    literal: bool = False
+    as_published: bool = False
     """Reproduce the authors' broadcast, which compares different samples of a batch."""
 
 
@@ -114,7 +114,7 @@ class Cpkd(Distiller):
     """
 
     paper: ClassVar[str] = "Feng et al., ITSC 2023"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"position": 0.5, "channel": 0.5, "teacher_label_ce": 1.0}
     config: CpkdConfig
 
@@ -130,9 +130,11 @@ class Cpkd(Distiller):
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; `target` is not used."""
         pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
-        literal = self.config.literal
+        as_published = self.config.as_published
         return {
-            "position": torch.stack([position_loss(p.student, p.teacher, literal=literal) for p in pairs]).sum(),
+            "position": torch.stack(
+                [position_loss(p.student, p.teacher, as_published=as_published) for p in pairs]
+            ).sum(),
             "channel": torch.stack([channel_loss(p.student, p.teacher) for p in pairs]).sum(),
             "teacher_label_ce": teacher_label_loss(*paired_logits(student, teachers[0])),
         }

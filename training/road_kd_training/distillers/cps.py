@@ -1,6 +1,6 @@
 """CPS: semi-supervised semantic segmentation with cross pseudo supervision (Chen et al., CVPR 2021).
 
-The second network is a peer, of the student's architecture and another initialisation, that learns from the
+The second network is a peer, of the student's architecture and another initialization, that learns from the
 student as the student learns from it: its outputs carry gradient. The functions are `sslkd`'s.
 """
 
@@ -45,7 +45,7 @@ def peer_logits(student: SegOutput, peers: Sequence[SegOutput]) -> list[Tensor]:
             "student logits against a peer's logits",
             student.logits,
             peer.logits,
-            mend="feed all networks the same images and classes",
+            hint="feed all networks the same images and classes",
         )
     return [full_precision(one.logits) for one in (student, *peers)]
 
@@ -56,14 +56,14 @@ class CpsConfig:
 
 
 class Cps(Distiller):
-    """CPS (Chen et al., CVPR 2021): student and peer label every image, labelled or not, for each other.
+    """CPS (Chen et al., CVPR 2021): student and peer label every image, labeled or not, for each other.
 
-    `cross_pseudo_ce` teaches both; `peer_ce` is the peer's own cross entropy on labelled images, as the student's
+    `cross_pseudo_ce` teaches both; `peer_ce` is the peer's own cross entropy on labeled images, as the student's
     is the engine's. Weight 1.5 is the authors' for VOC; for Cityscapes they take 6.
     """
 
     paper: ClassVar[str] = "Chen et al., CVPR 2021"
-    needs: ClassVar[Needs] = Needs(unlabelled=True)
+    needs: ClassVar[Needs] = Needs(unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"cross_pseudo_ce": 1.5, "peer_ce": 1.0}
     trains_peers: ClassVar[bool] = True
     """The "teachers" learn too: give them gradient, and the optimizer their parameters."""

@@ -36,7 +36,7 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) 
     Raises:
         ShapeMismatch: the shapes differ.
     """
-    check_same_shape("channel_wise_kl", student, teacher, mend=_MEND)
+    check_same_shape("channel_wise_kl", student, teacher, hint=_MEND)
     log_s = (student.flatten(2) / temperature).log_softmax(dim=-1)
     log_t = (teacher.detach().flatten(2) / temperature).log_softmax(dim=-1)
     return F.kl_div(log_s, log_t, log_target=True, reduction="sum") * temperature**2 / student.shape[:2].numel()
@@ -50,21 +50,21 @@ def pixel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) ->
         teacher: the same shape; no gradient flows into them.
         temperature: softens each pixel's distribution over C.
     """
-    check_same_shape("pixel_wise_kl", student, teacher, mend=_MEND)
+    check_same_shape("pixel_wise_kl", student, teacher, hint=_MEND)
     log_s = (student / temperature).log_softmax(dim=1)
     log_t = (teacher.detach() / temperature).log_softmax(dim=1)
     return F.kl_div(log_s, log_t, log_target=True, reduction="sum") * temperature**2 / student[:, 0].numel()
 
 
 def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """Table 4, L2 without normalisation: squared distance of the channel vectors (B, C, H, W), averaged over pixels."""
-    check_same_shape("squared_error", student, teacher, mend=_MEND)
+    """Table 4, L2 without normalization: squared distance of the channel vectors (B, C, H, W), averaged over pixels."""
+    check_same_shape("squared_error", student, teacher, hint=_MEND)
     return (student - teacher.detach()).square().sum() / student[:, 0].numel()
 
 
 def channel_wise_squared_error(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Table 4, L2 with channel normalisation: Eq. 4 with the squared error in place of the KL divergence."""
-    check_same_shape("channel_wise_squared_error", student, teacher, mend=_MEND)
+    """Table 4, L2 with channel normalization: Eq. 4 with the squared error in place of the KL divergence."""
+    check_same_shape("channel_wise_squared_error", student, teacher, hint=_MEND)
     p_s = (student.flatten(2) / temperature).softmax(dim=-1)
     p_t = (teacher.detach().flatten(2) / temperature).softmax(dim=-1)
     return (p_s - p_t).square().sum() * temperature**2 / student.shape[:2].numel()
@@ -72,7 +72,7 @@ def channel_wise_squared_error(student: Tensor, teacher: Tensor, temperature: fl
 
 def channel_wise_bhattacharyya(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     """Table 4, Bhat: Eq. 4 with the Bhattacharyya distance -log Σ √(p q), computed from logarithms throughout."""
-    check_same_shape("channel_wise_bhattacharyya", student, teacher, mend=_MEND)
+    check_same_shape("channel_wise_bhattacharyya", student, teacher, hint=_MEND)
     log_s = (student.flatten(2) / temperature).log_softmax(dim=-1)
     log_t = (teacher.detach().flatten(2) / temperature).log_softmax(dim=-1)
     return -((log_s + log_t) / 2).logsumexp(dim=-1).sum() * temperature**2 / student.shape[:2].numel()

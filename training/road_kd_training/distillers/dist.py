@@ -36,7 +36,7 @@ class DistConfig:
 class Dist(Distiller):
     """Correlation between classes at each pixel, and between pixels for each class.
 
-    Pixels labelled 255 are left out. With two classes the correlation at a pixel is +1 or -1 and has no gradient
+    Pixels labeled 255 are left out. With two classes the correlation at a pixel is +1 or -1 and has no gradient
     (the authors advise against it too), hence at least three.
     """
 

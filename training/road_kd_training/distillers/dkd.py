@@ -1,6 +1,6 @@
 """Decoupled knowledge distillation (Zhao et al., CVPR 2022), per pixel.
 
-B batch, K classes, H W size, P labelled pixels.
+B batch, K classes, H W size, P labeled pixels.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def align_spatial(x: Tensor, size: Sequence[int], mode: str = "bilinear") -> Ten
 
 
 def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
-    """Class ids (B, H, W) at another size (h, w), by nearest neighbour: int64 (B, h, w)."""
+    """Class ids (B, H, W) at another size (h, w), by nearest neighbor: int64 (B, h, w)."""
     return align_spatial(target[:, None].float(), size, mode="nearest")[:, 0].long()
 
 
@@ -59,14 +59,14 @@ def mean_over(values: Tensor, valid: Tensor | None) -> Tensor:
     return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)
 
 
-def check_same_shape(where: str, student: Tensor, teacher: Tensor, *, mend: str) -> None:
+def check_same_shape(where: str, student: Tensor, teacher: Tensor, *, hint: str) -> None:
     """Refuse a student's tensor that cannot be compared with the teacher's.
 
     Raises:
         ShapeMismatch: the message begins with `where` and holds both shapes.
     """
     if student.shape != teacher.shape:
-        raise ShapeMismatch(where, student.shape, teacher.shape, mend=mend)
+        raise ShapeMismatch(where, student.shape, teacher.shape, hint=hint)
 
 
 def check_tap_pairs(method: str, student: NetworkInfo, teacher: NetworkInfo, pairs: Sequence[TapPair]) -> None:
@@ -98,7 +98,7 @@ def take_tap(output: SegOutput, info: NetworkInfo, name: str) -> Tensor:
     expected = (output.logits.shape[0], info.tap(name).channels, *features.shape[2:4])
     if features.ndim != 4 or features.shape != expected:
         raise ShapeMismatch(
-            f"tap '{name}' of '{info.name}'", features.shape, expected, mend="return (B, C, h, w) as feature_info says"
+            f"tap '{name}' of '{info.name}'", features.shape, expected, hint="return (B, C, h, w) as feature_info says"
         )
     return full_precision(features)
 
@@ -122,7 +122,7 @@ def paired_taps(
         ours = take_tap(student, student_info, student_tap)
         theirs = take_tap(teacher, teacher_info, teacher_tap).detach()
         if ours.shape[0] != theirs.shape[0]:
-            raise ShapeMismatch(where, ours.shape, theirs.shape, mend="feed both networks the same batch")
+            raise ShapeMismatch(where, ours.shape, theirs.shape, hint="feed both networks the same batch")
         found.append(PairedFeatures(where, ours, theirs))
     return found
 
@@ -137,6 +137,6 @@ def paired_logits(student: SegOutput, teacher: SegOutput) -> tuple[Tensor, Tenso
         "student logits against teacher logits",
         student.logits,
         teacher.logits,
-        mend="feed both networks the same images and classes",
+        hint="feed both networks the same images and classes",
     )
     return full_precision(student.logits), full_precision(teacher.logits).detach()

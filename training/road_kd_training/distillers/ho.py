@@ -18,7 +18,7 @@ from torch.func import functional_call
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.functional import paired_logits
-from road_kd_training.distillers.taps import exact
+from road_kd_training.distillers.taps import autocast_disabled
 
 GRID = (64, 64)
 """Size at which score maps are judged; the published discriminator takes 65x65, a 512x512 crop at stride 8."""
@@ -85,11 +85,11 @@ class HoConfig:
 class Ho(Distiller):
     """The student's score maps shall look like the teacher's to a discriminator that learns to tell them apart.
 
-    Two terms in one optimisation, each with its own party: `holistic` is judged by a discriminator whose weights are
+    Two terms in one optimization, each with its own party: `holistic` is judged by a discriminator whose weights are
     detached, so that only the student learns from it; `discriminator` sees detached score maps, so that only the
     discriminator does. Both may be negative, and neither need fall: they pull against each other.
 
-    Deviations: class probabilities are judged, at 64x64, rather than batch-normalised logits, because a gradient
+    Deviations: class probabilities are judged, at 64x64, rather than batch-normalized logits, because a gradient
     penalty is per sample (Gulrajani et al. advise against batch norm); no spectral norm beside the penalty; the image
     is not among the discriminator's inputs, as in the published code. A distiller sees outputs only.
     """
@@ -108,7 +108,7 @@ class Ho(Distiller):
         """See `Distiller.forward`; labels are not consulted."""
         ours, theirs = (F.adaptive_avg_pool2d(x.softmax(dim=1), GRID) for x in paired_logits(student, teachers[0]))
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
-        with exact(ours):
+        with autocast_disabled(ours):
             return {
                 "holistic": -functional_call(self.discriminator, frozen, (ours,)).mean(),
                 "discriminator": critic_loss(self.discriminator, ours, theirs, self.config.gradient_penalty),

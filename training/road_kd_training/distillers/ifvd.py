@@ -15,7 +15,7 @@ from torch import Tensor
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, align_spatial, mean_over, resize_labels, valid_pixels
 from road_kd_training.distillers.lix_logit import require_target
-from road_kd_training.distillers.taps import TapDistiller, exact
+from road_kd_training.distillers.taps import TapDistiller, autocast_disabled
 
 
 def intra_class_similarity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -33,7 +33,7 @@ def intra_class_similarity(features: Tensor, labels: Tensor, num_classes: int) -
     one_hot = F.one_hot(labels.where(valid, 0), num_classes).to(features.dtype) * valid[..., None]
     members = one_hot.flatten(1, 2)
     pixels = features.flatten(2)
-    with exact(features):
+    with autocast_disabled(features):
         counts = members.sum(dim=1).clamp(min=1)[:, None]
         prototypes = (pixels @ members) / counts
         own_prototype = prototypes @ members.transpose(1, 2)
@@ -49,9 +49,9 @@ class IfvdConfig:
 
 
 class Ifvd(TapDistiller):
-    """Mean squared difference of the intra-class similarity maps, over labelled pixels.
+    """Mean squared difference of the intra-class similarity maps, over labeled pixels.
 
-    The labels are resized to the teacher's map by nearest neighbour, and the student's map bilinearly. The published
+    The labels are resized to the teacher's map by nearest neighbor, and the student's map bilinearly. The published
     code counts ignored pixels as their own prototypes (a difference of 0); here they do not count.
     """
 

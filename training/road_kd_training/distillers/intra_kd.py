@@ -4,7 +4,7 @@ Deviations, and choices where the paper is silent:
 
 - Eq. 2 read literally sums the second and third moments over all pixels, so that every masked-out one adds μ1², and
   divides the third by the variance. Here sums run over the masked pixels and the third is divided by σ³ (the text says
-  skewness); `literal` gives Eq. 2 as printed.
+  skewness); `as_published` gives Eq. 2 as printed.
 - An absent class has no moments (0/0 in Eq. 2): it adds 0 to Eq. 4, whose n stays the number of classes.
 - The areas of interest have the label's size, the features are smaller: a cell of a feature map belongs to a class
   where any of its pixels does, so that thin markings survive and student and teacher see the same classes.
@@ -31,11 +31,11 @@ from road_kd_training.distillers.functional import (
     check_tap_pairs,
     paired_taps,
 )
-from road_kd_training.distillers.taps import exact
+from road_kd_training.distillers.taps import autocast_disabled
 from road_kd_training.errors import TrainingError
 
 _EPSILON = 1e-6
-"""Added to a variance before it divides; features have a variance around 1 after batch normalisation."""
+"""Added to a variance before it divides; features have a variance around 1 after batch normalization."""
 _RESOLUTION = 1000
 """Smallest variance, in units of the rounding of its terms, whose skewness still has a correct digit."""
 
@@ -92,13 +92,13 @@ def _cells_under_square(pixels: int, cells: int, kernel_size: int, device: torch
     return [(lines + offset).clamp(0, pixels - 1) * cells // pixels for offset in sorted(offsets)]
 
 
-def moment_pool(features: Tensor, aoi: Tensor, *, literal: bool = False) -> Moments:
+def moment_pool(features: Tensor, aoi: Tensor, *, as_published: bool = False) -> Moments:
     """Moments of the features in every class's area of interest (Eq. 2), for all classes of the batch at once.
 
     Args:
         features: (B, C, H, W).
         aoi: bool (B, K, H, W), see `aoi_masks`.
-        literal: Eq. 2 as printed, see the module's docstring.
+        as_published: Eq. 2 as printed, see the module's docstring.
 
     Returns:
         The moments, in the features' type. A channel whose standard deviation in a class is below about 1 % of its
@@ -111,25 +111,25 @@ def moment_pool(features: Tensor, aoi: Tensor, *, literal: bool = False) -> Mome
         "moment_pool: features (first channel) against aoi (first class)",
         features[:, 0],
         aoi[:, 0],
-        mend="call aoi_masks with the features' size",
+        hint="call aoi_masks with the features' size",
     )
     mask = aoi.flatten(2).to(features.dtype)
     area = mask.sum(dim=2, keepdim=True)
     present = area > 0
     weights = mask / area.clamp(min=1)
     # Powers about the image's mean, which drops out of the result, cancel fewer digits than powers about zero.
-    centre = features.detach().mean(dim=(2, 3))[:, :, None]
-    x = features.flatten(2) - centre
+    center = features.detach().mean(dim=(2, 3))[:, :, None]
+    x = features.flatten(2) - center
     squared = x * x
-    with exact(features):
+    with autocast_disabled(features):
         first, second, third = (weights @ power.transpose(1, 2) for power in (x, squared, squared * x))
-    mu1 = (first + centre.transpose(1, 2)).where(present, 0)
+    mu1 = (first + center.transpose(1, 2)).where(present, 0)
     mu2 = second - first * first
     central3 = third - 3 * first * second + 2 * first**3
     # What is left of a variance below the digits of its terms is noise: the channel is constant there.
     resolved = mu2 > _RESOLUTION * torch.finfo(features.dtype).eps * second
     mu2, central3 = mu2.where(resolved, 0), central3.where(resolved, 0)
-    if literal:
+    if as_published:
         outside = ((mask.shape[2] - area) / area.clamp(min=1)).where(present, 0)
         mu2 = mu2 + outside * mu1**2
         mu3 = (central3 - outside * mu1**3) / (mu2 + _EPSILON) ** 3
@@ -165,7 +165,7 @@ def affinity_loss(student: Tensor, teacher: Tensor, present: Tensor) -> Tensor:
     Raises:
         ShapeMismatch: the graphs differ in shape.
     """
-    check_same_shape("affinity_loss", student, teacher, mend="use the same classes and orders of moments for both")
+    check_same_shape("affinity_loss", student, teacher, hint="use the same classes and orders of moments for both")
     both = present[:, None, :, None] & present[:, None, None, :]
     return (student - teacher.detach()).square().where(both, 0).mean()
 
@@ -175,7 +175,7 @@ def attention_map(features: Tensor, size: Sequence[int] | None = None) -> Tensor
 
     Args:
         features: (B, C, h, w).
-        size: (H, W) to resize the energy to, bilinearly, before it is normalised; None for the features' own.
+        size: (H, W) to resize the energy to, bilinearly, before it is normalized; None for the features' own.
 
     Returns:
         (B, H, W); unchanged by a scale.
@@ -209,7 +209,7 @@ class IntraKdConfig:
     """Orders of the moments that are compared, any of 1, 2, 3 (Fig. 10)."""
     kernel_size: int = 5
     """Side of the square that dilates the labels, in label pixels, odd."""
-    literal: bool = False
+    as_published: bool = False
     """Pool moments with Eq. 2 as printed."""
 
 
@@ -254,5 +254,5 @@ class IntraKd(Distiller):
     def _graph(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         aoi = aoi_masks(target, self.student_info.num_classes, config.kernel_size, features.shape[-2:])
-        pooled = moment_pool(features, aoi, literal=config.literal)
+        pooled = moment_pool(features, aoi, as_published=config.as_published)
         return affinity_graph(torch.stack([pooled[order - 1] for order in config.moments], dim=1)), pooled.present

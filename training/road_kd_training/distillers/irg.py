@@ -2,7 +2,7 @@
 
 Instances are the samples of a batch (IntRA-KD's tables: three consecutive frames). Every distance matrix is divided
 by its largest entry, as public PyTorch ports do, so that networks of different width compare. Deviation: features
-of neighbouring layers are averaged to the smaller's channels and size before they are subtracted.
+of neighboring layers are averaged to the smaller's channels and size before they are subtracted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, check_tap_pairs, paired_logits, paired_taps
-from road_kd_training.distillers.taps import exact
+from road_kd_training.distillers.taps import autocast_disabled
 from road_kd_training.errors import TrainingError
 
 
@@ -28,7 +28,7 @@ def edges(features: Tensor) -> Tensor:
     x = features.flatten(1)
     # Distances do not depend on the origin; about the mean they cancel fewest digits.
     x = x - x.detach().mean(dim=0)
-    with exact(x):
+    with autocast_disabled(x):
         products = x @ x.T
     norms = products.diagonal()
     return _relative((norms[:, None] + norms[None] - 2 * products).clamp(min=0))
@@ -59,7 +59,7 @@ class IrgConfig:
     """Settings of IRG."""
 
     taps: tuple[TapPair, ...] = (("block2", "encoder3"), ("block3", "encoder5"))
-    """(student tap, teacher tap) pairs from early to late, two or more; transforms run between neighbours."""
+    """(student tap, teacher tap) pairs from early to late, two or more; transforms run between neighbors."""
 
 
 class Irg(Distiller):
@@ -69,7 +69,7 @@ class Irg(Distiller):
     """
 
     paper: ClassVar[str] = "Liu et al., CVPR 2019 (IRG)"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"vertex": 0.1, "edge": 5.0, "transform": 5.0}
     config: IrgConfig
 
@@ -77,7 +77,7 @@ class Irg(Distiller):
         super().__init__(config, student, teachers)
         check_tap_pairs("IRG", student, teachers[0], config.taps)
         if len(config.taps) < 2:
-            raise TrainingError("IRG: one pair of taps is configured, expected two or more: it compares neighbours")
+            raise TrainingError("IRG: one pair of taps is configured, expected two or more: it compares neighbors")
         self.student_info, self.teacher_info = student, teachers[0]
 
     def forward(

@@ -29,7 +29,7 @@ def soft_target_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, v
     Raises:
         ShapeMismatch: different shapes.
     """
-    check_same_shape("soft_target_kl", student, teacher, mend="feed both networks the same images")
+    check_same_shape("soft_target_kl", student, teacher, hint="feed both networks the same images")
     log_s = (student / temperature).log_softmax(dim=1)
     log_t = (teacher.detach() / temperature).log_softmax(dim=1)
     return temperature**2 * mean_over((log_t.exp() * (log_t - log_s)).sum(dim=1), valid)
@@ -47,7 +47,7 @@ class Kd(Distiller):
     """Hinton et al. 2015: the teacher's probabilities as soft targets of every pixel that is not ignored."""
 
     paper: ClassVar[str] = "Hinton et al., NIPS workshop 2014, arXiv 1503.02531, 2015"
-    needs: ClassVar[Needs] = Needs(unlabelled=True)
+    needs: ClassVar[Needs] = Needs(unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"soft_target_kl": 1.0}
     config: KdConfig
 

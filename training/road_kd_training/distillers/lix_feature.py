@@ -16,7 +16,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, align_spatial, check_same_shape, full_precision
-from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller, exact, require_batch
+from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller, autocast_disabled, require_batch
 from road_kd_training.errors import TrainingError
 
 Kernel = Literal["laplace", "gaussian", "linear", "none"]
@@ -46,9 +46,9 @@ def recalibrate(features: Tensor, kernel: Kernel = "laplace", bandwidth: float =
 
 
 def cka(x: Tensor, y: Tensor) -> Tensor:
-    """Linear centred kernel alignment of two representations of the same examples (Eqs. 15 and 16), in [0, 1].
+    """Linear centered kernel alignment of two representations of the same examples (Eqs. 15 and 16), in [0, 1].
 
-    Of two examples it is always 1: a centred Gram matrix of two has but one direction.
+    Of two examples it is always 1: a centered Gram matrix of two has but one direction.
 
     Args:
         x: (B, N), or any shape that begins with the examples.
@@ -65,8 +65,8 @@ def cka(x: Tensor, y: Tensor) -> Tensor:
             f"cka: got {x.shape[0]} and {y.shape[0]} examples, expected the same number, at least 2:"
             " one example has no Gram matrix to compare; raise the batch size"
         )
-    with exact(x):
-        gram_x, gram_y = (_centred_gram(full_precision(features).flatten(1)) for features in (x, y))
+    with autocast_disabled(x):
+        gram_x, gram_y = (_centered_gram(full_precision(features).flatten(1)) for features in (x, y))
         # (n - 1)² of Eq. 15 cancels in the ratio.
         norm = (gram_x.square().sum() * gram_y.square().sum()).clamp(min=_EPS).sqrt()
         return (gram_x * gram_y).sum() / norm
@@ -107,7 +107,7 @@ def align(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = min(student.shape[-2:], teacher.shape[-2:], key=lambda shape: shape[0] * shape[1])
     ours, theirs = (F.relu(align_spatial(x, size)).flatten(1) for x in (student, teacher))
-    check_same_shape("arfd: aligned features", ours, theirs, mend="align the student's channels with an adapter")
+    check_same_shape("arfd: aligned features", ours, theirs, hint="align the student's channels with an adapter")
     return _unit_rms(ours), _unit_rms(theirs)
 
 
@@ -115,12 +115,12 @@ def _unit_rms(x: Tensor) -> Tensor:
     return x / (x.square().mean(dim=1, keepdim=True) + _EPS).sqrt()
 
 
-def _centred_gram(x: Tensor) -> Tensor:
-    """HKH of x (B, N): centring the examples first equals centring their Gram matrix, and loses fewer digits."""
-    centred = x - x.mean(dim=0)
+def _centered_gram(x: Tensor) -> Tensor:
+    """HKH of x (B, N): centering the examples first equals centering their Gram matrix, and loses fewer digits."""
+    centered = x - x.mean(dim=0)
     # A common scale cancels in CKA and keeps the squares of the products in range.
-    centred = centred / centred.detach().square().sum(dim=1).mean().sqrt().clamp(min=_EPS)
-    return centred @ centred.T
+    centered = centered / centered.detach().square().sum(dim=1).mean().sqrt().clamp(min=_EPS)
+    return centered @ centered.T
 
 
 @dataclass(frozen=True)

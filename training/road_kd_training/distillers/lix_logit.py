@@ -1,7 +1,7 @@
 """LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms below it.
 
 The equations of the text at hand were lost; what is reconstructed is marked [inferred].
-B batch, K classes, H W size, P labelled pixels.
+B batch, K classes, H W size, P labeled pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from road_kd_seg.errors import ShapeMismatch
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.functional import check_same_shape, full_precision, paired_logits
-from road_kd_training.distillers.taps import exact, mean_or_zero, pixels_to_rows
+from road_kd_training.distillers.taps import autocast_disabled, mean_or_zero, pixels_to_rows
 from road_kd_training.errors import TrainingError
 
 LOWEST_WEIGHT = 1.0
@@ -27,7 +27,7 @@ HIGHEST_WEIGHT = 10.0
 
 
 class DkdTerms(NamedTuple):
-    """Divergences of each labelled pixel; target + (1 - p_t) * non_target is the KL divergence over all classes."""
+    """Divergences of each labeled pixel; target + (1 - p_t) * non_target is the KL divergence over all classes."""
 
     target: Tensor
     """(P,), between the pairs (target, not target): TCLD, TCKD in DKD."""
@@ -41,14 +41,14 @@ def dkd_terms(student: Tensor, teacher: Tensor, target: Tensor, temperature: flo
     Args:
         student: logits, (B, K, H, W).
         teacher: the same shape; no gradient flows into them.
-        target: class ids (B, H, W); pixels labelled 255 are dropped.
+        target: class ids (B, H, W); pixels labeled 255 are dropped.
         temperature: softens both; the terms are not multiplied by its square.
 
     Raises:
         ShapeMismatch: the shapes differ.
         TrainingError: fewer than three classes, where the non-target distribution is a single 1.
     """
-    ours, theirs, labels = labelled_rows("dkd_terms", student, teacher, target)
+    ours, theirs, labels = labeled_rows("dkd_terms", student, teacher, target)
     log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
     return DkdTerms(_divergence(log_s.pair, log_t.pair).sum(-1), _divergence(log_s.rest, log_t.rest).sum(-1))
 
@@ -79,16 +79,16 @@ def non_target_entries(x: Tensor, labels: Tensor) -> Tensor:
     return x.gather(1, columns + (columns >= labels[:, None]))
 
 
-def labelled_rows(where: str, student: Tensor, teacher: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Student's and teacher's logits (P, K), the latter detached, and the class ids (P,) of the labelled pixels.
+def labeled_rows(where: str, student: Tensor, teacher: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Student's and teacher's logits (P, K), the latter detached, and the class ids (P,) of the labeled pixels.
 
     Raises:
         ShapeMismatch: the shapes of the logits differ, or the target's.
         TrainingError: fewer than three classes.
     """
-    check_same_shape(where, student, teacher, mend="feed both networks the same images and classes")
+    check_same_shape(where, student, teacher, hint="feed both networks the same images and classes")
     if target.shape != student[:, 0].shape:
-        raise ShapeMismatch(f"{where}: target", target.shape, student[:, 0].shape, mend="resize the labels")
+        raise ShapeMismatch(f"{where}: target", target.shape, student[:, 0].shape, hint="resize the labels")
     if student.shape[1] < 3:
         raise TrainingError(
             f"{where}: {student.shape[1]} classes, expected at least 3: with two, the non-target term is always zero"
@@ -104,7 +104,7 @@ def require_target(method: str, target: Tensor | None) -> Tensor:
         TrainingError: there are none.
     """
     if target is None:
-        raise TrainingError(f"{method}: needs labels, but the batch has none: leave unlabelled images out of the run")
+        raise TrainingError(f"{method}: needs labels, but the batch has none: leave unlabeled images out of the run")
     return target
 
 
@@ -159,7 +159,7 @@ class DynamicWeightController(nn.Module):
         if self.with_confidence:
             confidence = (inputs * log_p).sum(dim=-1, keepdim=True)
             inputs = torch.cat((inputs, confidence), dim=-1)
-        with exact(inputs):
+        with autocast_disabled(inputs):
             share: Tensor = self.layers(inputs.to(next(self.parameters()).dtype)).sigmoid()
         return LOWEST_WEIGHT + (HIGHEST_WEIGHT - LOWEST_WEIGHT) * share.movedim(-1, 1)
 
@@ -191,8 +191,8 @@ class DwldConfig:
     controller_input: Literal["student", "teacher"] = "student"
     """Whose logits the controller sees (Fig. 4b)."""
     mean_weight: float = 5.5
-    """Mean of the weights over a batch, in [1, 10]; unused with `literal`. An untrained controller starts there."""
-    literal: bool = False
+    """Mean of the weights over a batch, in [1, 10]; an untrained controller starts there. Unused with `as_published`"""
+    as_published: bool = False
     """As written: weigh entries that may be negative, and train the controller through the student's logits, free to
     lower all its weights to 1."""
 
@@ -200,9 +200,9 @@ class DwldConfig:
 class Dwld(Distiller):
     """Dynamically weighted logit distillation, Eq. 9: DKD with a weight for every non-target logit.
 
-    Two deviations, undone by `literal`. Under unequal weights Σ W p log(p/q) is no divergence: it is least, and below
-    zero, where the student follows W p instead of the teacher's p, so `weighable_divergence` takes its place; under a
-    constant weight both are DKD. And a controller that minimises this loss gives every logit the lowest weight, 1, so
+    Two deviations, undone by `as_published`. Under unequal weights Σ W p log(p/q) is no divergence: it is least, and
+    below zero, where the student follows W p instead of the teacher's p, so `weighable_divergence` takes its place;
+    under a constant weight both are DKD. And a controller that minimizes this loss gives every logit the lowest weight, 1, so
     it sees detached logits here, and its weights keep a fixed mean: it can only redistribute.
 
     `statistics` holds the weights' mean, min and max of the latest step, to be logged.
@@ -235,11 +235,11 @@ class Dwld(Distiller):
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`."""
         temperature = self.config.temperature
-        ours, theirs, labels = labelled_rows(
+        ours, theirs, labels = labeled_rows(
             "dwld", *paired_logits(student, teachers[0]), require_target("dwld", target)
         )
         log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
-        entries = (_divergence if self.config.literal else weighable_divergence)(log_s.rest, log_t.rest)
+        entries = (_divergence if self.config.as_published else weighable_divergence)(log_s.rest, log_t.rest)
         weights = self.weights(theirs if self.config.controller_input == "teacher" else ours, labels)
         return {
             "target": mean_or_zero(_divergence(log_s.pair, log_t.pair).sum(-1)) * temperature**2,
@@ -247,12 +247,12 @@ class Dwld(Distiller):
         }
 
     def weights(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Weights (P, K - 1) of the non-target logits (P, K) of pixels labelled (P,); notes their statistics."""
-        literal = self.config.literal
-        weights = non_target_entries(self.controller(logits if literal else logits.detach()), labels)
+        """Weights (P, K - 1) of the non-target logits (P, K) of pixels labeled (P,); notes their statistics."""
+        as_published = self.config.as_published
+        weights = non_target_entries(self.controller(logits if as_published else logits.detach()), labels)
         if weights.numel() == 0:
             return weights
-        if not literal:
+        if not as_published:
             weights = hold_mean(weights, self.config.mean_weight)
         low, high = weights.detach().aminmax()
         self.statistics = {"weight_mean": weights.detach().mean(), "weight_min": low, "weight_max": high}

@@ -20,18 +20,18 @@ from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, align_spatial
 from road_kd_training.distillers.taps import TapDistiller
 
-_HALF_NEIGHBOURHOOD = ((0, 1), (1, -1), (1, 0), (1, 1))
-"""(down, right) offsets: four neighbours; the other four are the same pairs seen from the other pixel."""
+_HALF_NEIGHBORHOOD = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""(down, right) offsets: four neighbors; the other four are the same pairs seen from the other pixel."""
 
 
 def local_similarity(features: Tensor) -> Tensor:
-    """Sum of each pixel's Euclidean distances to its 8 neighbours: (B, C, H, W) → (B, H, W).
+    """Sum of each pixel's Euclidean distances to its 8 neighbors: (B, C, H, W) → (B, H, W).
 
-    Neighbours beyond the border do not count.
+    Neighbors beyond the border do not count.
     """
     height, width = features.shape[-2:]
     total = features.new_zeros(features.shape[0], height, width)
-    for down, right in _HALF_NEIGHBOURHOOD:
+    for down, right in _HALF_NEIGHBORHOOD:
         left, rest = max(0, -right), max(0, right)
         here = features[:, :, : height - down, left : width - rest]
         there = features[:, :, down:, left + right : width - rest + right]
@@ -42,7 +42,7 @@ def local_similarity(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """Where neighbourhoods are compared."""
+    """Where neighborhoods are compared."""
 
     taps: tuple[TapPair, ...]
     """(student tap, teacher tap) pairs; `logits` is the score map."""
@@ -51,7 +51,7 @@ class LocalConfig:
 class Local(TapDistiller):
     """Mean squared difference of the local similarity maps, at the teacher's size.
 
-    Each map is divided by 8 √C: the mean over neighbours of the root mean square difference. So networks with unequal
+    Each map is divided by 8 √C: the mean over neighbors of the root mean square difference. So networks with unequal
     channels compare, and the term is of the features' order; the weight that CWD's authors gave it is not known.
     """
 

@@ -18,7 +18,7 @@ from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, full_precision, mean_over, resize_labels, valid_pixels
 from road_kd_training.distillers.lix_logit import require_target
-from road_kd_training.distillers.taps import LOGITS, LOGITS_TO_LOGITS, ChannelAdapters, TapDistiller, exact
+from road_kd_training.distillers.taps import LOGITS, LOGITS_TO_LOGITS, ChannelAdapters, TapDistiller, autocast_disabled
 from road_kd_training.errors import TrainingError
 
 
@@ -32,7 +32,7 @@ def token_masks(features: Tensor, tokens: Tensor) -> Tensor:
     Returns:
         (B, T, H, W) in [0, 1].
     """
-    with exact(features):
+    with autocast_disabled(features):
         masks = (tokens @ features.flatten(2)).sigmoid()
     return masks.view(*masks.shape[:2], *features.shape[-2:])
 
@@ -47,7 +47,7 @@ def masked_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
     """
     error = (student - teacher.detach()).square().flatten(2)
     weights = masks.detach().flatten(2)
-    with exact(error):
+    with autocast_disabled(error):
         per_mask = weights.square() @ error.transpose(1, 2)
     return (per_mask / (weights.sum(dim=2, keepdim=True) + 1e-5)).mean() / 2
 
@@ -55,7 +55,7 @@ def masked_error(student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
 def mask_overlap(masks: Tensor) -> Tensor:
     """Mean Dice coefficient of different masks (B, T, H, W), in [0, 1]: 0 where no two overlap."""
     flat = masks.flatten(2)
-    with exact(flat):
+    with autocast_disabled(flat):
         products = flat @ flat.transpose(1, 2)
     squares = products.diagonal(dim1=1, dim2=2)
     dice = 2 * products / (squares[:, :, None] + squares[:, None] + 1e-12)

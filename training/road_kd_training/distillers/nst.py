@@ -14,7 +14,7 @@ from torch import Tensor
 
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, common_size, exact
+from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, common_size
 
 
 def selectivity_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def selectivity_distance(student: Tensor, teacher: Tensor) -> Tensor:
         student: (B, Cs, H, W).
         teacher: (B, Ct, H, W); no gradient flows into it.
     """
-    with exact(student):
+    with autocast_disabled(student):
         ours = F.normalize(student.flatten(2), dim=2)
         theirs = F.normalize(teacher.detach().flatten(2), dim=2)
         return _kernel_mean(theirs, theirs) + _kernel_mean(ours, ours) - 2 * _kernel_mean(ours, theirs)

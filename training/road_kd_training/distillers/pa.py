@@ -14,12 +14,12 @@ from torch import Tensor
 
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, common_size, exact
+from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, common_size
 
 
 def affinity(features: Tensor) -> Tensor:
     """Cosines between all pairs of pixels: (B, C, H, W) → (B, N, N) with N = H·W."""
-    with exact(features):
+    with autocast_disabled(features):
         nodes = F.normalize(features.flatten(2), dim=1)
         return nodes.transpose(1, 2) @ nodes
 

@@ -29,7 +29,7 @@ class PiConfig:
 
 
 class Pi(TapDistiller):
-    """KL divergence of each pixel's distribution over channels, averaged over pixels, those labelled 255 left out."""
+    """KL divergence of each pixel's distribution over channels, averaged over pixels, those labeled 255 left out."""
 
     paper = "Liu et al., CVPR 2019: pixel-wise"
     needs = Needs()

@@ -1,4 +1,4 @@
-"""PS-N: similarity between neighbouring layers (Yim et al., A Gift from Knowledge Distillation, CVPR 2017).
+"""PS-N: similarity between neighboring layers (Yim et al., A Gift from Knowledge Distillation, CVPR 2017).
 
 IntRA-KD's tables call it so. Deviation: the matrices of student and teacher can only be compared where their
 channels agree, which Yim's networks were built for; elsewhere a 1x1 convolution, trained along, takes the student
@@ -19,7 +19,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair, check_same_shape, check_tap_pairs, paired_taps
-from road_kd_training.distillers.taps import ChannelAdapters, exact
+from road_kd_training.distillers.taps import ChannelAdapters, autocast_disabled
 from road_kd_training.errors import TrainingError
 
 
@@ -35,7 +35,7 @@ def flow_matrix(earlier: Tensor, later: Tensor) -> Tensor:
     """
     size = [min(sizes) for sizes in zip(earlier.shape[-2:], later.shape[-2:], strict=True)]
     first, second = (F.adaptive_max_pool2d(x, size).flatten(2) for x in (earlier, later))
-    with exact(first):
+    with autocast_disabled(first):
         return first @ second.transpose(1, 2) / first.shape[2]
 
 
@@ -45,7 +45,7 @@ def flow_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         ShapeMismatch: different channels.
     """
-    check_same_shape("flow_loss", student, teacher, mend="adapt the student's channels first")
+    check_same_shape("flow_loss", student, teacher, hint="adapt the student's channels first")
     return (student - teacher.detach()).square().mean()
 
 
@@ -54,14 +54,14 @@ class PsnConfig:
     """Settings of PS-N."""
 
     taps: tuple[TapPair, ...] = (("block2", "encoder3"), ("block3", "encoder5"))
-    """(student tap, teacher tap) pairs from early to late, two or more; neighbours are compared."""
+    """(student tap, teacher tap) pairs from early to late, two or more; neighbors are compared."""
 
 
 class Psn(Distiller):
-    """PS-N (Yim et al., CVPR 2017): the student's flow matrix of neighbouring taps imitates the teacher's."""
+    """PS-N (Yim et al., CVPR 2017): the student's flow matrix of neighboring taps imitates the teacher's."""
 
     paper: ClassVar[str] = "Yim et al., CVPR 2017"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"flow": 1.0}
     config: PsnConfig
 
@@ -69,7 +69,7 @@ class Psn(Distiller):
         super().__init__(config, student, teachers)
         check_tap_pairs("PS-N", student, teachers[0], config.taps)
         if len(config.taps) < 2:
-            raise TrainingError("PS-N: one pair of taps is configured, expected two or more: it compares neighbours")
+            raise TrainingError("PS-N: one pair of taps is configured, expected two or more: it compares neighbors")
         self.student_info, self.teacher_info = student, teachers[0]
         self.adapters = ChannelAdapters(
             [(student.tap(ours).channels, teachers[0].tap(theirs).channels) for ours, theirs in config.taps], bias=False

@@ -16,7 +16,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, exact, mean_or_zero, require_batch
+from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, mean_or_zero, require_batch
 
 
 class Relations(NamedTuple):
@@ -30,11 +30,11 @@ class Relations(NamedTuple):
 
 def relations(x: Tensor) -> Relations:
     """Distances and angles of the rows of x (B, N), from their Gram matrix: no tensor of B²·N elements is made."""
-    with exact(x):
-        centred = x - x.mean(dim=0)
+    with autocast_disabled(x):
+        centered = x - x.mean(dim=0)
         # Both relations ignore the scale: make it 1, whatever the features' magnitude.
-        centred = centred / centred.detach().square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
-        gram = centred @ centred.T
+        centered = centered / centered.detach().square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
+        gram = centered @ centered.T
     norms = gram.diagonal()
     distances = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=1e-12).sqrt()
     # <x_i - x_j, x_k - x_j> for the vertex j, then i, k.

@@ -59,7 +59,7 @@ class Sad(Distiller):
     """SAD (Hou et al., ICCV 2019): self-distillation, without a teacher; shallow attention imitates deep attention."""
 
     paper: ClassVar[str] = "Hou et al., ICCV 2019"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True, min_teachers=0, max_teachers=0)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0)
     default_weights: ClassVar[Mapping[str, float]] = {"self_attention": 0.1}
     config: SadConfig
 

@@ -25,7 +25,7 @@ from road_kd_training.distillers.functional import (
     valid_pixels,
 )
 from road_kd_training.distillers.kd import soft_target_kl
-from road_kd_training.distillers.taps import exact
+from road_kd_training.distillers.taps import autocast_disabled
 from road_kd_training.errors import TrainingError
 
 
@@ -40,7 +40,7 @@ def similarity_of_nodes(features: Tensor, grid: tuple[int, int]) -> Tensor:
         (B, N, N).
     """
     nodes = F.normalize(F.adaptive_avg_pool2d(features, grid).flatten(2), dim=1)
-    with exact(features):
+    with autocast_disabled(features):
         return nodes.transpose(1, 2) @ nodes
 
 
@@ -79,7 +79,7 @@ class Skd(Distiller):
     """SKD (Liu et al., CVPR 2019): pixel-wise soft targets (Eq. 1) and pair-wise similarities (Eqs. 2 and 3)."""
 
     paper: ClassVar[str] = "Liu et al., CVPR 2019"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
     default_weights: ClassVar[Mapping[str, float]] = {"pixel_wise_kl": 10.0, "pair_wise": 0.5}
     config: SkdConfig
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from road_kd_training.distillers.base import Needs, NetworkInfo
 from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, exact, require_batch
+from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, require_batch
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _similarity(x: Tensor) -> Tensor:
-    with exact(x):
-        # A common scale cancels in the normalised rows and keeps the products in range.
+    with autocast_disabled(x):
+        # A common scale cancels in the normalized rows and keeps the products in range.
         scaled = x / x.detach().abs().amax().clamp(min=1e-12)
         return F.normalize(scaled @ scaled.T, dim=1)
 

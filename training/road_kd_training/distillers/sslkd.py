@@ -43,7 +43,7 @@ def feature_mae(student: Tensor, teacher: Tensor, where: str = "feature_mae") ->
     Raises:
         ShapeMismatch: different shapes.
     """
-    check_same_shape(where, student, teacher, mend="align the student with an adapter")
+    check_same_shape(where, student, teacher, hint="align the student with an adapter")
     return (student - teacher.detach()).abs().mean()
 
 
@@ -54,7 +54,7 @@ def ensemble_probabilities(logits: Sequence[Tensor]) -> Tensor:
         ShapeMismatch: different shapes.
     """
     for other in logits[1:]:
-        check_same_shape("ensemble_probabilities", other, logits[0], mend="feed all teachers the same images")
+        check_same_shape("ensemble_probabilities", other, logits[0], hint="feed all teachers the same images")
     return torch.stack([full_precision(one).detach().softmax(dim=1) for one in logits]).mean(dim=0)
 
 
@@ -71,7 +71,7 @@ def cross_pseudo_loss(left: Tensor, right: Tensor) -> Tensor:
     Raises:
         ShapeMismatch: different shapes.
     """
-    check_same_shape("cross_pseudo_loss", left, right, mend="feed both networks the same images")
+    check_same_shape("cross_pseudo_loss", left, right, hint="feed both networks the same images")
     return F.cross_entropy(left, right.argmax(dim=1)) + F.cross_entropy(right, left.argmax(dim=1))
 
 
@@ -90,11 +90,11 @@ class SslkdConfig:
 class Sslkd(Distiller):
     """SSLKD's second step: one teacher's features (Eq. 2), all teachers' mean probabilities, and labels made of them.
 
-    All three need no ground truth, so that labelled and unlabelled images are treated alike.
+    All three need no ground truth, so that labeled and unlabeled images are treated alike.
     """
 
     paper: ClassVar[str] = "Ma et al., arXiv 2402.05305, 2024"
-    needs: ClassVar[Needs] = Needs(features=True, unlabelled=True, min_teachers=2, max_teachers=8)
+    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=2, max_teachers=8)
     default_weights: ClassVar[Mapping[str, float]] = {
         "feature_mae": 1.0,
         "probability_mae": 1.0,

@@ -18,7 +18,7 @@ class MethodSummary:
     paper: str
     """Authors, venue, year."""
     needs: Needs
-    """Features, labels, unlabelled images, teachers and classes."""
+    """Features, labels, unlabeled images, teachers and classes."""
     terms: Mapping[str, float]
     """Default weight of each term of its loss."""
 
@@ -26,8 +26,8 @@ class MethodSummary:
         """Such as "features, labels, 1 teacher, 3 classes or more"."""
         needs = self.needs
         words = [word for word in ("features", "labels") if getattr(needs, word)]
-        if needs.unlabelled:
-            words.append("unlabelled images")
+        if needs.unlabeled:
+            words.append("unlabeled images")
         words.append(_teachers(needs))
         if needs.min_classes > 1:
             words.append(f"{needs.min_classes} classes or more")

@@ -93,7 +93,7 @@ def _expose_logits(output: SegOutput) -> SegOutput:
     return SegOutput(output.logits, {**output.features, LOGITS: output.logits})
 
 
-def exact(x: Tensor) -> AbstractContextManager[Any]:
+def autocast_disabled(x: Tensor) -> AbstractContextManager[Any]:
     """A context without autocast, for matrix products whose sums must not be rounded to half precision."""
     return torch.autocast(x.device.type, enabled=False)
 
@@ -145,7 +145,7 @@ def common_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
 
 
 def pixels_to_rows(x: Tensor, target: Tensor | None = None) -> Tensor:
-    """(B, K, H, W) → (P, K): one row per pixel, without those labelled 255 in `target` (B, H, W)."""
+    """(B, K, H, W) → (P, K): one row per pixel, without those labeled 255 in `target` (B, H, W)."""
     rows = x.movedim(1, -1)
     return rows.flatten(0, 2) if target is None else rows[valid_pixels(target)]
 

@@ -1,6 +1,6 @@
 """WSLD, weighted soft labels (Zhou et al., "Rethinking Soft Labels for Knowledge Distillation", ICLR 2021), per pixel.
 
-B batch, K classes, H W size, P labelled pixels.
+B batch, K classes, H W size, P labeled pixels.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     """The network's own."""
     depth: bool = False
-    """Whether it is fed depth beside colour."""
+    """Whether it is fed depth beside color."""
     pretrained: bool = False
     """Whether it starts from ImageNet weights; where a scale does without them, all rows do."""
     methods: tuple[Method, ...] = ()
@@ -67,7 +67,7 @@ class Row:
     """Key of the row whose first peer this is: nothing is trained for it."""
     cross_entropy: float = 1.0
     """Weight of the supervised loss."""
-    unlabelled: bool = False
+    unlabeled: bool = False
     """Whether it also sees the images without labels."""
     plain: str = ""
     """Key of the row that its gain is measured against; empty: the table's first plain row."""
@@ -98,14 +98,14 @@ class Protocol:
     """What the rows of a table share at one scale. A dataset's root is left to the plan."""
 
     train: tuple[DataConfig, ...]
-    """Labelled."""
+    """Labeled."""
     validation: tuple[DataConfig, ...]
     """Picks the weights."""
     tests: Mapping[str, DataConfig]
     """Scored for the table, by name; the first one is the table's own."""
     summary: str
     """Data and schedule in a sentence."""
-    unlabelled: tuple[DataConfig, ...] = ()
+    unlabeled: tuple[DataConfig, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `TrainConfig`."""
     teacher_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -151,10 +151,10 @@ class Experiment:
     rows: tuple[Row, ...]
     full: Protocol | None
     """The paper's; None where only synthetic scenes can tell."""
-    labelled_share: float = 1.0
-    """Of the synthetic scenes; the others are the unlabelled ones."""
+    labeled_share: float = 1.0
+    """Of the synthetic scenes; the others are the unlabeled ones."""
     wrong_wet: float = 0.0
-    """Share of the synthetic training scenes whose wet patches are mislabelled."""
+    """Share of the synthetic training scenes whose wet patches are mislabeled."""
     real_frames: bool = True
     """Whether stereo_pothole's frames, where there are any, join the synthetic scenes."""
     speed: bool = False

@@ -47,9 +47,9 @@ FULL = Protocol(
     depth={"depth": "metric", "depth_low": 0.0, "depth_high": 10.0},
     pretrained=True,
     deviations=(
-        "images are mirrored at random and normalised as the trunks' ImageNet weights expect; the authors' code"
+        "images are mirrored at random and normalized as the trunks' ImageNet weights expect; the authors' code"
         " divides by 255, and its list of augmentations is never applied",
-        "networks see the depth image's value in one channel, not its three jet colours",
+        "networks see the depth image's value in one channel, not its three jet colors",
         "weights are picked on the validation split; the authors' code scores every epoch on the test split",
         "a run ends after 50 epochs without a better validation",
         "ImageNet weights start all trunks; the paper does not say",
@@ -226,8 +226,7 @@ WET = Experiment(
     wrong_wet=0.5,
     real_frames=False,
     notes=(
-        "wet patches of half of the training scenes are labelled negative_obstacle; validation and test labels are"
-        " true",
+        "wet patches of half of the training scenes are labeled negative_obstacle; validation and test labels are true",
         "teacher and students are the same network here, MFNet, so that they differ by what they learn from alone",
         "the paper conjectures that student-c, who sees the teacher's classes and no labels, is misled less than the"
         " teacher and student-s",

@@ -109,7 +109,7 @@ _VARIANTS: Mapping[str, tuple[str, str, float]] = {
 
 TABLE_4 = Experiment(
     id="cwd/table4",
-    title="CWD, Table 4: normalisation and divergence",
+    title="CWD, Table 4: normalization and divergence",
     dataset="Cityscapes, val",
     metrics=(MIOU,),
     rows=(

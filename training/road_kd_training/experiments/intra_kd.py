@@ -22,7 +22,7 @@ MIOU = Metric("mIoU", of_all(metrics.mean_iou), decimals=1)
 F1 = Metric("F1", benchmark("f1", 100, _LANES), decimals=1, stand_in="the IoU of lane_marking")
 MAP = Metric("mAP", benchmark("map", 1, share(_LANES)), decimals=3, stand_in="the IoU of lane_marking")
 
-_COLOUR = AugmentConfig(min_scale=1.0, max_scale=1.0)
+_COLOR = AugmentConfig(min_scale=1.0, max_scale=1.0)
 _SGD: Mapping[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4}
 _DEVIATIONS = (
     "the upper part of the images, which holds no marking, is not cut off; the training window has the paper's size"
@@ -52,7 +52,7 @@ APOLLOSCAPE = _protocol(
     "ApolloScape lane marks at half size, windows of 496x1488, SGD, 180,000 steps of 8",
     {
         "input": InputConfig(1360, 1696),
-        "augment": dataclasses.replace(_COLOUR, crop_height=496, crop_width=1488),
+        "augment": dataclasses.replace(_COLOR, crop_height=496, crop_width=1488),
         "steps": 180_000,
         "batch_size": 8,
         "class_weights": [0.05, *[1.0] * 34, 0.05],
@@ -62,7 +62,7 @@ APOLLOSCAPE = _protocol(
 )
 _APOLLOSCAPE_BY_32 = {
     "input": InputConfig(1376, 1696),
-    "augment": dataclasses.replace(_COLOUR, crop_height=512, crop_width=1504),
+    "augment": dataclasses.replace(_COLOR, crop_height=512, crop_width=1504),
 }
 """For UNet, whose sides must be multiples of 32."""
 _LANE_WEIGHTS = [0.4, 1.0, 1.0, 1.0, 1.0]
@@ -72,7 +72,7 @@ CULANE = _protocol(
     "CULane at 0.6 of its size, windows of 208x976, SGD, 80,000 steps of 12",
     {
         "input": InputConfig(352, 976),
-        "augment": dataclasses.replace(_COLOUR, crop_height=208, crop_width=976),
+        "augment": dataclasses.replace(_COLOR, crop_height=208, crop_width=976),
         "steps": 80_000,
         "batch_size": 12,
         "class_weights": _LANE_WEIGHTS,
@@ -85,7 +85,7 @@ LLAMAS = _protocol(
     "LLAMAS at 0.76 of its size, windows of 288x960, SGD, 80,000 steps of 12",
     {
         "input": InputConfig(544, 960),
-        "augment": dataclasses.replace(_COLOUR, crop_height=288, crop_width=960),
+        "augment": dataclasses.replace(_COLOR, crop_height=288, crop_width=960),
         "steps": 80_000,
         "batch_size": 12,
         "class_weights": _LANE_WEIGHTS,

@@ -1,4 +1,4 @@
-"""LIX (Guo et al., TIP 2025): Tables I to V and Fig. 4. Teachers are fed colour and depth, students colour only."""
+"""LIX (Guo et al., TIP 2025): Tables I to V and Fig. 4. Teachers are fed color and depth, students color only."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _distilled(
 
 METHODS = Experiment(
     id="overview/methods",
-    title="One method of each of the five papers: a student that sees colour, teachers that also see depth",
+    title="One method of each of the five papers: a student that sees color, teachers that also see depth",
     dataset="",
     metrics=(
         Metric("mIoU", of_all(metrics.mean_iou)),
@@ -48,7 +48,7 @@ METHODS = Experiment(
     ),
     full=None,
     real_frames=False,
-    notes=("SSLKD learns from the labelled scenes like all others, not from unlabelled ones, so that data are equal",),
+    notes=("SSLKD learns from the labeled scenes like all others, not from unlabeled ones, so that data are equal",),
 )
 
 EXPERIMENTS = (METHODS,)

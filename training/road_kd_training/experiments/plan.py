@@ -20,7 +20,7 @@ SCENES = "synthetic"
 """Folder of the rendered scenes below the output folder; `road-kd synth` and the recipes share it."""
 MAX_WORKERS = 8
 FREE = ("name", "output", "num_workers")
-"""Fields of a configuration that change nothing that is learnt."""
+"""Fields of a configuration that change nothing that is learned."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Planner:
         settings |= {**(FULL_SETTINGS if full else {}), **protocol.settings}
         settings |= protocol.teacher_settings if row.role == "teacher" else {}
         settings |= row.full if full else {}
-        unlabelled_batch_size = settings.pop("unlabelled_batch_size", 0)
+        unlabeled_batch_size = settings.pop("unlabeled_batch_size", 0)
         frame = self._input(row, settings.pop("input"))
         return TrainConfig(
             name=self._name(row),
@@ -154,8 +154,8 @@ class _Planner:
             + [TeacherConfig(network=self._named(row, peer)) for peer in row.peers],
             distillers=[_distiller(method, settings["steps"]) for method in row.methods],
             cross_entropy=row.cross_entropy,
-            unlabelled=[self.rooted(source) for source in protocol.unlabelled] if row.unlabelled else [],
-            unlabelled_batch_size=unlabelled_batch_size if row.unlabelled else 0,
+            unlabeled=[self.rooted(source) for source in protocol.unlabeled] if row.unlabeled else [],
+            unlabeled_batch_size=unlabeled_batch_size if row.unlabeled else 0,
             input=frame,
             seed=seed,
             **settings,
@@ -212,7 +212,7 @@ def portable(config: TrainConfig) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     for name in FREE:
         del data[name]
-    for source in (*data["train"], *data["validation"], *data["unlabelled"]):
+    for source in (*data["train"], *data["validation"], *data["unlabeled"]):
         source["options"].pop("root", None)
     for teacher in data["teachers"]:
         teacher["bundle"] = teacher["bundle"] and "trained"

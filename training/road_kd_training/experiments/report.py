@@ -169,7 +169,7 @@ def _figure_as_data(figure: Figure) -> dict[str, Any]:
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
-    """Neighbours of one heading together."""
+    """Neighbors of one heading together."""
     start = 0
     for end in range(1, len(lines) + 1):
         if end == len(lines) or lines[end].row.group != lines[start].row.group:

@@ -67,7 +67,7 @@ class Runner:
         for run in self.plan.runs:
             if self._read(run) is None:
                 config = run.config
-                sources += [*config.train, *config.unlabelled, *config.validation, *self.plan.tests.values()]
+                sources += [*config.train, *config.unlabeled, *config.validation, *self.plan.tests.values()]
         with self.processes.main_process_first():  # which renders scenes, where there are none
             for source in [source for i, source in enumerate(sources) if source not in sources[:i]]:
                 build_dataset(source.dataset, **source.options)
@@ -154,10 +154,10 @@ class Runner:
         peers = [teacher for teacher in config.teachers if teacher.network is not None]
         teachers = [TeacherConfig(bundle=str(bundle)) for bundle in bundles] + peers
         count = self.processes.num_processes
-        shares = {name: getattr(config, name) // count for name in ("batch_size", "unlabelled_batch_size")}
+        shares = {name: getattr(config, name) // count for name in ("batch_size", "unlabeled_batch_size")}
         if any(share * count != getattr(config, name) for name, share in shares.items()):
             raise TrainingError(
-                f"batch_size {config.batch_size} (unlabelled {config.unlabelled_batch_size}) cannot be shared by"
+                f"batch_size {config.batch_size} (unlabeled {config.unlabeled_batch_size}) cannot be shared by"
                 f" {count} processes: start as many as divide it"
             )
         return dataclasses.replace(config, teachers=teachers, **shares)
@@ -200,6 +200,6 @@ def _reason(error: Exception) -> str:
 
 
 def _note_failure(folder: Path, error: Exception) -> None:
-    """The whole story beside the run, for whoever wants to mend it."""
+    """The whole story beside the run, for whoever wants to fix it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -51,7 +51,7 @@ SMOKE = SyntheticScale(
         "input": InputConfig(64, 128),
         "steps": 10,
         "batch_size": 4,
-        "unlabelled_batch_size": 4,
+        "unlabeled_batch_size": 4,
         "warmup_steps": 2,
         "ema_decay": 0.0,
         "mixed_precision": "no",
@@ -82,7 +82,7 @@ REDUCED = SyntheticScale(
         "batch_size": 4,
         "learning_rate": 2e-3,
         "class_weights": [1.0, 1.0, 2.0, 4.0, 3.0],
-        "unlabelled_batch_size": 4,
+        "unlabeled_batch_size": 4,
         "warmup_steps": 30,
         "ema_decay": 0.98,
         "mixed_precision": "no",
@@ -103,7 +103,7 @@ SMALL = SyntheticScale(
         "input": InputConfig(320, 576),
         "steps": 1500,
         "batch_size": 8,
-        "unlabelled_batch_size": 8,
+        "unlabeled_batch_size": 8,
         "warmup_steps": 100,
         "ema_decay": 0.99,
         "mixed_precision": "bf16",
@@ -150,10 +150,10 @@ def meaning_of(scale: str) -> str:
 
 
 def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bool) -> Protocol:
-    labelled = round(experiment.labelled_share * scale.train_scenes)
+    labeled = round(experiment.labeled_share * scale.train_scenes)
     test = _scenes(scale.test_scenes, TEST_SEED)
     tests = {"synthetic scenes": test}
-    train = [_scenes(labelled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]
+    train = [_scenes(labeled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]
     if experiment.wrong_wet:
         tests[WET_ROAD] = _scenes(scale.test_scenes, TEST_SEED, only_wet=True)
     if real_frames:
@@ -162,13 +162,13 @@ def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bo
             DataConfig("stereo_pothole", {"split": "train"}, REAL_SHARE),
         ]
         tests[REAL_FRAMES] = DataConfig("stereo_pothole", {"split": "validation"})
-    unlabelled = scale.train_scenes - labelled
+    unlabeled = scale.train_scenes - labeled
     return Protocol(
         train=tuple(train),
-        unlabelled=(_scenes(unlabelled, TRAIN_SEED + labelled),) if unlabelled else (),
+        unlabeled=(_scenes(unlabeled, TRAIN_SEED + labeled),) if unlabeled else (),
         validation=(_scenes(scale.validation_scenes, VALIDATION_SEED),),
         tests=tests,
-        summary=_summary(scale, labelled, unlabelled, real_frames=real_frames),
+        summary=_summary(scale, labeled, unlabeled, real_frames=real_frames),
         settings=scale.settings,
         teacher_settings={"steps": scale.teacher_steps},
         depth={"depth": "plane_residual", "depth_high": 0.05},
@@ -183,9 +183,9 @@ def _scenes(count: int, first_seed: int, **options: Any) -> DataConfig:
     return DataConfig("synthetic", {"num_scenes": count, "first_seed": first_seed, **given})
 
 
-def _summary(scale: SyntheticScale, labelled: int, unlabelled: int, *, real_frames: bool) -> str:
+def _summary(scale: SyntheticScale, labeled: int, unlabeled: int, *, real_frames: bool) -> str:
     size: InputConfig = scale.settings["input"]
-    scenes = f"{labelled} labelled and {unlabelled} unlabelled" if unlabelled else f"{labelled}"
+    scenes = f"{labeled} labeled and {unlabeled} unlabeled" if unlabeled else f"{labeled}"
     real = " and 42 real frames" if real_frames else ""
     return (
         f"{scale.settings['steps']} steps ({scale.teacher_steps} for teachers) of {scale.settings['batch_size']} on"

@@ -7,27 +7,26 @@ from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Row, Share
 from road_kd_training.experiments.metrics import gflops, of_class, overall_accuracy
 
-LABELLED_SHARE = 0.2
+LABELED_SHARE = 0.2
 STUDENT, TEACHER_1, TEACHER_2 = "deeplabv3plus_r50", "deeplabv3plus_r101", "segnet_vgg16"
 
 
 def _roadnet(split: str, part: str = "all") -> DataConfig:
-    return DataConfig("roadnet", {"split": split, "labelled": LABELLED_SHARE if part != "all" else 1.0, "part": part})
+    return DataConfig("roadnet", {"split": split, "labeled": LABELED_SHARE if part != "all" else 1.0, "part": part})
 
 
 FULL = Protocol(
-    train=(_roadnet("train", "labelled"),),
-    unlabelled=(_roadnet("train", "unlabelled"),),
+    train=(_roadnet("train", "labeled"),),
+    unlabeled=(_roadnet("train", "unlabeled"),),
     validation=(_roadnet("validation"),),
     tests={"RoadNet validation": _roadnet("validation")},
-    summary="RoadNet, 512x512 patches, one labelled to four unlabelled; SGD, 15,000 steps of 5 labelled and 5"
-    " unlabelled",
+    summary="RoadNet, 512x512 patches, one labeled to four unlabeled; SGD, 15,000 steps of 5 labeled and 5 unlabeled",
     settings={
         "input": InputConfig(512, 512),
         "augment": AugmentConfig(max_scale=1.0),
         "steps": 15_000,
         "batch_size": 5,
-        "unlabelled_batch_size": 5,
+        "unlabeled_batch_size": 5,
         "optimizer": "sgd",
         "learning_rate": 0.01,
         "weight_decay": 1e-4,
@@ -71,10 +70,10 @@ TABLE_1 = Experiment(
             pretrained=True,
             methods=(Method("cms"),),
             peers=(TEACHER_2,),
-            unlabelled=True,
+            unlabeled=True,
             group=_SEMI,
         ),
-        Row("teacher2_cms", "Teacher #2 (CMS)", "teacher", peer_of="teacher1_cms", unlabelled=True, group=_SEMI),
+        Row("teacher2_cms", "Teacher #2 (CMS)", "teacher", peer_of="teacher1_cms", unlabeled=True, group=_SEMI),
         Row(
             "cct",
             "Student (CCT)",
@@ -82,7 +81,7 @@ TABLE_1 = Experiment(
             network=STUDENT,
             pretrained=True,
             methods=(Method("cct", {"ramp_steps": Share(0.1)}),),
-            unlabelled=True,
+            unlabeled=True,
             group=_SEMI,
         ),
         Row(
@@ -93,7 +92,7 @@ TABLE_1 = Experiment(
             pretrained=True,
             methods=(Method("cps"),),
             peers=(STUDENT,),
-            unlabelled=True,
+            unlabeled=True,
             group=_SEMI,
         ),
         Row(
@@ -104,7 +103,7 @@ TABLE_1 = Experiment(
             pretrained=True,
             methods=(Method("cms"),),
             peers=(TEACHER_2,),
-            unlabelled=True,
+            unlabeled=True,
             group=_SEMI,
             note="its peer is Teacher #2, as in the paper, from its initial weights",
         ),
@@ -116,12 +115,12 @@ TABLE_1 = Experiment(
             pretrained=True,
             methods=(Method("sslkd", {"start_step": Share(0.1)}),),
             teachers=("teacher1_cms", "teacher2_cms"),
-            unlabelled=True,
+            unlabeled=True,
             group=_SEMI,
         ),
     ),
     full=FULL,
-    labelled_share=LABELLED_SHARE,
+    labeled_share=LABELED_SHARE,
     real_frames=False,
     notes=(
         "the paper's Table 1 is a picture whose figures are not in the text at hand, so no figure of it stands here;"

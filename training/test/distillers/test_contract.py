@@ -176,14 +176,12 @@ def test_logits_of_ignored_pixels_are_inert_in_terms_that_use_labels(method):
     target = target_of()
     ignored = (target == IGNORE_INDEX)[:, None]
     before = terms_of(method, student, teachers, target)
-    relabelled = terms_of(
-        method, student, teachers, torch.where(target == IGNORE_INDEX, target, (target + 1) % CLASSES)
-    )
+    relabeled = terms_of(method, student, teachers, torch.where(target == IGNORE_INDEX, target, (target + 1) % CLASSES))
     student = student._replace(logits=student.logits + ignored * torch.randn_like(student.logits))
     teachers = [one._replace(logits=one.logits + ignored * torch.randn_like(one.logits)) for one in teachers]
     after = terms_of(method, student, teachers, target)
     for name in before:
-        if before[name] != relabelled[name]:
+        if before[name] != relabeled[name]:
             # float32 sums over some thousand pixels may be taken in another order
             torch.testing.assert_close(after[name], before[name], rtol=1e-5, atol=1e-7, msg=name)
 

@@ -13,13 +13,13 @@ def activations(*shape, seed=0):
 
 class TestPositionMap:
     def test_two_pixels_become_minus_one_and_one(self):
-        # channel means 1 and 3: centre 2, standard deviation 1
+        # channel means 1 and 3: center 2, standard deviation 1
         features = torch.tensor([[[[0.0, 2.0]], [[2.0, 4.0]]]], dtype=torch.float64)
         expected = torch.tensor([[[[-1.0, 1.0]]]], dtype=torch.float64)
         # the epsilon of 1e-5 under the root takes off half of that
         torch.testing.assert_close(position_map(features), expected, rtol=1e-5, atol=0)
 
-    def test_it_is_standardised_over_batch_and_image_as_a_fresh_batch_norm_does(self):
+    def test_it_is_standardized_over_batch_and_image_as_a_fresh_batch_norm_does(self):
         features = activations(2, 3, 4, 5)
         fresh = torch.nn.BatchNorm2d(1, affine=False, track_running_stats=False).double()
         torch.testing.assert_close(position_map(features), fresh(features.mean(1, keepdim=True)))
@@ -43,23 +43,23 @@ class TestPositionLoss:
 
     def test_the_literal_loss_compares_different_samples(self):
         features = activations(4, 3, 4, 5)
-        assert position_loss(features, features, literal=True) > 1
+        assert position_loss(features, features, as_published=True) > 1
 
     def test_literal_equals_the_mean_over_all_pairs_of_samples(self):
         student, teacher = activations(2, 3, 4, 5), activations(2, 6, 4, 5, seed=1)
         ours, theirs = position_map(student), position_map(teacher)
         pairs = [(ours[i] - theirs[j]).square().mean() for i, j in itertools.product(range(2), repeat=2)]
-        torch.testing.assert_close(position_loss(student, teacher, literal=True), torch.stack(pairs).mean())
+        torch.testing.assert_close(position_loss(student, teacher, as_published=True), torch.stack(pairs).mean())
 
     def test_literal_and_not_agree_for_one_sample(self):
         student, teacher = activations(1, 3, 4, 5), activations(1, 6, 4, 5, seed=1)
-        torch.testing.assert_close(position_loss(student, teacher, literal=True), position_loss(student, teacher))
+        torch.testing.assert_close(position_loss(student, teacher, as_published=True), position_loss(student, teacher))
 
     def test_opposite_maps_cost_four(self):
         features = activations(2, 3, 4, 5) * 100
         torch.testing.assert_close(position_loss(-features, features), torch.tensor(4.0, dtype=torch.float64))
 
-    def test_a_smaller_student_is_resized_by_nearest_neighbour(self):
+    def test_a_smaller_student_is_resized_by_nearest_neighbor(self):
         student = activations(2, 64, 4, 5)
         teacher = student.repeat(1, 4, 1, 1).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         assert position_loss(student, teacher) < 1e-12

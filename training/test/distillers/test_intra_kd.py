@@ -111,7 +111,7 @@ class TestMomentPool:
 
     def test_literal_is_equation_two_as_printed(self):
         features, aoi = activations(1, 6, 5, 7), aoi_masks(labels_of(1, 5, 7, num_classes=20), 20)
-        pooled = moment_pool(features, aoi, literal=True)
+        pooled = moment_pool(features, aoi, as_published=True)
         for k in pooled.present[0].nonzero()[:, 0]:
             expected = equation_two(features[0].flatten(1), aoi[0, k].flatten().double())
             for mine, theirs in zip(pooled[:3], expected, strict=True):
@@ -119,10 +119,10 @@ class TestMomentPool:
 
     def test_literal_adds_the_squared_mean_of_every_masked_out_pixel_to_the_variance(self):
         features, aoi = activations(2, 6, 5, 7), aoi_masks(labels_of(2, 5, 7, num_classes=20), 20)
-        masked, literal = moment_pool(features, aoi), moment_pool(features, aoi, literal=True)
+        masked, as_published = moment_pool(features, aoi), moment_pool(features, aoi, as_published=True)
         area = aoi.flatten(2).sum(2)[..., None]
         predicted = ((35 - area) / area.clamp(min=1)) * masked.mu1.square()
-        torch.testing.assert_close(literal.mu2 - masked.mu2, predicted)
+        torch.testing.assert_close(as_published.mu2 - masked.mu2, predicted)
 
     def test_an_absent_class_has_zero_moments_and_is_marked(self):
         features = activations(2, 3, 4, 4).requires_grad_()
@@ -143,11 +143,11 @@ class TestMomentPool:
         sum(mu.sum() for mu in pooled[:3]).backward()
         assert torch.isfinite(features.grad).all()
 
-    @pytest.mark.parametrize("literal", [False, True])
-    def test_gradcheck(self, literal):
+    @pytest.mark.parametrize("as_published", [False, True])
+    def test_gradcheck(self, as_published):
         aoi = aoi_masks(labels_of(2, 3, 4), 4, kernel_size=3)
         features = activations(2, 2, 3, 4).requires_grad_()
-        assert torch.autograd.gradcheck(lambda x: moment_pool(x, aoi, literal=literal)[:3], features)
+        assert torch.autograd.gradcheck(lambda x: moment_pool(x, aoi, as_published=as_published)[:3], features)
 
     def test_areas_of_another_size_are_named(self):
         with pytest.raises(ShapeMismatch, match=r"moment_pool.*got shape \(1, 2, 2\), expected \(1, 4, 4\): call aoi"):
@@ -305,8 +305,10 @@ class TestIntraKd:
     def test_literal_differs(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
         losses = [
-            tiny_pair.build("intra_kd", taps=self.TAPS, literal=literal)(student, teachers, tiny_pair.target(), 0)
-            for literal in (False, True)
+            tiny_pair.build("intra_kd", taps=self.TAPS, as_published=as_published)(
+                student, teachers, tiny_pair.target(), 0
+            )
+            for as_published in (False, True)
         ]
         assert losses[0]["affinity"] != losses[1]["affinity"]
         assert losses[0]["attention"] == losses[1]["attention"]

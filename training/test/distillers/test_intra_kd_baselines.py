@@ -5,7 +5,7 @@ import torch
 
 from noise import noise
 from road_kd_seg.errors import ShapeMismatch
-from road_kd_training.distillers.bifpn import neighbours
+from road_kd_training.distillers.bifpn import neighbors
 from road_kd_training.distillers.dks import Dks, DksConfig, synergy_loss
 from road_kd_training.distillers.intra_kd import attention_loss
 from road_kd_training.distillers.irg import edges, vertex_transform
@@ -196,8 +196,8 @@ class TestIrg:
 
 
 class TestBifpn:
-    def test_each_tap_meets_itself_and_its_neighbours(self):
-        assert neighbours(3) == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    def test_each_tap_meets_itself_and_its_neighbors(self):
+        assert neighbors(3) == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
 
     def test_the_term_is_the_mean_over_them(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
@@ -209,7 +209,7 @@ class TestBifpn:
 
 
 @pytest.mark.parametrize("method", ["psn", "irg", "bifpn"])
-def test_methods_of_neighbouring_layers_refuse_a_single_tap(tiny_pair, method):
+def test_methods_of_neighboring_layers_refuse_a_single_tap(tiny_pair, method):
     with pytest.raises(TrainingError, match="expected two or more"):
         tiny_pair.build(method, taps=TAPS[:1])
 

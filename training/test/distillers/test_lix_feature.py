@@ -23,17 +23,17 @@ class TestCka:
         torch.testing.assert_close(cka(x, -0.1 * y @ rotation(4)), cka(x, y))
 
     def test_three_examples_by_hand(self):
-        """x = (0, 1, 2) and y = (0, 0, 1), centred (-1, 0, 1) and (-1, -1, 2) / 3: their squared correlation."""
+        """x = (0, 1, 2) and y = (0, 0, 1), centered (-1, 0, 1) and (-1, -1, 2) / 3: their squared correlation."""
         x, y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [0.0], [1.0]])
         assert float(cka(x, y)) == pytest.approx(0.75)
 
     def test_equals_the_published_formula(self):
-        """tr(KHLH) / (n - 1)², normalised."""
+        """tr(KHLH) / (n - 1)², normalized."""
         x, y, n = noise(6, 9), noise(6, 4, seed=1), 6
-        centre = torch.eye(n, dtype=torch.float64) - 1 / n
+        center = torch.eye(n, dtype=torch.float64) - 1 / n
 
         def hsic(k, m):
-            return torch.trace(k @ centre @ m @ centre) / (n - 1) ** 2
+            return torch.trace(k @ center @ m @ center) / (n - 1) ** 2
 
         k, m = x @ x.T, y @ y.T
         torch.testing.assert_close(cka(x, y), hsic(k, m) / (hsic(k, k) * hsic(m, m)).sqrt())

@@ -156,11 +156,11 @@ class TestHoldMean:
 
 
 class TestDwld:
-    @pytest.mark.parametrize(("literal", "weight"), [(False, 8.0), (True, 5.5)])
-    def test_constant_weights_reproduce_dkd(self, tiny_pair, literal, weight):
+    @pytest.mark.parametrize(("as_published", "weight"), [(False, 8.0), (True, 5.5)])
+    def test_constant_weights_reproduce_dkd(self, tiny_pair, as_published, weight):
         student, teachers = tiny_pair.outputs()
         target = tiny_pair.target()
-        dwld = tiny_pair.build("dwld", temperature=2.0, mean_weight=8.0, literal=literal)
+        dwld = tiny_pair.build("dwld", temperature=2.0, mean_weight=8.0, as_published=as_published)
         for parameter in dwld.controller.parameters():
             torch.nn.init.zeros_(parameter)
         ours = dwld(student, teachers, target, 0)
@@ -169,18 +169,18 @@ class TestDwld:
         torch.testing.assert_close(ours["non_target"], weight * dkd["non_target"])
 
     def test_a_free_controller_collapses_and_a_held_one_does_not(self, tiny_pair):
-        """Why `literal` is not the default."""
+        """Why `as_published` is not the default."""
         student, teachers = tiny_pair.outputs(batch=1)
         target = tiny_pair.target(batch=1)
         means = {}
-        for literal in (True, False):
-            dwld = tiny_pair.build("dwld", literal=literal)
+        for as_published in (True, False):
+            dwld = tiny_pair.build("dwld", as_published=as_published)
             optimizer = torch.optim.Adam(dwld.parameters(), 0.1)
             for _ in range(30):
                 optimizer.zero_grad()
                 dwld(student, teachers, target, 0)["non_target"].backward()
                 optimizer.step()
-            means[literal] = dwld.statistics["weight_mean"].item()
+            means[as_published] = dwld.statistics["weight_mean"].item()
         assert means[True] < 1.5
         assert means[False] == pytest.approx(5.5, abs=1e-3)
 
@@ -200,20 +200,20 @@ class TestDwld:
         assert min(terms) >= 0
         assert terms[-1] < terms[0] / 10
 
-    @pytest.mark.parametrize("literal", [True, False])
-    def test_only_literal_weights_pass_gradient_to_the_student(self, tiny_pair, literal):
-        dwld = tiny_pair.build("dwld", literal=literal)
+    @pytest.mark.parametrize("as_published", [True, False])
+    def test_only_literal_weights_pass_gradient_to_the_student(self, tiny_pair, as_published):
+        dwld = tiny_pair.build("dwld", as_published=as_published)
         logits = noise(6, 5).float().requires_grad_()
         weights = dwld.weights(logits, labels(6, num_classes=5))
         # A weighted sum: the plain one is fixed where the mean is held.
         (weights * noise(6, 4)).sum().backward()
-        assert (logits.grad is not None) == literal
+        assert (logits.grad is not None) == as_published
         assert all(parameter.grad is not None for parameter in dwld.controller.parameters())
 
     def test_gradcheck(self, make_tiny_pair):
         """As written: with the gradient through the weights."""
         pair = make_tiny_pair(num_classes=3)
-        dwld = pair.build("dwld", literal=True).double()
+        dwld = pair.build("dwld", as_published=True).double()
         teacher, target = noise(1, 3, 2, 2, seed=1), labels(1, 2, 2, num_classes=3)
 
         def terms(x):

@@ -7,7 +7,7 @@ from road_kd_training.distillers.local import local_similarity
 
 class TestLocalSimilarity:
     def test_one_bright_pixel_by_hand(self):
-        """The bright pixel differs from 8 neighbours by 2, each neighbour from it alone."""
+        """The bright pixel differs from 8 neighbors by 2, each neighbor from it alone."""
         x = torch.zeros(1, 1, 3, 3)
         x[0, 0, 1, 1] = 2
         expected = torch.full((1, 3, 3), 2.0)
@@ -27,7 +27,7 @@ class TestLocalSimilarity:
         torch.testing.assert_close(local_similarity(x), expected)
 
     @pytest.mark.parametrize("shape", [(1, 2, 1, 4), (1, 2, 4, 1), (1, 2, 1, 1)])
-    def test_narrow_maps_have_fewer_neighbours(self, shape):
+    def test_narrow_maps_have_fewer_neighbors(self, shape):
         assert local_similarity(noise(*shape)).shape == (1, *shape[2:])
 
     def test_adding_a_constant_changes_nothing(self):

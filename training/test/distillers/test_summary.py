@@ -27,7 +27,7 @@ class TestMethodSummary:
     def test_needs_are_put_in_words(self):
         assert with_needs() == "1 teacher"
         assert with_needs(features=True, labels=True) == "features, labels, 1 teacher"
-        assert with_needs(unlabelled=True, min_teachers=2, max_teachers=8) == "unlabelled images, 2 to 8 teachers"
+        assert with_needs(unlabeled=True, min_teachers=2, max_teachers=8) == "unlabeled images, 2 to 8 teachers"
         assert with_needs(min_teachers=2, max_teachers=2) == "2 teachers"
         assert with_needs(min_teachers=0, max_teachers=0) == "no teacher"
 

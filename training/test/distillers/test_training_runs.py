@@ -28,7 +28,7 @@ SIZE = (16, 24)
 TAPS = (("mid", "mid"), ("deep", "deep"))
 
 AGREE_WHILE_UNTRAINED = ("cct", "sad")
-"""Self-distillation whose terms are near zero as long as nothing is learnt: they fall from a trained student on."""
+"""Self-distillation whose terms are near zero as long as nothing is learned: they fall from a trained student on."""
 
 
 class TinyNetwork(SegmentationNetwork):
@@ -49,17 +49,17 @@ class TinyNetwork(SegmentationNetwork):
 
 
 def toy_batch(seed, batch=4):
-    """Noisy images of coloured rectangles on class 0, their labels, and a rim that is ignored."""
+    """Noisy images of colored rectangles on class 0, their labels, and a rim that is ignored."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.zeros(batch, *SIZE, dtype=torch.long)
     for sample in label:
         for k in range(1, CLASSES):
             top, left = (int(torch.randint(0, side // 2, (1,), generator=generator)) for side in SIZE)
             sample[top : top + SIZE[0] // 2, left : left + SIZE[1] // 3] = k
-    colours = torch.eye(CLASSES, dtype=torch.float64)[:, 1:]
+    colors = torch.eye(CLASSES, dtype=torch.float64)[:, 1:]
     noise = 0.3 * torch.randn(batch, 3, *SIZE, generator=generator, dtype=torch.float64)
     label[:, 0] = 255
-    return colours[label.where(label < CLASSES, 0)].movedim(-1, 1) + noise, label
+    return colors[label.where(label < CLASSES, 0)].movedim(-1, 1) + noise, label
 
 
 def mean_iou_of(network):

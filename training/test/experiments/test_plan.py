@@ -15,7 +15,7 @@ PAIRS = [
     for scale in ("smoke", "small", "full")
     if scale != "full" or experiment.full is not None
 ]
-MAY_DIFFER = {"name", "output", "teachers", "distillers", "cross_entropy", "unlabelled", "unlabelled_batch_size"}
+MAY_DIFFER = {"name", "output", "teachers", "distillers", "cross_entropy", "unlabeled", "unlabeled_batch_size"}
 """Between a distilled run and the plain student of the same seed."""
 
 
@@ -57,7 +57,7 @@ class TestWhatRowsShare:
     def test_scenes_of_training_validation_and_test_are_different_ones(self, name, scale):
         plan = plan_of(name, scale)
         config = plan.runs[0].config
-        parts = [[*config.train, *config.unlabelled], config.validation, list(plan.tests.values())[:1]]
+        parts = [[*config.train, *config.unlabeled], config.validation, list(plan.tests.values())[:1]]
         seeds = [
             {
                 seed
@@ -108,13 +108,13 @@ class TestRecipesOfThePapers:
         ]
 
     @pytest.mark.parametrize("scale", ["smoke", "small", "full"])
-    def test_sslkds_semi_supervised_rows_alone_see_unlabelled_images(self, scale):
+    def test_sslkds_semi_supervised_rows_alone_see_unlabeled_images(self, scale):
         for run in plan_of("sslkd/table1", scale).runs:
-            assert bool(run.config.unlabelled) == run.row.unlabelled == (run.config.unlabelled_batch_size > 0)
+            assert bool(run.config.unlabeled) == run.row.unlabeled == (run.config.unlabeled_batch_size > 0)
 
-    def test_one_in_five_synthetic_scenes_is_labelled(self):
+    def test_one_in_five_synthetic_scenes_is_labeled(self):
         config = config_of(plan_of("sslkd/table1", "small"), "sslkd")
-        counts = [source.options["num_scenes"] for source in (config.train[0], config.unlabelled[0])]
+        counts = [source.options["num_scenes"] for source in (config.train[0], config.unlabeled[0])]
         assert counts == [160, 640]
 
     def test_cwds_table_5_combines_three_methods(self):

@@ -16,7 +16,7 @@ from road_kd_training.experiments.metrics import forward_ms, gflops, of_class
 TRAIN, VALIDATION = (DataConfig("stereo_pothole", {"split": split}) for split in ("train", "validation"))
 PROTOCOL = Protocol(
     train=(TRAIN,),
-    unlabelled=(TRAIN,),
+    unlabeled=(TRAIN,),
     validation=(VALIDATION,),
     tests={"held out": VALIDATION},
     summary="two steps",
@@ -25,7 +25,7 @@ PROTOCOL = Protocol(
         "augment": AugmentConfig(max_scale=1.0),
         "steps": 2,
         "batch_size": 2,
-        "unlabelled_batch_size": 1,
+        "unlabeled_batch_size": 1,
         "mixed_precision": "no",
         "num_workers": 0,
         "validate_every": 2,
@@ -129,7 +129,7 @@ class TestSharing:
         assert "the same run as" in printed
 
     def test_a_peer_is_scored_from_its_hosts_run_and_teaches(self, reproduce):
-        host = Row("one", "1", "teacher", {}, "mfnet_rgb", methods=(Method("cms"),), peers=("enet",), unlabelled=True)
+        host = Row("one", "1", "teacher", {}, "mfnet_rgb", methods=(Method("cms"),), peers=("enet",), unlabeled=True)
         peer = Row("two", "2", "teacher", {}, peer_of="one")
         student = Row("kd", "3", "plain", {}, "mfnet_rgb", methods=(Method("kd"),), teachers=("two",))
         code, report, _ = reproduce(table("tiny/peers", host, peer, student))

@@ -166,7 +166,7 @@ class TestEveryRowCanBeBuilt:
         plan = plan_at(name, scale)
         for run in plan.runs:
             config = run.config
-            for source in (*config.train, *config.unlabelled, *config.validation, *plan.tests.values()):
+            for source in (*config.train, *config.unlabeled, *config.validation, *plan.tests.values()):
                 inspect.signature(DATASETS[source.dataset]).bind(**source.options)
                 assert DATASETS[source.dataset].taxonomy.names == DATASETS[config.train[0].dataset].taxonomy.names
             if config.class_weights is not None:

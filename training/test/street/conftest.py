@@ -34,7 +34,7 @@ class Tree:
     """Class ids of that sample's label."""
     options: dict[str, Any] = field(default_factory=dict)
     depth: list[list[float]] | None = None
-    """Metres of that sample's first row or more."""
+    """Meters of that sample's first row or more."""
 
 
 def write_image(path: Path, color: tuple[int, int, int] = RGB, size: tuple[int, int] = SIZE) -> Path:
@@ -43,7 +43,7 @@ def write_image(path: Path, color: tuple[int, int, int] = RGB, size: tuple[int, 
     return path
 
 
-def write_grey(path: Path, values: Any, dtype: Any = np.uint8) -> Path:
+def write_gray(path: Path, values: Any, dtype: Any = np.uint8) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.asarray(values, dtype))
     return path
@@ -65,7 +65,7 @@ def cityscapes(root: Path) -> Tree:
     for folder, city, number in (("train", "aachen", 19), ("train", "ulm", 7), ("val", "frankfurt", 1)):
         stem = f"{city}_000000_{number:06d}"
         write_image(root / "leftImg8bit" / folder / city / f"{stem}_leftImg8bit.png")
-        write_grey(root / "gtFine" / folder / city / f"{stem}_gtFine_labelIds.png", grid(7, 24, 33, 0, 29, 255))
+        write_gray(root / "gtFine" / folder / city / f"{stem}_gtFine_labelIds.png", grid(7, 24, 33, 0, 29, 255))
     image = root / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
     label = root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"
     return Tree("cityscapes", root, image, label, "aachen_000000_000019", grid(0, 11, 18, 255, 255, 255))
@@ -75,7 +75,7 @@ def camvid(root: Path) -> Tree:
     for folder, names in (("train", ("0001TP_006690", "0016E5_00390")), ("val", ("0016E5_07959",))):
         for name in names:
             write_image(root / folder / f"{name}.png")
-            write_grey(root / f"{folder}annot" / f"{name}.png", grid(0, 3, 8, 9, 10, 11))
+            write_gray(root / f"{folder}annot" / f"{name}.png", grid(0, 3, 8, 9, 10, 11))
     image, label = (root / folder / "0001TP_006690.png" for folder in ("train", "trainannot"))
     return Tree("camvid", root, image, label, "0001TP_006690", grid(0, 3, 8, 9, 10, 255))
 
@@ -93,7 +93,7 @@ def camvid_original(root: Path) -> Tree:
 def kitti_semantics(root: Path) -> Tree:
     for number in range(4):
         write_image(root / f"training/image_2/{number:06d}_10.png")
-        write_grey(root / f"training/semantic/{number:06d}_10.png", grid(7, 24, 33, 0, 29, 255))
+        write_gray(root / f"training/semantic/{number:06d}_10.png", grid(7, 24, 33, 0, 29, 255))
     image, label = (root / "training" / folder / "000001_10.png" for folder in ("image_2", "semantic"))
     return Tree("kitti_semantics", root, image, label, "000001_10", grid(0, 11, 18, 255, 255, 255))
 
@@ -104,7 +104,7 @@ def vkitti2(root: Path) -> Tree:
         frames = root / "Scene01/clone/frames"
         write_image(frames / f"rgb/Camera_0/rgb_{number:05d}.jpg")
         write_colors(frames / f"classSegmentation/Camera_0/classgt_{number:05d}.png", colors)
-        write_grey(frames / f"depth/Camera_0/depth_{number:05d}.png", grid(250, 65535, 1, 65534, 0, 1000), np.uint16)
+        write_gray(frames / f"depth/Camera_0/depth_{number:05d}.png", grid(250, 65535, 1, 65534, 0, 1000), np.uint16)
     return Tree(
         "vkitti2",
         root,
@@ -194,7 +194,7 @@ def ade20k(root: Path) -> Tree:
     for folder, names in (("training", ("ADE_train_00000001", "ADE_train_00000002")), ("validation", ("ADE_val_1",))):
         for name in names:
             write_image(root / f"images/{folder}/{name}.jpg")
-            write_grey(root / f"annotations/{folder}/{name}.png", grid(0, 1, 7, 13, 21, 150))
+            write_gray(root / f"annotations/{folder}/{name}.png", grid(0, 1, 7, 13, 21, 150))
     image = root / "images/training/ADE_train_00000001.jpg"
     label = root / "annotations/training/ADE_train_00000001.png"
     return Tree("ade20k", root, image, label, "ADE_train_00000001", grid(255, 0, 6, 12, 20, 149))
@@ -234,6 +234,6 @@ def build(tmp_path):
 def write():
     """What writes single files."""
     return SimpleNamespace(
-        image=write_image, grey=write_grey, colors=write_colors, palette=write_palette, nuimages=write_nuimages,
+        image=write_image, gray=write_gray, colors=write_colors, palette=write_palette, nuimages=write_nuimages,
         rle=rle, grid=grid,
     )  # fmt: skip

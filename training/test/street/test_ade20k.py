@@ -13,7 +13,7 @@ class TestClasses:
         values = {"wall": 1, "building": 2, "sky": 3, "road": 7, "person": 13, "car": 21, "screen": 131, "flag": 150}
         assert {name: TAXONOMY.names.index(name) + 1 for name in values} == values
 
-    def test_colours_are_those_of_the_benchmark(self):
+    def test_colors_are_those_of_the_benchmark(self):
         colors = {c.name: c.color for c in TAXONOMY.classes}
         assert colors["wall"] == (120, 120, 120)
         assert colors["person"] == (150, 5, 61)

@@ -5,7 +5,7 @@ from road_kd_training.errors import DatasetError
 
 
 class TestClasses:
-    def test_the_32_classes_have_32_colours(self):
+    def test_the_32_classes_have_32_colors(self):
         assert len(CLASS_OF_COLOR) == 32
         assert sum(len(members) for members in GROUPS.values()) == 31
 

@@ -16,7 +16,7 @@ def tree(build):
 def stereo_tree(tree, write):
     """With disparity and calibration of the first training frame."""
     stem = tree.root / "disparity/train/aachen" / f"{tree.id}_disparity.png"
-    write.grey(stem, write.grid(0, 1, 257, 513, 32769, 65535), np.uint16)
+    write.gray(stem, write.grid(0, 1, 257, 513, 32769, 65535), np.uint16)
     camera = tree.root / "camera/train/aachen" / f"{tree.id}_camera.json"
     camera.parent.mkdir(parents=True)
     calibration = {
@@ -36,7 +36,7 @@ class TestLabelIds:
         }  # fmt: skip
         assert {TAXONOMY.names[LABEL_IDS[raw]]: raw for raw in range(256) if LABEL_IDS[raw] < 19} == ids
 
-    def test_the_fifteen_void_ids_and_the_licence_plate_are_ignored(self):
+    def test_the_fifteen_void_ids_and_the_license_plate_are_ignored(self):
         void = [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255]
         assert np.flatnonzero(LABEL_IDS == 255).tolist() == void
 
@@ -85,12 +85,12 @@ class TestDepth:
 
     def test_a_disparity_of_8_bits_is_refused(self, stereo_tree, write):
         tree, disparity, _ = stereo_tree
-        write.grey(disparity, np.ones((4, 6)))
-        with pytest.raises(DatasetError, match=r"disparity\.png: got uint8 \(4, 6\), expected a uint16 grey image"):
+        write.gray(disparity, np.ones((4, 6)))
+        with pytest.raises(DatasetError, match=r"disparity\.png: got uint8 \(4, 6\), expected a uint16 gray image"):
             Cityscapes(tree.root)[0]
 
     def test_a_disparity_of_another_size_is_refused(self, stereo_tree, write):
         tree, disparity, _ = stereo_tree
-        write.grey(disparity, np.ones((2, 3)), np.uint16)
+        write.gray(disparity, np.ones((2, 3)), np.uint16)
         with pytest.raises(DatasetError, match=r"disparity is \(2, 3\) \(H, W\), expected \(4, 6\)"):
             Cityscapes(tree.root)[0]

@@ -41,13 +41,13 @@ class TestSamples:
         assert label.dtype == np.uint8
         assert label.tolist() == tree.expected
 
-    def test_colour_comes_red_first(self, tree):
+    def test_color_comes_red_first(self, tree):
         rgb = sample_of(tree).rgb
         assert rgb.shape == (4, 6, 3)
         assert rgb.dtype == np.uint8
         assert np.abs(rgb.astype(int) - (200, 30, 40)).max() <= 4  # JPEG
 
-    def test_depth_is_metres_or_none(self, tree):
+    def test_depth_is_meters_or_none(self, tree):
         depth_m = sample_of(tree).depth_m
         if tree.depth is None:
             assert depth_m is None
@@ -122,7 +122,7 @@ class TestBadTrees:
 
     def test_a_label_of_another_size_is_refused(self, label_tree, write):
         black = (0, 0, 0) if label_tree.name == "vkitti2" or label_tree.label.stem.endswith("_L") else 0
-        (write.colors if black else write.grey)(label_tree.label, [[black] * 3] * 2)
+        (write.colors if black else write.gray)(label_tree.label, [[black] * 3] * 2)
         with pytest.raises(DatasetError, match=r"label is \(2, 3\) \(H, W\), expected \(4, 6\) as its image"):
             sample_of(label_tree)
 
@@ -138,15 +138,15 @@ class TestBadTrees:
     )
     def test_a_label_value_out_of_range_is_refused(self, name, raw, message, build, write):
         tree = build(name)
-        write.grey(tree.label, np.full((4, 6), raw))
+        write.gray(tree.label, np.full((4, 6), raw))
         with pytest.raises(DatasetError, match=rf"{re.escape(tree.label.name)}: {message}"):
             sample_of(tree)
 
     @pytest.mark.parametrize(("name", "known"), [("camvid_original", 32), ("vkitti2", 15)])
-    def test_a_colour_that_is_no_class_is_refused(self, name, known, build, write):
+    def test_a_color_that_is_no_class_is_refused(self, name, known, build, write):
         tree = build(name)
         write.colors(tree.label, np.full((4, 6, 3), (1, 2, 3)))
-        message = rf"{re.escape(tree.label.name)}: holds RGB colours \(1, 2, 3\), which are none of the {known} known"
+        message = rf"{re.escape(tree.label.name)}: holds RGB colors \(1, 2, 3\), which are none of the {known} known"
         with pytest.raises(DatasetError, match=message):
             sample_of(tree)
 

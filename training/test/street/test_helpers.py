@@ -39,17 +39,17 @@ class TestDepth:
         assert depth_m.tolist() == [[0, 0, 200, 25]]
 
     def test_16_bits_are_kept(self, tmp_path, write):
-        path = write.grey(tmp_path / "depth.png", [[0, 1], [256, 65535]], np.uint16)
+        path = write.gray(tmp_path / "depth.png", [[0, 1], [256, 65535]], np.uint16)
         assert read_uint16(path).tolist() == [[0, 1], [256, 65535]]
 
-    def test_8_bits_and_colours_are_refused(self, tmp_path, write):
-        with pytest.raises(DatasetError, match=r"depth\.png: got uint8 \(1, 2\), expected a uint16 grey image"):
-            read_uint16(write.grey(tmp_path / "depth.png", [[1, 2]]))
-        with pytest.raises(DatasetError, match=r"color\.png: got uint8 \(4, 6, 3\), expected a uint16 grey image"):
+    def test_8_bits_and_colors_are_refused(self, tmp_path, write):
+        with pytest.raises(DatasetError, match=r"depth\.png: got uint8 \(1, 2\), expected a uint16 gray image"):
+            read_uint16(write.gray(tmp_path / "depth.png", [[1, 2]]))
+        with pytest.raises(DatasetError, match=r"color\.png: got uint8 \(4, 6, 3\), expected a uint16 gray image"):
             read_uint16(write.image(tmp_path / "color.png"))
 
     def test_a_truncated_image_is_named(self, tmp_path, write):
-        path = write.grey(tmp_path / "depth.png", np.arange(24).reshape(4, 6), np.uint16)
+        path = write.gray(tmp_path / "depth.png", np.arange(24).reshape(4, 6), np.uint16)
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(DatasetError, match=r"depth\.png: not a readable image"):
             read_uint16(path)

@@ -57,7 +57,7 @@ class TestDepth:
     @pytest.mark.parametrize("folder", ["disparity", "disp_occ_0"])
     def test_disparity_becomes_depth_by_the_calibration(self, folder, tree, training, write):
         for number in range(4):
-            write.grey(training / f"{folder}/{number:06d}_10.png", write.grid(0, 256, 512, 128, 768, 65280), np.uint16)
+            write.gray(training / f"{folder}/{number:06d}_10.png", write.grid(0, 256, 512, 128, 768, 65280), np.uint16)
         calibrate(training)
         sample = KittiSemantics(tree.root, "all")[1]
         # f B = 44.5 + 339.5 = 384 px m; the disparities are 0 (invalid), 1, 2, 0.5, 3 and 255 px.
@@ -66,16 +66,16 @@ class TestDepth:
         assert sample.meta["intrinsics"].fx == 721.5
         assert sample.meta["intrinsics"].cy == 172.5
 
-    def test_a_depth_folder_is_metres_and_comes_first(self, tree, training, write):
+    def test_a_depth_folder_is_meters_and_comes_first(self, tree, training, write):
         (training / "disp_occ_0").mkdir()
         for number in range(4):
-            write.grey(training / f"depth/{number:06d}_10.png", write.grid(0, 256, 384, 1, 5120, 65535), np.uint16)
+            write.gray(training / f"depth/{number:06d}_10.png", write.grid(0, 256, 384, 1, 5120, 65535), np.uint16)
         sample = KittiSemantics(tree.root, "all")[1]
         assert sample.depth_m[0].tolist() == [0, 1, 1.5, 1 / 256, 20, 65535 / 256]
         assert sample.meta == {"depth_source": "depth"}
 
     def test_disparity_without_calibration_says_how_to_do_without(self, tree, training, write):
-        write.grey(training / "disparity/000001_10.png", np.ones((4, 6)), np.uint16)
+        write.gray(training / "disparity/000001_10.png", np.ones((4, 6)), np.uint16)
         with pytest.raises(DatasetError, match=r"000001\.txt: no such file, and .*000001_10\.png needs it: fetch the"):
             KittiSemantics(tree.root, "all")[1]
 

@@ -37,9 +37,9 @@ class TestSamples:
     def test_every_version_is_read_from_its_folder(self, split, ids, tree):
         assert {sample.id for sample in NuImages(tree.root, split)} == ids
 
-    def test_depth_of_ones_own_is_metres(self, tree, write):
+    def test_depth_of_ones_own_is_meters(self, tree, write):
         for file in ("CAM_FRONT/one", "CAM_BACK/two"):
-            write.grey(tree.root / f"depth/{file}.png", write.grid(0, 256, 512, 128, 1, 65535), np.uint16)
+            write.gray(tree.root / f"depth/{file}.png", write.grid(0, 256, 512, 128, 1, 65535), np.uint16)
         assert NuImages(tree.root)[0].depth_m[0].tolist() == [0, 1, 2, 0.5, 1 / 256, 65535 / 256]
 
 

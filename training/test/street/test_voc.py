@@ -18,7 +18,7 @@ class TestPalette:
             ("cat", (64, 0, 0)), ("person", (192, 128, 128)), ("tvmonitor", (0, 64, 128)),
         ],
     )  # fmt: skip
-    def test_colours_are_those_of_the_devkit(self, name, color):
+    def test_colors_are_those_of_the_devkit(self, name, color):
         assert TAXONOMY.classes[TAXONOMY.names.index(name)].color == color
 
 
@@ -30,7 +30,7 @@ class TestSplits:
     def test_sbd_adds_all_but_validation_and_never_replaces_a_label_of_train(self, tree, write):
         for name, value in (("2007_000032", 1), ("2007_000033", 1), ("2008_000001", 3)):
             write.image(tree.root / f"JPEGImages/{name}.jpg")
-            write.grey(tree.root / f"SegmentationClassAug/{name}.png", np.full((4, 6), value))
+            write.gray(tree.root / f"SegmentationClassAug/{name}.png", np.full((4, 6), value))
         labels = {sample.id: sample.label for sample in PascalVoc(tree.root, "train_aug")}
         assert set(labels) == {"2007_000032", "2007_000039", "2008_000001"}
         assert labels["2007_000032"].tolist() == tree.expected

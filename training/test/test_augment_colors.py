@@ -10,7 +10,7 @@ from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.datasets.sample import RgbdSample
 
 SIZE = (48, 64)
-NO_COLOURS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+NO_COLORS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 
 
 def sample(rgb):
@@ -18,13 +18,13 @@ def sample(rgb):
 
 
 def muted(seed=0):
-    """Colours far enough from black and white that nothing is clipped."""
+    """Colors far enough from black and white that nothing is clipped."""
     return np.random.default_rng(seed).integers(90, 150, (*SIZE, 3), np.uint8)
 
 
-def change(rgb, seed, **colours):
-    """The example of a sample whose window is the whole image, and the same with no change of colours."""
-    config = AugmentConfig(max_scale=1.0, flip=0.0, **{**NO_COLOURS, **colours})
+def change(rgb, seed, **colors):
+    """The example of a sample whose window is the whole image, and the same with no change of colors."""
+    config = AugmentConfig(max_scale=1.0, flip=0.0, **{**NO_COLORS, **colors})
     torch.manual_seed(seed)
     return Augment(config, InputConfig(*rgb.shape[:2]))(sample(rgb))[0].numpy()
 
@@ -33,7 +33,7 @@ def luma(rgb):
     return rgb.astype(np.float64) @ LUMA
 
 
-class TestColours:
+class TestColors:
     def test_without_amounts_nothing_changes(self):
         assert np.array_equal(change(muted(), 3), muted())
 
@@ -41,10 +41,10 @@ class TestColours:
     @pytest.mark.parametrize("seed", range(4))
     def test_each_amount_alone_is_torchvisions(self, name, seed):
         changed = change(muted(), seed, **{name: 0.3})
-        # The factor that was drawn follows from what happened to the colours' spread or level.
+        # The factor that was drawn follows from what happened to the colors' spread or level.
         before, after = muted().astype(float), changed.astype(float)
-        grey = {"brightness": 0.0, "contrast": luma(before).mean(), "saturation": luma(before)[..., None]}[name]
-        factor = float(np.sum((after - grey) * (before - grey)) / np.sum((before - grey) ** 2))
+        gray = {"brightness": 0.0, "contrast": luma(before).mean(), "saturation": luma(before)[..., None]}[name]
+        factor = float(np.sum((after - gray) * (before - gray)) / np.sum((before - gray) ** 2))
         assert 0.7 <= factor <= 1.3
         image = torch.from_numpy(muted()).permute(2, 0, 1)
         expected = getattr(reference, f"adjust_{name}")(image, factor).permute(1, 2, 0).numpy()
@@ -61,11 +61,11 @@ class TestColours:
         assert max(levels) > 30
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_hue_and_saturation_keep_the_luma_and_leave_grey_alone(self, seed):
+    def test_hue_and_saturation_keep_the_luma_and_leave_gray_alone(self, seed):
         changed = change(muted(), seed, hue=0.5, saturation=0.5)
         assert np.abs(luma(changed) - luma(muted())).max() <= 0.6  # rounding
-        grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, -1)
-        assert np.array_equal(change(grey, seed, hue=0.5, saturation=0.5), grey)
+        gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, -1)
+        assert np.array_equal(change(gray, seed, hue=0.5, saturation=0.5), gray)
 
     def test_a_third_of_a_turn_moves_red_towards_green_or_blue(self):
         red = np.full((*SIZE, 3), (150, 100, 100), np.uint8)
@@ -84,20 +84,20 @@ class TestGeometry:
     def test_a_mirror_image_mirrors_all_three(self):
         rows = np.broadcast_to(np.arange(64, dtype=np.uint8), SIZE)
         source = RgbdSample(np.stack([rows] * 3, -1), rows.astype(np.float32), rows.copy(), "x")
-        config = AugmentConfig(max_scale=1.0, flip=1.0, **NO_COLOURS)
+        config = AugmentConfig(max_scale=1.0, flip=1.0, **NO_COLORS)
         image, depth, label = Augment(config, InputConfig(*SIZE))(source)
         assert image[0, :, 0].tolist() == depth[0].tolist() == label[0].tolist() == list(range(64))[::-1]
 
     def test_a_shrunken_image_is_averaged_as_the_node_does(self):
         stripes = np.zeros((96, 128, 3), np.uint8)
         stripes[:, ::2] = 200
-        config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLOURS)
+        config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLORS)
         image = Augment(config, InputConfig(*SIZE))(sample(stripes))[0]
         assert (image == 100).all()
 
     def test_the_example_is_no_view_of_the_sample(self):
         source = sample(muted())
-        config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLOURS)
+        config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLORS)
         Augment(config, InputConfig(*SIZE))(source)[0].zero_()
         assert np.array_equal(source.rgb, muted())
 

@@ -10,27 +10,27 @@ from road_kd_training.datasets.folder import Layout
 from road_kd_training.datasets.splits import drawn
 from road_kd_training.errors import DatasetError
 
-Part = Literal["all", "labelled", "unlabelled"]
+Part = Literal["all", "labeled", "unlabeled"]
 
 
-def draw_labelled(names: Sequence[str], share: float, seed: int) -> list[bool]:
+def draw_labeled(names: Sequence[str], share: float, seed: int) -> list[bool]:
     """Draw the samples that keep their label.
 
     A smaller share is a subset of a larger one.
 
     Args:
         names: unique names.
-        share: 0 to 1; the number of labelled samples is rounded.
+        share: 0 to 1; the number of labeled samples is rounded.
         seed: another seed draws others.
 
     Returns:
-        Whether each sample is labelled, in the order of `names`.
+        Whether each sample is labeled, in the order of `names`.
 
     Raises:
         DatasetError: a share outside 0 to 1.
     """
     if not 0 <= share <= 1:
-        raise DatasetError(f"labelled is {share}: expected a share from 0 to 1, e.g. 0.2 for one in five")
+        raise DatasetError(f"labeled is {share}: expected a share from 0 to 1, e.g. 0.2 for one in five")
     kept = set(drawn(names, seed)[: round(share * len(names))])
     return [name in kept for name in names]
 
@@ -43,8 +43,8 @@ def choose_part(layout: Layout, part: Part, with_label: Sequence[bool], root: Pa
     """
     if part not in get_args(Part):
         raise DatasetError(f"{layout.name}: part '{part}' is unknown: use one of {', '.join(get_args(Part))}")
-    chosen = [i for i, known in enumerate(with_label) if part == "all" or known == (part == "labelled")]
+    chosen = [i for i, known in enumerate(with_label) if part == "all" or known == (part == "labeled")]
     if not chosen:
-        other = {"labelled": "labelled", "unlabelled": "unlabelled", "all": ""}[part]
+        other = {"labeled": "labeled", "unlabeled": "unlabeled", "all": ""}[part]
         raise DatasetError(f"{layout.name}: none of the {len(with_label)} samples of {root} is {other}")
     return chosen

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from road_kd_seg.ros.accounting import Ledger, Outcome
+from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.worker import NewestOnlyWorker
 
 DEADLINE_S = 10.0
@@ -94,21 +94,21 @@ class TestNewestOnlyWorker:
 
 class TestLedger:
     def test_what_has_no_outcome_yet_is_in_flight(self):
-        ledger = Ledger()
+        counters = FrameCounters()
         for _ in range(5):
-            ledger.receive()
-        ledger.settle(Outcome.PUBLISHED)
-        ledger.settle(Outcome.UNSYNCHRONISED, 3)
-        assert ledger.read().as_dict() == {
+            counters.receive()
+        counters.record(FrameOutcome.PUBLISHED)
+        counters.record(FrameOutcome.UNSYNCHRONIZED, 3)
+        assert counters.read().as_dict() == {
             "received": 5,
             "published": 1,
             "dropped.superseded": 0,
-            "dropped.unsynchronised": 3,
+            "dropped.unsynchronized": 3,
             "dropped.stale": 0,
             "dropped.invalid": 0,
             "in_flight": 1,
         }
 
     def test_the_log_line_is_key_value_pairs(self):
-        line = str(Ledger().read())
-        assert line.startswith("accounting: received=0 published=0 dropped.superseded=0 ")
+        line = str(FrameCounters().read())
+        assert line.startswith("frame counters: received=0 published=0 dropped.superseded=0 ")
