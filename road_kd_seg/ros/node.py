@@ -97,7 +97,7 @@ class RoadSegNode(LifecycleNode):
             self.trigger_activate()
 
     def stop(self) -> None:
-        """Shut down from whatever state, which logs the accounts."""
+        """Shut down from whatever state, which logs the frame counters."""
         if self.lifecycle_state != "finalized":
             self.trigger_shutdown()
 

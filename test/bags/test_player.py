@@ -154,5 +154,5 @@ class TestTheNodeOutlivesIt:
         assert node.stop() == 0
         counts = node.counters()
         dropped = sum(count for key, count in counts.items() if key.startswith("dropped."))
-        assert counts["received"] == accounts["published"] + dropped
+        assert counts["received"] == counts["published"] + dropped
         assert "Traceback" not in node.log

@@ -13,9 +13,9 @@ from road_kd_seg.segmenter import Segmenter
 pytestmark = pytest.mark.ros
 
 
-def identity_holds(accounts):
-    dropped = sum(count for key, count in accounts.items() if key.startswith("dropped."))
-    return accounts["received"] == accounts["published"] + dropped and accounts["in_flight"] == 0
+def identity_holds(counts):
+    dropped = sum(count for key, count in counts.items() if key.startswith("dropped."))
+    return counts["received"] == counts["published"] + dropped and counts["in_flight"] == 0
 
 
 class TestStart:
@@ -59,11 +59,11 @@ class TestEnd:
 
         graph.until(superseded, "superseded frames")
         assert process.stop(signal.SIGINT) == 0
-        accounts = process.counters()
-        assert identity_holds(accounts)
-        assert accounts["dropped.superseded"] > 0
-        assert accounts["dropped.unsynchronized"] > 0
-        assert accounts["published"] >= len(labels)
+        counts = process.counters()
+        assert identity_holds(counts)
+        assert counts["dropped.superseded"] > 0
+        assert counts["dropped.unsynchronized"] > 0
+        assert counts["published"] >= len(labels)
         assert "Traceback" not in process.log
 
 

@@ -221,13 +221,13 @@ class Graph:
         return self.latest_status
 
     def counts(self) -> dict[str, int]:
-        """The node's accounts from now on."""
+        """The node's counts from now on."""
         self.status()
         return self.latest_counts
 
     @property
     def latest_counts(self) -> dict[str, int]:
-        """The node's accounts as it last told them."""
+        """The node's counts as it last told them."""
         names = ("received", "published", "in_flight")
         status = self.latest_status
         return {key: int(value) for key, value in status.items() if key in names or key.startswith("dropped.")}

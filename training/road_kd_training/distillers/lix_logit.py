@@ -202,8 +202,8 @@ class Dwld(Distiller):
 
     Two deviations, undone by `as_published`. Under unequal weights Σ W p log(p/q) is no divergence: it is least, and
     below zero, where the student follows W p instead of the teacher's p, so `weighable_divergence` takes its place;
-    under a constant weight both are DKD. And a controller that minimizes this loss gives every logit the lowest weight, 1, so
-    it sees detached logits here, and its weights keep a fixed mean: it can only redistribute.
+    under a constant weight both are DKD. And a controller that minimizes this loss gives every logit the lowest
+    weight, 1, so it sees detached logits here, and its weights keep a fixed mean: it can only redistribute.
 
     `statistics` holds the weights' mean, min and max of the latest step, to be logged.
     """
