@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
-from road_kd_training.datasets.labeled import choose_part, draw_labeled
 
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.cut_roadnet import PATCH, cut_patches, grid
 from road_kd_training.datasets.folder import Layout
+from road_kd_training.datasets.labeled import choose_part, draw_labeled
 from road_kd_training.datasets.roadnet import RoadNet, read_segment
 from road_kd_training.errors import DatasetError
 
