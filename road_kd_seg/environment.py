@@ -30,10 +30,10 @@ def git_commit(folder: Path) -> str | None:
     """Commit of the checkout that a folder is in, with `-dirty` if files were changed; None outside a checkout."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--match="]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
+    return completed.stdout.strip() or None
 
 
 def _cpu_name() -> str | None:

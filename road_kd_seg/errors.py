@@ -1,4 +1,4 @@
-"""The package's exceptions. A tool prints the message and exits 1; a traceback is a bug of ours."""
+"""The package's exceptions. A tool prints the message and exits 1; a traceback is a bug."""
 
 from collections.abc import Callable, Sequence
 

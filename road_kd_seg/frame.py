@@ -72,7 +72,7 @@ class RgbdFrame:
 
 
 class LabeledFrame(NamedTuple):
-    """A frame and, where somebody knows it, its truth."""
+    """A frame and, where it is known, its ground truth."""
 
     frame: RgbdFrame
     label: NDArray[np.uint8] | None

@@ -1,6 +1,6 @@
 """The bytes of a sensor_msgs/Image → NumPy arrays. Knows its fields, not ROS: bags and live messages share it.
 
-Every function takes the fields as they stand in the message, honours row padding and byte order, and raises
+Every function takes the fields as they stand in the message, honors row padding and byte order, and raises
 FrameError for a message whose fields contradict each other. `data` is anything with the buffer protocol (bytes,
 array.array, ndarray of uint8). The result is C-contiguous and writable; where no byte has to move it aliases `data`.
 """

@@ -64,7 +64,7 @@ class Segmenter:
         """Segment one frame at the camera's resolution.
 
         Raises:
-            FrameError: the model takes depth and the frame has none.
+            FrameError: the model requires depth and the frame has none.
         """
         with torch.inference_mode():
             confidence, label = classify(self._infer(frame), frame.size, self.bundle.input, self._background_id)
@@ -74,7 +74,7 @@ class Segmenter:
         """Probability of every class at the camera's resolution, (K, H, W), for scores that need more than the winner.
 
         Raises:
-            FrameError: the model takes depth and the frame has none.
+            FrameError: the model requires depth and the frame has none.
         """
         with torch.inference_mode():
             every = class_probabilities(self._infer(frame), frame.size, self.bundle.input, self._background_id)
@@ -84,7 +84,7 @@ class Segmenter:
     def _infer(self, frame: RgbdFrame) -> Tensor:
         if self.needs_depth and frame.depth_m is None:
             raise FrameError(
-                f"model '{self.bundle.name}' takes depth and the frame has none:"
+                f"model '{self.bundle.name}' requires depth and the frame has none:"
                 " enable aligned depth, or use an RGB-only model"
             )
         device = self.backend.device
@@ -102,7 +102,7 @@ def classify(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_
         logits: (B, K, h, w).
         size: the camera's (H, W).
         spec: its crop says where the logits lie; outside it everything is background with confidence 0.
-        background_id: class of what was not looked at.
+        background_id: class of what lies outside the crop.
 
     Returns:
         Probability of the winning class, float32 (B, H, W), and its id, uint8 (B, H, W).

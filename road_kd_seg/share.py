@@ -38,5 +38,7 @@ def share_file(relative: str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    looked = ", ".join(str(candidate) for candidate in candidates)
-    raise RoadKdError(f"{relative} is missing, looked at {looked}: install road_kd_seg again, or run from its checkout")
+    searched = ", ".join(str(candidate) for candidate in candidates)
+    raise RoadKdError(
+        f"{relative} is missing, searched {searched}: install road_kd_seg again, or run from its checkout"
+    )

@@ -23,7 +23,7 @@ def noise(height, width, depth=True):
 
 class TestSegmenter:
     @pytest.mark.parametrize("size", [(72, 128), (61, 47), (576, 1024)])
-    def test_answers_at_the_cameras_resolution(self, segmenter, size):
+    def test_predicts_at_the_cameras_resolution(self, segmenter, size):
         result = segmenter(noise(*size))
         assert result.label.shape == result.confidence.shape == size
         assert (result.label.dtype, result.confidence.dtype) == (np.uint8, np.float32)
@@ -35,7 +35,7 @@ class TestSegmenter:
         result = segmenter(noise(32, 48))
         assert (result.stamp_ns, result.frame_id) == (7, "cam")
 
-    def test_the_same_frame_gives_the_same_answer(self, segmenter):
+    def test_the_same_frame_gives_the_same_prediction(self, segmenter):
         first, second = segmenter(noise(72, 128)), segmenter(noise(72, 128))
         assert (first.label == second.label).all()
         assert (first.confidence == second.confidence).all()
@@ -49,7 +49,7 @@ class TestSegmenter:
 
     def test_an_rgbd_model_refuses_a_frame_without_depth(self, segmenter):
         assert segmenter.needs_depth
-        with pytest.raises(FrameError, match="model 'tiny' takes depth and the frame has none"):
+        with pytest.raises(FrameError, match="model 'tiny' requires depth and the frame has none"):
             segmenter(noise(72, 128, depth=False))
 
     def test_depth_of_zeros_is_not_missing_depth(self, segmenter):
@@ -116,5 +116,5 @@ class TestProbabilities:
         torch.testing.assert_close(probabilities.max(1).values[:, 8:, 8:24], confidence[:, 8:, 8:24])
 
     def test_an_rgbd_model_refuses_a_frame_without_depth(self, segmenter):
-        with pytest.raises(FrameError, match="model 'tiny' takes depth and the frame has none"):
+        with pytest.raises(FrameError, match="model 'tiny' requires depth and the frame has none"):
             segmenter.probabilities(noise(72, 128, depth=False))

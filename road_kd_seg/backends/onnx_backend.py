@@ -42,7 +42,7 @@ class OnnxBackend:
         self.device = _pick_device(runtime, device)
         self._session = _open(runtime, model, self.device)
         if self.device.type == "cuda" and _CUDA not in self._session.get_providers():
-            # It says why on stderr, and goes on without: a CUDA or cuDNN of another version than it was built for.
+            # It says why on stderr, and continues without it: a CUDA or cuDNN of another version than it was built for.
             if device != "auto":
                 raise RoadKdError(
                     f"device '{device}': onnxruntime {runtime.__version__} cannot start its CUDA provider (see above):"
@@ -68,8 +68,8 @@ class OnnxBackend:
         expected[OUTPUT] = (1, len(bundle.taxonomy), *bundle.input.size)
         if backend.shapes != expected:
             raise BundleError(
-                f"model bundle {bundle.path}: {ONNX} has {_in_words(backend.shapes)}, model.yaml needs"
-                f" {_in_words(expected)}: write it anew with 'road-kd export BUNDLE --out DIR --onnx'"
+                f"model bundle {bundle.path}: {ONNX} has {_describe(backend.shapes)}, model.yaml needs"
+                f" {_describe(expected)}: rewrite it with 'road-kd export BUNDLE --out DIR --onnx'"
             )
         return backend
 
@@ -166,9 +166,9 @@ def _open(runtime: ModuleType, model: bytes, device: torch.device) -> Any:
         reason = " ".join(str(error).split())
         raise BundleError(
             f"{ONNX} cannot be opened by onnxruntime {runtime.__version__}: {reason}:"
-            " install a newer one, or write it anew with 'road-kd export BUNDLE --out DIR --onnx'"
+            " install a newer one, or rewrite it with 'road-kd export BUNDLE --out DIR --onnx'"
         ) from error
 
 
-def _in_words(shapes: dict[str, tuple[int | str, ...]]) -> str:
+def _describe(shapes: dict[str, tuple[int | str, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -17,16 +17,16 @@ TOLERANCE_PX = 3
 
 
 def boundary_counts(
-    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, tolerance_px: int = TOLERANCE_PX
+    target: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int, tolerance_px: int = TOLERANCE_PX
 ) -> Counts:
     """Count boundary pixels by class; counts of several images add up.
 
     A pixel is on the boundary of its class if one of its four neighbors has another one. It is matched if the other
-    label image has a boundary pixel of the same class within `tolerance_px` (Euclidean). Where the truth is
+    label image has a boundary pixel of the same class within `tolerance_px` (Euclidean). Where the ground truth is
     IGNORE_INDEX nothing is scored, and the edge of such an area is no boundary.
 
     Args:
-        truth: (H, W) class ids or IGNORE_INDEX.
+        target: (H, W) class ids or IGNORE_INDEX.
         prediction: (H, W) class ids.
         num_classes: K.
         tolerance_px: 0 asks for the very pixel.
@@ -38,13 +38,13 @@ def boundary_counts(
         ShapeMismatch: the shapes differ.
         RoadKdError: a negative tolerance.
     """
-    if truth.shape != prediction.shape:
+    if target.shape != prediction.shape:
         raise ShapeMismatch(
-            "boundary_counts: prediction", prediction.shape, truth.shape, hint="resize to the label, nearest"
+            "boundary_counts: prediction", prediction.shape, target.shape, hint="resize to the label, nearest"
         )
     if tolerance_px < 0:
         raise RoadKdError(f"boundary_counts: tolerance_px is {tolerance_px}, expected 0 or more")
-    edges = [_edges(truth), _edges(np.where(truth == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction))]
+    edges = [_edges(target), _edges(np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction))]
     counts = np.zeros((num_classes, 4), np.int64)
     for side, (own, other) in enumerate((edges, edges[::-1])):
         ids, matched = _match(own, other, tolerance_px)
@@ -70,7 +70,7 @@ def boundary_f1(counts: Counts) -> PerClass:
 
 
 def mean_boundary_f1(counts: Counts) -> float:
-    """Mean over the classes that have a boundary in the truth; NaN if none has."""
+    """Mean over the classes that have a boundary in the ground truth; NaN if none has."""
     present = counts[:, 1] > 0
     return float(boundary_f1(counts)[present].mean()) if present.any() else float("nan")
 

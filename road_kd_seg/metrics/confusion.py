@@ -12,11 +12,11 @@ Counts = NDArray[np.int64]
 PerClass = NDArray[np.float64]
 
 
-def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int) -> Counts:
+def confusion_matrix(target: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int) -> Counts:
     """Count pixels by true (row) and predicted (column) class; (K, K).
 
     Args:
-        truth: class ids of any shape; IGNORE_INDEX is not counted.
+        target: class ids of any shape; IGNORE_INDEX is not counted.
         prediction: class ids of the same shape.
         num_classes: K.
 
@@ -24,13 +24,13 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], nu
         ShapeMismatch: the shapes differ.
         RoadKdError: an id that is no class.
     """
-    if truth.shape != prediction.shape:
+    if target.shape != prediction.shape:
         raise ShapeMismatch(
-            "confusion_matrix: prediction", prediction.shape, truth.shape, hint="resize to the label, nearest"
+            "confusion_matrix: prediction", prediction.shape, target.shape, hint="resize to the label, nearest"
         )
-    scored = truth != IGNORE_INDEX
-    true, predicted = truth[scored].astype(np.int64), prediction[scored].astype(np.int64)
-    for what, ids in (("truth", true), ("prediction", predicted)):
+    scored = target != IGNORE_INDEX
+    true, predicted = target[scored].astype(np.int64), prediction[scored].astype(np.int64)
+    for what, ids in (("target", true), ("prediction", predicted)):
         if ids.size and ids.max() >= num_classes:
             raise RoadKdError(
                 f"confusion_matrix: {what} has id {ids.max()}, expected 0..{num_classes - 1} or {IGNORE_INDEX} (ignore)"
@@ -42,7 +42,7 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], nu
 
 
 def iou(counts: Counts) -> PerClass:
-    """Intersection over union, (K,); NaN for a class that is neither in the truth nor predicted."""
+    """Intersection over union, (K,); NaN for a class that is neither in the ground truth nor predicted."""
     hits = np.diag(counts)
     return _ratio(hits, counts.sum(0) + counts.sum(1) - hits)
 
@@ -64,22 +64,22 @@ def f1(counts: Counts) -> PerClass:
 
 
 def mean_iou(counts: Counts) -> float:
-    """Mean IoU over the classes that occur in the truth; NaN if nothing was scored."""
+    """Mean IoU over the classes that occur in the ground truth; NaN if nothing was scored."""
     return _mean(iou(counts), counts)
 
 
 def mean_f1(counts: Counts) -> float:
-    """Mean F1 over the classes that occur in the truth (LIX's mFsc)."""
+    """Mean F1 over the classes that occur in the ground truth (LIX's mFsc)."""
     return _mean(f1(counts), counts)
 
 
 def mean_precision(counts: Counts) -> float:
-    """Mean precision over the classes that occur in the truth; one that was never predicted counts as 0."""
+    """Mean precision over the classes that occur in the ground truth; one that was never predicted counts as 0."""
     return _mean(np.nan_to_num(precision(counts)), counts)
 
 
 def mean_recall(counts: Counts) -> float:
-    """Mean recall over the classes that occur in the truth."""
+    """Mean recall over the classes that occur in the ground truth."""
     return _mean(recall(counts), counts)
 
 

@@ -1,7 +1,7 @@
 """MAFNet (Feng et al., "Segmentation of Road Potholes with Multimodal Attention Fusion Network", T-IM 2022).
 
 With the widths that CPKD (Feng et al., Fig. 1) gives it: a ResNet-152 teacher and a ResNet-18 student. Two backbones,
-color and depth. At every stage depth is added to color and the sum attended to; the fused map goes on in the color
+color and depth. At every stage depth is added to color and the sum attended to; the fused map continues in the color
 backbone only. Stages 1 and 2 use channel attention, 3 to 5 dual attention; stage 5 is a transformer per backbone. Five
 up-sampling stages without skip connections follow; the last ends in BN and ReLU, so logits are ≥ 0.
 

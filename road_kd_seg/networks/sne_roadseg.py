@@ -2,7 +2,7 @@
 
 LIX's large teacher, and, without the second encoder, its large student. Two ResNet-152 encoders, color and X
 (surface normals, `road_kd_seg.preprocess.normals`, or depth); X is added to color after the stem and after each
-layer, and the sum goes on in the color encoder. The decoder is UNet++'s: the node (row i, column j) joins all nodes of
+layer, and the sum continues in the color encoder. The decoder is UNet++'s: node (row i, column j) joins all nodes of
 its row before it and the up-sampled node (i + 1, j − 1).
 
 Shapes: rgb (B, 3, H, W), depth (B, D, H, W) → logits (B, K, H, W), H and W multiples of 32; the last block ends in BN

@@ -22,7 +22,7 @@ class DepthEncoding:
     (x right, y down, z forward), as SNE-RoadSeg takes them. Invalid pixels become 0.
 
     Normals need a focal length. It is part of the encoding, not read from the camera: so training and the node agree by
-    construction, whatever a data set knows of its cameras, and the node's answer neither waits for camera_info nor
+    construction, whatever a data set knows of its cameras, and the node's prediction neither waits for camera_info nor
     changes when it comes. The price: with another true focal length (another camera, an enlarged training crop), the
     tangent of every normal's angle to the optical axis is off by the quotient of the two. Set `focal` to that of the
     cameras which the model is for.
@@ -79,7 +79,7 @@ class InputSpec:
     depth: DepthEncoding | None = None
     """None: the network takes RGB only."""
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    """(top, left, bottom, right) of the region that is looked at, as fractions of the camera image."""
+    """(top, left, bottom, right) of the region that is used, as fractions of the camera image."""
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406))
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225))
 

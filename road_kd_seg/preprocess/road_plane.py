@@ -62,7 +62,7 @@ def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
     best_score, best = torch.where(possible, score, -1).max(dim=1)
     plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 
-    for _ in range(3):  # enough for the weights to settle
+    for _ in range(3):  # enough for the weights to converge
         error = target - plane @ points.T
         weight = (1 - (error / (2 * PLANE_TOLERANCE_PER_M)).square()).clamp(min=0).square() * usable
         weighted = points * weight[..., None]  # (B, N, 3)

@@ -39,7 +39,9 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
     if spec.depth is None:
         return color, None
     if depth_m is None:
-        raise FrameError("the model takes depth and the frame has none: enable aligned depth, or use an RGB-only model")
+        raise FrameError(
+            "the model requires depth and the frame has none: enable aligned depth, or use an RGB-only model"
+        )
     depth = resize_depth(depth_m[:, top:bottom, left:right], spec.size, smooth=spec.depth.kind == "normals")
     return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]))
 

@@ -252,8 +252,8 @@ def _sprite(kind: str, shape: int) -> F32:
     middle, stretch = (-0.28, 1.35) if kind == "tree" else (0.15, 1.0)
     crown = 0.78 - np.hypot(x, (y - middle) * stretch) + 0.13 * noise
     if kind == "tree":
-        trunk = np.abs(x) < 0.035 + 0.02 * y
-        image[trunk & (y > 0)] = (0.11, 0.085, 0.06, 1)
+        stem = np.abs(x) < 0.035 + 0.02 * y
+        image[stem & (y > 0)] = (0.11, 0.085, 0.06, 1)
     else:
         crown = np.minimum(crown, 1.0) + 0.6 * (y > 0.7) * (np.abs(x) < 0.75)
     leaf = (

@@ -94,7 +94,7 @@ def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabeledFram
     """One frame of a road that no other seed has, for training on many of them.
 
     About one in seven is a steep close-up of rough asphalt with a pothole instead of a view along a road. Obstacles may
-    stand in the way, which they never do in a drive.
+    block the way, which they never do in a drive.
     """
     scene = _plan_scene(seed, height, width)
     return render(scene.road, scene.view, scene.look, scene.rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)

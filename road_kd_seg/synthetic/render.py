@@ -26,7 +26,7 @@ _LONGEST_SHADOW_M = 3.0
 def render(
     road: Road, view: View, look: SensorLook, rng: np.random.Generator, stamp_ns: int, frame_id: str
 ) -> LabeledFrame:
-    """What the camera reports from one pose, with the truth."""
+    """What the camera reports from one pose, with the ground truth."""
     canvas = paint_scene(road, view)
     depth_m = measure_depth(canvas.depth_m, canvas.hole_chance, view.camera, look, rng)
     rgb = expose(canvas.rgb, look, rng)

@@ -1,4 +1,4 @@
-"""Writes a bundle's network as ONNX, and checks that it answers as the network does.
+"""Writes a bundle's network as ONNX, and checks that it predicts as the network does.
 
 This lies in the runtime, beside the backend that reads the file: as with `save_bundle` and `load_bundle`, whoever reads
 a format also writes it, and a robot can make a model.onnx without the training package. onnx and onnxscript are
@@ -46,7 +46,7 @@ class Parity(NamedTuple):
         """Whether it counts as the same network."""
         return self.agreement >= MIN_AGREEMENT and self.max_difference < float("inf")  # False for NaN, too
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """One line."""
         return f"{self.what}: {self.agreement:.4%} of pixels agree, largest logit difference {self.max_difference:.1e}"
 
@@ -69,7 +69,7 @@ def export_onnx(bundle: Bundle) -> tuple[bytes, tuple[Parity, ...]]:
     for parity in parities:
         if not parity.passed:
             raise RoadKdError(
-                f"model '{bundle.name}': as ONNX, {bundle.network} answers differently: {parity.in_words()},"
+                f"model '{bundle.name}': as ONNX, {bundle.network} predicts differently: {parity.describe()},"
                 f" expected at least {MIN_AGREEMENT:.1%} and a finite difference."
                 " Nothing was written: use backend torch, or another version of onnxruntime."
             )
@@ -77,7 +77,7 @@ def export_onnx(bundle: Bundle) -> tuple[bytes, tuple[Parity, ...]]:
 
 
 def to_onnx(network: SegmentationNetwork, size: tuple[int, int]) -> bytes:
-    """Serialize a network: inputs `rgb` (1, 3, h, w) and, if it takes depth, `depth` (1, C, h, w); output `logits`.
+    """Serialize a network: inputs `rgb` (1, 3, h, w) and, if it requires depth, `depth` (1, C, h, w); output `logits`.
 
     Args:
         network: on the CPU; put into eval mode.
@@ -150,7 +150,7 @@ def _inputs(spec: InputSpec, depth_channels: int) -> Iterator[tuple[str, Tensor,
 
 @torch.inference_mode()
 def compare(network: SegmentationNetwork, backend: OnnxBackend, what: str, rgb: Tensor, depth: Tensor | None) -> Parity:
-    """Both answers to one input.
+    """Both outputs for one input.
 
     Args:
         network: in eval mode, on the CPU.

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
     parser.add_argument("--backend", default="torch", help=f"{' or '.join(BACKENDS)}; others are timed beside torch")
     parser.add_argument("--rounds", type=int, default=30, help="timed runs of each; warm-up comes on top")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     return parser
 
 

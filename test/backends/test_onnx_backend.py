@@ -55,7 +55,7 @@ class TestInfer:
         assert torch.equal(backend.infer(rgb.contiguous(memory_format=torch.channels_last), depth), expected)
         assert torch.equal(backend.infer(rgb.flip(3).flip(3), depth), expected)
 
-    def test_every_answer_has_memory_of_its_own(self, backend):
+    def test_every_output_has_memory_of_its_own(self, backend):
         first = backend.infer(torch.zeros(RGB), torch.zeros(DEPTH))
         kept = first.clone()
         assert not torch.equal(backend.infer(torch.ones(RGB), torch.ones(DEPTH)), first)

@@ -15,7 +15,7 @@ def halves(column, size=(10, 20)):
     return label
 
 
-def brute_force(truth, prediction, num_classes, tolerance_px):
+def brute_force(target, prediction, num_classes, tolerance_px):
     """By distance transforms, class by class."""
 
     def edges(label):
@@ -29,7 +29,7 @@ def brute_force(truth, prediction, num_classes, tolerance_px):
             return np.zeros(edge.shape, bool)
         return cv2.distanceTransform(np.uint8(~edge), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= tolerance_px + 1e-4
 
-    pairs = zip(edges(truth), edges(np.where(truth == 255, 255, prediction)), strict=True)
+    pairs = zip(edges(target), edges(np.where(target == 255, 255, prediction)), strict=True)
     return np.array([[(t & near(p)).sum(), t.sum(), (p & near(t)).sum(), p.sum()] for t, p in pairs])
 
 
@@ -50,11 +50,11 @@ class TestBoundaryCounts:
         assert not boundary_counts(np.ones((5, 5), np.uint8), np.ones((5, 5), np.uint8), 2).any()
 
     def test_ignored_pixels_are_inert_and_their_edge_is_no_boundary(self):
-        truth = halves(8)
-        truth[:, 12:] = 255
+        target = halves(8)
+        target[:, 12:] = 255
         noise = np.random.default_rng(0).integers(0, 2, (10, 20), np.uint8)
-        predictions = [np.where(truth == 255, fill, halves(9)) for fill in (noise, 0, 1)]
-        counts = [boundary_counts(truth, prediction.astype(np.uint8), 2, 3) for prediction in predictions]
+        predictions = [np.where(target == 255, fill, halves(9)) for fill in (noise, 0, 1)]
+        counts = [boundary_counts(target, prediction.astype(np.uint8), 2, 3) for prediction in predictions]
         assert (counts[0] == counts[1]).all()
         assert (counts[0] == counts[2]).all()
         assert counts[0][:, 1].tolist() == [10, 10]
@@ -68,10 +68,10 @@ class TestBoundaryCounts:
     def test_equals_distance_transforms(self, seed, tolerance_px, size):
         generator = np.random.default_rng(seed)
         coarse = generator.choice([0, 1, 2, 255], (2, 1 + size[0] // 4, 1 + size[1] // 4)).astype(np.uint8)
-        truth, prediction = (c.repeat(4, 0).repeat(4, 1)[: size[0], : size[1]] for c in coarse)
+        target, prediction = (c.repeat(4, 0).repeat(4, 1)[: size[0], : size[1]] for c in coarse)
         prediction = np.where(prediction == 255, 0, prediction)
-        expected = brute_force(truth, prediction, 3, tolerance_px)
-        assert (boundary_counts(truth, prediction, 3, tolerance_px) == expected).all()
+        expected = brute_force(target, prediction, 3, tolerance_px)
+        assert (boundary_counts(target, prediction, 3, tolerance_px) == expected).all()
 
     def test_other_shapes_and_negative_tolerances_are_named(self):
         with pytest.raises(

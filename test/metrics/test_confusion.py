@@ -12,7 +12,7 @@ def labels(*values):
 
 
 class TestConfusionMatrix:
-    def test_rows_are_truth_and_columns_are_prediction(self):
+    def test_rows_are_the_target_and_columns_are_prediction(self):
         counts = metrics.confusion_matrix(labels(0, 0, 1, 2), labels(0, 1, 1, 1), 3)
         assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
@@ -23,19 +23,19 @@ class TestConfusionMatrix:
         with pytest.raises(ShapeMismatch, match=r"got shape \(2,\), expected \(3,\): resize to the label, nearest"):
             metrics.confusion_matrix(labels(0, 0, 0), labels(0, 0), 2)
 
-    @pytest.mark.parametrize(("truth", "prediction"), [(labels(7), labels(0)), (labels(0), labels(255))])
-    def test_an_id_that_is_no_class_is_refused(self, truth, prediction):
+    @pytest.mark.parametrize(("target", "prediction"), [(labels(7), labels(0)), (labels(0), labels(255))])
+    def test_an_id_that_is_no_class_is_refused(self, target, prediction):
         with pytest.raises(RoadKdError, match=r"expected 0..2 or 255 \(ignore\)"):
-            metrics.confusion_matrix(truth, prediction, 3)
+            metrics.confusion_matrix(target, prediction, 3)
 
     @given(seed=st.integers(0, 1000), parts=st.integers(1, 5))
     @settings(max_examples=20, deadline=None)
     def test_counts_of_parts_add_up(self, seed, parts):
         generator = np.random.default_rng(seed)
-        truth, prediction = generator.integers(0, 4, (2, 60), np.uint8)
-        split = zip(np.array_split(truth, parts), np.array_split(prediction, parts), strict=True)
+        target, prediction = generator.integers(0, 4, (2, 60), np.uint8)
+        split = zip(np.array_split(target, parts), np.array_split(prediction, parts), strict=True)
         total = sum(metrics.confusion_matrix(t, p, 4) for t, p in split)
-        assert (total == metrics.confusion_matrix(truth, prediction, 4)).all()
+        assert (total == metrics.confusion_matrix(target, prediction, 4)).all()
 
 
 class TestDerived:
@@ -47,7 +47,7 @@ class TestDerived:
         np.testing.assert_allclose(metrics.recall(self.counts), [6 / 8, 3 / 4, np.nan])
         np.testing.assert_allclose(metrics.f1(self.counts), [12 / 15, 6 / 9, np.nan])
 
-    def test_the_mean_leaves_out_classes_without_truth(self):
+    def test_the_mean_leaves_out_classes_without_ground_truth(self):
         assert metrics.mean_iou(self.counts) == pytest.approx((6 / 9 + 3 / 6) / 2)
 
     def test_nothing_scored_is_not_a_number(self):

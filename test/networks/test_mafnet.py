@@ -28,7 +28,7 @@ class TestDualAttention:
         mixed = attention(x) - 2 * x
         # Channels 0 and 1 are alike (large energies), so both are mixed from the six empty ones only.
         torch.testing.assert_close(mixed[:, :2], torch.zeros(1, 2, 2, 2))
-        # To the empty channels all are alike: the plain mean.
+        # To the empty channels all are alike: the unweighted mean.
         torch.testing.assert_close(mixed[:, 2:], torch.full((1, 6, 2, 2), 30 / 8))
 
 

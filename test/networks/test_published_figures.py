@@ -22,7 +22,7 @@ PARAMETERS = [
     ("sne_roadseg_r152", 2, {"depth_channels": 1}, 201_318_534),
     ("mfnet", 9, {}, 736_275),
 ]
-"""Network, classes, options, parameters. With auxiliary heads: ERFNet's and CWD's counts include theirs."""
+"""Network, classes, options, parameters. With auxiliary heads: ERFNet's and CWD's counts include them."""
 
 PRINTED_MILLIONS = [
     ("pspnet_mbv2", 1.98),
@@ -88,5 +88,5 @@ def test_cpkd_taps_at_576x1024(name, meta_forward):
 
 @pytest.mark.parametrize(("name", "giga_multiplications"), [("pspnet_mbv2", 16.40), ("deeplabv3_mbv2", 20.39)])
 def test_multiplications_at_512x1024_as_cwd_prints_them(name, giga_multiplications):
-    ours = summarize_network(name, 19, (512, 1024)).gflops / 2
-    assert ours == pytest.approx(giga_multiplications, abs=0.04)  # our bin means are products and count: 0.03 G
+    computed = summarize_network(name, 19, (512, 1024)).gflops / 2
+    assert computed == pytest.approx(giga_multiplications, abs=0.04)  # our bin means are products and count: 0.03 G

@@ -24,9 +24,9 @@ def plane_depth(normal: torch.Tensor, distance_m: float, intrinsics: Intrinsics)
     return torch.where((depth_m > 0.2) & (depth_m < 60), depth_m, 0).float()[None]
 
 
-def worst_angle_deg(normals: torch.Tensor, truth: torch.Tensor) -> float:
+def worst_angle_deg(normals: torch.Tensor, expected: torch.Tensor) -> float:
     seen = normals.norm(dim=1) > 0
-    cosine = (normals.double() * truth.double().view(1, 3, 1, 1)).sum(dim=1)[seen]
+    cosine = (normals.double() * expected.double().view(1, 3, 1, 1)).sum(dim=1)[seen]
     return torch.rad2deg(torch.acos(cosine.clamp(-1, 1))).max().item()
 
 
@@ -45,13 +45,13 @@ class TestPlanes:
     )
     @settings(max_examples=60, deadline=None)
     def test_within_two_degrees_for_any_camera(self, method, direction, distance_m, fx, fy, cx, cy):
-        truth = torch.tensor(direction, dtype=torch.float64)
-        assume(truth.norm() > 0.1)
-        truth = F.normalize(truth, dim=0)
+        expected = torch.tensor(direction, dtype=torch.float64)
+        assume(expected.norm() > 0.1)
+        expected = F.normalize(expected, dim=0)
         intrinsics = camera(fx, fy, cx, cy)
-        depth_m = plane_depth(truth, distance_m, intrinsics)
+        depth_m = plane_depth(expected, distance_m, intrinsics)
         assume((depth_m > 0).float().mean() > 0.3)
-        assert worst_angle_deg(surface_normals(depth_m, intrinsics, method=method), truth) < 2
+        assert worst_angle_deg(surface_normals(depth_m, intrinsics, method=method), expected) < 2
 
     @pytest.mark.parametrize(
         "direction",
@@ -59,14 +59,14 @@ class TestPlanes:
         ids=["road", "wall ahead", "nearly ahead", "leaning by a hair", "road seen from a slope", "wall beside"],
     )
     def test_surfaces_that_make_divisions_degenerate(self, method, direction):
-        truth = F.normalize(torch.tensor(direction, dtype=torch.float64), dim=0)
+        expected = F.normalize(torch.tensor(direction, dtype=torch.float64), dim=0)
         intrinsics = camera(cx=-4.0)
-        normals = surface_normals(plane_depth(truth, 1.3, intrinsics), intrinsics, method=method)
-        assert worst_angle_deg(normals, truth) < 0.1  # float32 depth: hundredths of a degree
+        normals = surface_normals(plane_depth(expected, 1.3, intrinsics), intrinsics, method=method)
+        assert worst_angle_deg(normals, expected) < 0.1  # float32 depth: hundredths of a degree
 
     def test_every_pixel_of_a_whole_plane_gets_a_unit_normal(self, method):
-        truth = torch.tensor([0.0, 0.0, -1.0])
-        normals = surface_normals(plane_depth(truth, 2.0, camera()), camera(), method=method)
+        expected = torch.tensor([0.0, 0.0, -1.0])
+        normals = surface_normals(plane_depth(expected, 2.0, camera()), camera(), method=method)
         torch.testing.assert_close(normals.norm(dim=1), torch.ones(1, HEIGHT, WIDTH))
 
     def test_normals_point_to_the_camera(self, method):
@@ -81,14 +81,14 @@ class TestPlanes:
 class TestInvalidDepth:
     @pytest.mark.parametrize("invalid", [0.0, -1.0, float("nan"), float("inf")])
     def test_it_stays_invalid_and_spoils_no_neighbor(self, method, invalid):
-        truth = F.normalize(torch.tensor([0.2, -0.8, -0.4], dtype=torch.float64), dim=0)
-        depth_m = plane_depth(truth, 1.3, camera())
+        expected = F.normalize(torch.tensor([0.2, -0.8, -0.4], dtype=torch.float64), dim=0)
+        depth_m = plane_depth(expected, 1.3, camera())
         holes = (depth_m == 0) | (torch.rand(depth_m.shape, generator=torch.Generator().manual_seed(0)) < 0.15)
         depth_m[holes] = invalid
         normals = surface_normals(depth_m, camera(), method=method)
         assert normals.isfinite().all()
         assert (normals.permute(0, 2, 3, 1)[holes] == 0).all()
-        assert worst_angle_deg(normals, truth) < 2
+        assert worst_angle_deg(normals, expected) < 2
 
     def test_a_lone_pixel_has_no_normal(self, method):
         depth_m = torch.zeros(1, HEIGHT, WIDTH)
@@ -99,8 +99,8 @@ class TestInvalidDepth:
 class TestInterface:
     def test_each_image_may_have_its_own_camera(self):
         cameras = [camera(), camera(fx=80, fy=60, cx=3, cy=20)]
-        truth = F.normalize(torch.tensor([0.3, -0.5, -0.8], dtype=torch.float64), dim=0)
-        depth_m = torch.cat([plane_depth(truth, 1.5, one) for one in cameras])
+        expected = F.normalize(torch.tensor([0.3, -0.5, -0.8], dtype=torch.float64), dim=0)
+        depth_m = torch.cat([plane_depth(expected, 1.5, one) for one in cameras])
         table = torch.tensor([[one.fx, one.fy, one.cx, one.cy] for one in cameras])
         together = surface_normals(depth_m, table)
         apart = torch.cat([surface_normals(depth_m[i : i + 1], one) for i, one in enumerate(cameras)])

@@ -54,7 +54,7 @@ class TestScore:
             score([(1_500_000_000, HALF_ROAD[:, :2])], store_of({1_500_000_000: HALF_ROAD}), 2)
 
     def test_truth_of_another_taxonomy_names_the_id(self):
-        with pytest.raises(RoadKdError, match="truth has id 7"):
+        with pytest.raises(RoadKdError, match="target has id 7"):
             score([(1, HALF_ROAD + np.uint8(6))], store_of({1: HALF_ROAD}), 2)
 
 

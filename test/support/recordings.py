@@ -21,10 +21,10 @@ def make_frame(number: int, height: int = 6, width: int = 8, *, depth: bool = Tr
     random = np.random.default_rng(number)
     rgb = random.integers(0, 256, (height, width, 3), np.uint8)
     depth_m = (random.integers(0, 9000, (height, width)) / np.float32(1000)).astype(np.float32)
-    truth = random.integers(0, 5, (height, width), np.uint8)
+    labels = random.integers(0, 5, (height, width), np.uint8)
     camera = Intrinsics(500.0, 501.0, width / 2, height / 2, width, height)
     frame = RgbdFrame(rgb, depth_m if depth else None, camera, 1_000_000_000 + number * FRAME_NS, "camera_optical")
-    return LabeledFrame(frame, truth if label else None)
+    return LabeledFrame(frame, labels if label else None)
 
 
 class RawBag:

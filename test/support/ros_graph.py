@@ -157,19 +157,19 @@ class Graph:
         return messages
 
     def outputs(self, stamps: Iterator[int], **kinds: type) -> list[list]:
-        """Listen to outputs of the node by name, and send pairs until each has answered: only then do both ends of
+        """Listen to outputs of the node by name, and send pairs until each has published: only then do both ends of
         every connection know each other, and nothing is lost any more."""
         listeners = [self.listen(kind, f"/road_seg/{name}") for name, kind in kinds.items()]
         next_s = 0.0
 
-        def answered() -> bool:
+        def published() -> bool:
             nonlocal next_s
             if time.monotonic() > next_s:
                 self.publish_pair(next(stamps))
                 next_s = time.monotonic() + 0.2
             return all(listeners)
 
-        self.until(answered, f"{', '.join(kinds)} of any pair", START_S)
+        self.until(published, f"{', '.join(kinds)} of any pair", START_S)
         return listeners
 
     @property
@@ -252,7 +252,7 @@ class Graph:
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, f"service {name}", START_S)
         future = client.call_async(request)
-        self.until(future.done, f"an answer from {name}")
+        self.until(future.done, f"a response from {name}")
         self.node.destroy_client(client)
         return future.result()
 

@@ -82,10 +82,10 @@ class TestExportOnnx:
         assert all(parity.agreement > 0.999 and parity.max_difference < 1e-4 for parity in parities)
         assert OnnxBackend(model, "cpu").shapes == {"rgb": (1, 3, 32, 48), "logits": (1, 5, 32, 48)}
 
-    def test_one_that_answers_differently_is_refused(self, rgb_bundle, monkeypatch):
+    def test_one_that_predicts_differently_is_refused(self, rgb_bundle, monkeypatch):
         other = to_onnx(Tiny(len(DEFAULT_TAXONOMY)), (32, 48))
         monkeypatch.setattr(onnx_export, "to_onnx", lambda *_: other)  # what a wrong exporter would write
-        with pytest.raises(RoadKdError, match="as ONNX, mfnet_rgb answers differently: random input: .*Nothing was"):
+        with pytest.raises(RoadKdError, match="as ONNX, mfnet_rgb predicts differently: random input: .*Nothing was"):
             export_onnx(load_bundle(rgb_bundle))
 
 

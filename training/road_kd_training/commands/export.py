@@ -48,7 +48,7 @@ def run(options: Namespace) -> None:
     Raises:
         BundleError: the source is no bundle, or a damaged one.
         TrainingError: the run has no such weights, or the folder holds something else or cannot be written.
-        RoadKdError: the network cannot be written as ONNX, or ONNX Runtime answers differently.
+        RoadKdError: the network cannot be written as ONNX, or ONNX Runtime predicts differently.
     """
     out = Path(options.out).expanduser()
     bundle, network = _open(options.source, options.weights)
@@ -176,7 +176,7 @@ def _command(options: Namespace) -> str:
 def _report(out: Path, parities: tuple[Parity, ...]) -> None:
     console = Console(soft_wrap=True)
     for parity in parities:
-        console.print(f"{ONNX} against PyTorch, {parity.in_words()}")
+        console.print(f"{ONNX} against PyTorch, {parity.describe()}")
     files = [out / name for name in (MANIFEST, WEIGHTS, ONNX, CARD) if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
