@@ -24,7 +24,7 @@ pytest_plugins = ("recordings", "ros_graph")
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained RGB-D student with a 64x96 input: right in every way but its answers. Copy it before changing it."""
+    """An untrained RGB-D student with a 64x96 input: its predictions are noise. Copy it before changing it."""
     torch.manual_seed(0)
     kwargs = {"depth_channels": 1}
     return save_bundle(

@@ -166,7 +166,7 @@ class BagPlayer:
             self._sent[message.topic] += 1
 
     def _wait_until(self, message: BagMessage, pace: _Pace) -> bool:
-        """Wait for a message's time while the clock goes on; False if a signal came."""
+        """Wait for a message's time while the clock runs; False if a signal came."""
         while not self._stop.received and (remaining_s := pace.remaining_s(message.log_time_ns)) > 0:
             self._publish_clock(pace.now_ns())
             time.sleep(min(remaining_s, _CLOCK_PERIOD_S))
@@ -211,13 +211,13 @@ class _Pace:
         """Seconds until a bag time; not positive once it has come."""
         return (bag_time_ns - self.now_ns()) / self._rate / 1e9
 
-    def forgive(self, bag_time_ns: int, most_s: float) -> None:
-        """Let the bag's time stand still for as long as we are late, if that is more than `most_s`.
+    def forgive(self, bag_time_ns: int, max_s: float) -> None:
+        """Let the bag's time stand still for as long as we are late, if that is more than `max_s`.
 
         A camera does not send a burst to catch up, and subscribers with a queue of one would lose most of it.
         """
         late_s = -self.remaining_s(bag_time_ns)
-        if late_s > most_s:
+        if late_s > max_s:
             self._start_ns += round(late_s * 1e9)
 
 

@@ -77,7 +77,7 @@ class BagReader:
         path: a rosbag2 folder, or a single .mcap or .db3 file.
         names: where the frames are.
         slop_s: a depth image may differ by this much from its color image's stamp; None: half a frame period.
-            Labels must carry the very stamp of their image: the truth of its neighbor is not its truth.
+            Labels must carry the very stamp of their image: a neighbor's label is not its label.
 
     Raises:
         BagError: nothing is there, or it is no bag that can be read.

@@ -1,4 +1,4 @@
-"""Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and ours for labels."""
+"""Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and our label topic."""
 
 COLOR_TOPIC = "/camera/camera/color/image_raw"
 DEPTH_TOPIC = "/camera/camera/aligned_depth_to_color/image_raw"

@@ -48,7 +48,7 @@ def write_bag(path: Path, frames: Iterable[LabeledFrame], *, with_labels: bool =
     Args:
         path: folder to create; its parents are made as needed.
         frames: at least one, with rising stamps.
-        with_labels: False leaves the truth out.
+        with_labels: False leaves the labels out.
 
     Returns:
         How many frames were written.

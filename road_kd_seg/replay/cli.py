@@ -79,15 +79,15 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     bundle = load_bundle(options.model)
     with BagReader(options.bag, names=names, slop_s=options.slop_s) as reader:
         check_depth(reader, bundle)
-        truth, truth_source = _truth(reader, options.labels)
+        ground_truth, ground_truth_source = _ground_truth(reader, options.labels)
         run = _run_live(options, reader, bundle, console) if options.live else _run_offline(options, reader, console)
-        scores = score(truth.items(), run.labels, len(bundle.taxonomy))
-        report = write_report(options.out, reader, Replay(bundle, run, scores, truth, truth_source))
+        scores = score(ground_truth.items(), run.labels, len(bundle.taxonomy))
+        report = write_report(options.out, reader, Replay(bundle, run, scores, ground_truth, ground_truth_source))
     _print(report, options.out, console)
     return 0
 
 
-def _truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
+def _ground_truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
     if folder is not None:
         return LabelStore.of(read_label_folder(folder)), f"the PNG files in {folder}"
     return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"

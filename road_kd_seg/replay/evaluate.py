@@ -1,4 +1,4 @@
-"""ReplayRun a model over a bag without ROS, and score any run against the truth."""
+"""Run a model over a bag without ROS, and score any run against the ground truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_depth(reader: BagReader, bundle: Bundle) -> None:
         else f"no depth images on {depth}"
     )
     raise BagError(
-        f"bag {reader.path}: {what}, and model '{bundle.name}' takes depth: record the aligned depth"
+        f"bag {reader.path}: {what}, and model '{bundle.name}' requires depth: record the aligned depth"
         " (RealSense: align_depth.enable:=true enable_sync:=true), name its topic with --depth-topic,"
         " or use an RGB-only model"
     )
@@ -87,12 +87,12 @@ def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], 
     )
 
 
-def score(truth: Iterable[tuple[int, Label]], answers: LabelStore, num_classes: int) -> Scores:
-    """Compare answers with the truth of the same stamp.
+def score(ground_truth: Iterable[tuple[int, Label]], predictions: LabelStore, num_classes: int) -> Scores:
+    """Compare predictions with the ground truth of the same stamp.
 
     Args:
-        truth: header stamp (ns) and (H, W) class ids, IGNORE_INDEX where unknown.
-        answers: a run's labels; those without truth are not looked at.
+        ground_truth: header stamp (ns) and (H, W) class ids, IGNORE_INDEX where unknown.
+        predictions: a run's labels; those without ground truth are ignored.
         num_classes: K.
 
     Raises:
@@ -101,12 +101,12 @@ def score(truth: Iterable[tuple[int, Label]], answers: LabelStore, num_classes: 
     counts = np.zeros((num_classes, num_classes), np.int64)
     frames: list[FrameScore] = []
     num_labeled = 0
-    for stamp_ns, label in truth:
+    for stamp_ns, label in ground_truth:
         num_labeled += 1
-        if stamp_ns not in answers:
+        if stamp_ns not in predictions:
             continue
         try:
-            frame_counts = confusion_matrix(label, answers.get(stamp_ns), num_classes)
+            frame_counts = confusion_matrix(label, predictions.get(stamp_ns), num_classes)
         except RoadKdError as error:
             raise RoadKdError(f"label of {stamp_ns / 1e9:.3f} s: {error}") from error
         counts += frame_counts

@@ -1,4 +1,4 @@
-"""Label images by stamp: what a model made of a bag, or the truth from a folder of PNG files."""
+"""Label images by stamp: a model's predictions on a bag, or the ground truth from a folder of PNG files."""
 
 from __future__ import annotations
 

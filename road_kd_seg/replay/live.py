@@ -30,7 +30,7 @@ OUTPUTS = "node_outputs"
 
 _START_LIMIT_S = 120.0
 """Importing PyTorch and loading a model on a busy machine."""
-_SETTLE_LIMIT_S = 15.0
+_COUNT_LIMIT_S = 15.0
 _STOP_LIMIT_S = 20.0
 _PLAYER_SLACK_S = 60.0
 _LATENCY = (
@@ -217,7 +217,7 @@ def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until
     progress("settling", len(recorder.label_sent_ns))
     first = recorder.report.number
 
-    def settled() -> bool:
+    def counted() -> bool:
         node.check_alive()
         counters = recorder.report.counters
         return (
@@ -226,7 +226,7 @@ def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until
             and counters.get("published") == len(recorder.label_sent_ns)
         )
 
-    spin_until(settled, _SETTLE_LIMIT_S)
+    spin_until(counted, _COUNT_LIMIT_S)
 
 
 def _final_counters(node: ChildProcess) -> dict[str, int]:

@@ -68,14 +68,14 @@ class ReplayCounts:
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """A model's answers to a bag."""
+    """A model's predictions on a bag."""
 
     mode: str
     """`offline` (frame by frame, no ROS) or `live` (node and player as processes)."""
     stamps_ns: tuple[int, ...]
     """Every color image of the bag."""
     labels: LabelStore
-    """What the model answered, by the color image's stamp."""
+    """The predicted labels, by the color image's stamp."""
     latency_ms: Mapping[int, float]
     """By the color image's stamp; what it spans is in `latency_definition`."""
     latency_definition: str
@@ -88,25 +88,25 @@ class ReplayRun:
 
 @dataclass(frozen=True)
 class FrameScore:
-    """One frame against its truth."""
+    """One frame against its ground truth."""
 
     stamp_ns: int
     miou: float
-    """Mean over the classes in its truth; NaN if the truth is all ignored."""
+    """Mean over the classes in its ground truth; NaN if that is all ignored."""
     iou: PerClass
-    """(K,), NaN where the class is neither in the truth nor predicted."""
+    """(K,), NaN where the class is neither in the ground truth nor predicted."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A run against the truth."""
+    """A run against the ground truth."""
 
     counts: Counts
-    """(K, K), rows are the truth, summed over the scored frames."""
+    """(K, K), rows are the ground truth, summed over the scored frames."""
     frames: tuple[FrameScore, ...] = ()
-    """The frames with truth and answer."""
+    """The frames with ground truth and prediction."""
     num_labeled: int = 0
-    """Frames with truth, answered or not."""
+    """Frames with ground truth, segmented or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class LatencySummary:
 
 
 PERCENTILES = {"p50": (50, 1), "p95": (95, 20), "p99": (99, 100)}
-"""Percentile and the fewest samples it is given for: below 100 a p99 is the maximum under another name."""
+"""Percentile and the minimum of samples it is given for: below 100 a p99 is the maximum under another name."""
 
 
 def summarize_latency(latency_ms: NDArray[np.float64]) -> LatencySummary:
@@ -131,10 +131,10 @@ def summarize_latency(latency_ms: NDArray[np.float64]) -> LatencySummary:
     if latency_ms.size == 0:
         return LatencySummary(0, notes=("no frame was published, so there is no latency",))
     values, notes = {}, []
-    for name, (percent, fewest) in PERCENTILES.items():
-        if latency_ms.size >= fewest:
+    for name, (percent, min_samples) in PERCENTILES.items():
+        if latency_ms.size >= min_samples:
             values[name] = float(np.percentile(latency_ms, percent))
         else:
-            notes.append(f"{name} needs {fewest} samples, there are {latency_ms.size}")
+            notes.append(f"{name} needs {min_samples} samples, there are {latency_ms.size}")
     mean_ms, max_ms = float(latency_ms.mean()), float(latency_ms.max())
     return LatencySummary(latency_ms.size, mean=mean_ms, max=max_ms, notes=tuple(notes), **values)

@@ -34,7 +34,7 @@ class Models:
         rgb_only = _load(settings.rgb_only_model, settings)
         if rgb_only.needs_depth:
             raise RoadKdError(
-                f"parameter rgb_only_model: '{settings.rgb_only_model}' takes depth: choose a bundle without"
+                f"parameter rgb_only_model: '{settings.rgb_only_model}' requires depth: choose a bundle without"
             )
         if rgb_only.taxonomy != main.taxonomy:
             raise RoadKdError(

@@ -83,7 +83,7 @@ class RoadSegNode(LifecycleNode):
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._set_enabled = self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # A steady timer: with use_sim_time and no /clock, others never fire, and that is when one looks here.
+        # A steady timer: with use_sim_time and no /clock, others never fire, and that is when one reads here.
         self._timer = self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jumps = self.get_clock().create_jump_callback(backward, post_callback=self._on_clock_jump)
@@ -199,7 +199,7 @@ class RoadSegNode(LifecycleNode):
         self._monitor.see_published((time.monotonic_ns() - job.received_ns) / 1e6)
 
     def _reject(self, error: Exception) -> None:
-        """A frame that cannot be decoded, segmented or published: say so and go on."""
+        """A frame that cannot be decoded, segmented or published: log it and continue."""
         text = str(error) if isinstance(error, RoadKdError) else f"{type(error).__name__}: {error}"
         self._counters.record(FrameOutcome.INVALID)
         self._monitor.see_problem(text)
@@ -270,7 +270,7 @@ class RoadSegNode(LifecycleNode):
         self._diagnostics.publish(array)
 
     def _guard_transitions(self) -> None:
-        """Answer a transition that is impossible in this state with success=False; in rclpy it ends the process."""
+        """Respond to a transition that is impossible in this state with success=False; in rclpy it ends the process."""
         change_state = next(service for service in self.services if service.srv_type is ChangeState)
         transition = change_state.callback
 

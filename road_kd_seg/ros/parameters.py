@@ -68,19 +68,19 @@ def read(node: Node) -> Settings:
 
 
 def merge(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Settings after a change of live parameters; parameters that are not ours are ignored.
+    """Settings after a change of live parameters; parameters of others are ignored.
 
     Raises:
         RoadKdError: a change has to wait until the node is unconfigured, or a value is wrong.
     """
-    ours = {item.name: getattr(settings, item.name) for item in fields(Settings)}
-    changed = {name: value for name, value in changes.items() if name in ours and value != ours[name]}
+    own = {item.name: getattr(settings, item.name) for item in fields(Settings)}
+    changed = {name: value for name, value in changes.items() if name in own and value != own[name]}
     fixed = sorted(changed.keys() - LIVE)
     if fixed:
         raise RoadKdError(
             f"parameter {', '.join(fixed)}: cannot change while the node is configured: deactivate and clean up first"
         )
-    return _checked(Settings(**{**ours, **changed}))
+    return _checked(Settings(**{**own, **changed}))
 
 
 def _checked(settings: Settings) -> Settings:

@@ -90,7 +90,7 @@ class Outputs:
             self._label_info.publish(info)
 
     def publish(self, scene: SegmentedFrame) -> None:
-        """Publish what somebody listens to."""
+        """Publish what somebody subscribes to."""
         for name, (encoding, pixels) in _IMAGES.items():
             if self._images[name].get_subscription_count():
                 self._images[name].publish(image_from_array(pixels(scene), encoding, scene.header))

@@ -36,7 +36,7 @@ class StampedImage:
 class RgbdSynchronizer:
     """Pairs color with depth, and says how many color images never found their partner.
 
-    A pair settles everything older: what waits for an older partner is dropped at once. When a stream's stamps go back
+    A pair decides everything older: what waits for an older partner is dropped at once. When a stream's stamps go back
     (a bag that loops, a player that was restarted), what is newer than the new stamp is from the past run and is
     dropped; otherwise the full queues would evict every new message for ever.
 

@@ -18,10 +18,10 @@ class TestRoundTrip:
         with BagReader(tmp_path / "bag") as reader:
             read = list(reader.frames())
         assert len(read) == 4
-        for (frame, label), (expected, truth) in zip(read, written, strict=True):
+        for (frame, label), (expected, written_label) in zip(read, written, strict=True):
             assert np.array_equal(frame.rgb, expected.rgb)
             assert np.allclose(frame.depth_m, expected.depth_m, atol=1e-6)
-            assert np.array_equal(label, truth)
+            assert np.array_equal(label, written_label)
             assert (frame.stamp_ns, frame.frame_id) == (expected.stamp_ns, expected.frame_id)
             assert frame.intrinsics == expected.intrinsics
 

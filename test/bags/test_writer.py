@@ -103,7 +103,7 @@ class TestMessages:
         color = read_messages(bag, topics.COLOR_TOPIC)
         depth = read_messages(bag, topics.DEPTH_TOPIC)
         label = read_messages(bag, topics.LABEL_TOPIC)
-        for i, (frame, truth) in enumerate(frames):
+        for i, (frame, written_label) in enumerate(frames):
             assert (color[i][1].encoding, color[i][1].step, color[i][1].height, color[i][1].width) == (
                 "rgb8",
                 3 * W,
@@ -115,7 +115,7 @@ class TestMessages:
             millimeters = depth[i][1].data.view(np.uint16).reshape(H, W)
             np.testing.assert_array_equal(millimeters, np.rint(frame.depth_m * 1000))
             assert (label[i][1].encoding, label[i][1].step) == ("mono8", W)
-            np.testing.assert_array_equal(label[i][1].data.reshape(H, W), truth)
+            np.testing.assert_array_equal(label[i][1].data.reshape(H, W), written_label)
 
     def test_the_messages_of_a_frame_share_stamp_and_optical_frame(self, bag: Path, frames: list[LabeledFrame]):
         for topic in (topics.COLOR_TOPIC, topics.DEPTH_TOPIC, topics.CAMERA_INFO_TOPIC, topics.LABEL_TOPIC):

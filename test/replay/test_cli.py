@@ -39,7 +39,7 @@ class TestOffline:
         assert "mIoU" in printed
         assert str(out / "report.html") in printed
 
-    def test_onnx_runtime_answers_like_torch(self, tmp_path, bag, tiny_onnx_bundle):
+    def test_onnx_runtime_predicts_like_torch(self, tmp_path, bag, tiny_onnx_bundle):
         reports = {}
         for backend in ("torch", "onnx"):
             out = tmp_path / backend
@@ -55,12 +55,12 @@ class TestOffline:
         assert main([str(tmp_path / "bag"), "--model", str(tiny_bundle), "--out", str(tmp_path / "out")]) == 0
         assert "n/a (0 labeled frames)" in capsys.readouterr().out
 
-    def test_truth_can_come_from_a_folder(self, tmp_path, bag, frames_of, tiny_bundle):
-        (tmp_path / "truth").mkdir()
+    def test_labels_can_come_from_a_folder(self, tmp_path, bag, frames_of, tiny_bundle):
+        (tmp_path / "labels").mkdir()
         stamp_ns = frames_of([1])[0].frame.stamp_ns
-        cv2.imwrite(str(tmp_path / "truth" / f"{stamp_ns}.png"), np.ones((48, 80), np.uint8))
+        cv2.imwrite(str(tmp_path / "labels" / f"{stamp_ns}.png"), np.ones((48, 80), np.uint8))
         out = tmp_path / "out"
-        arguments = [bag, "--model", tiny_bundle, "--out", out, "--labels", tmp_path / "truth"]
+        arguments = [bag, "--model", tiny_bundle, "--out", out, "--labels", tmp_path / "labels"]
         assert main([str(argument) for argument in arguments]) == 0
         report = json.loads((out / "report.json").read_text())
         assert (report["frames"]["labeled"], report["frames"]["scored"]) == (1, 1)
@@ -91,7 +91,7 @@ class TestOneLineAndExitCodeOne:
     def test_no_depth_for_a_model_that_takes_it(self, tmp_path, frames_of, tiny_bundle, fails, mode):
         write_bag(tmp_path / "flat", frames_of(range(2), depth=False))
         line = fails(tmp_path / "flat", "--model", tiny_bundle, "--out", tmp_path / "out", *mode)
-        assert "takes depth: record the aligned depth" in line
+        assert "requires depth: record the aligned depth" in line
 
     def test_labels_of_another_size(self, tmp_path, bag, frames_of, tiny_bundle, fails):
         stamp_ns = frames_of([0])[0].frame.stamp_ns

@@ -20,13 +20,13 @@ def store_of(labels: dict[int, np.ndarray]) -> LabelStore:
 
 
 class TestScore:
-    def test_the_truth_itself_scores_one_in_every_class_that_occurs(self, frames_of):
-        truth = [(frame.stamp_ns, label) for frame, label in frames_of(range(3))]
-        scores = score(truth, store_of(dict(truth)), 5)
+    def test_the_ground_truth_itself_scores_one_in_every_class_that_occurs(self, frames_of):
+        labels = [(frame.stamp_ns, label) for frame, label in frames_of(range(3))]
+        scores = score(labels, store_of(dict(labels)), 5)
         assert iou(scores.counts).tolist() == [1.0] * 5
         assert [frame.miou for frame in scores.frames] == [1.0] * 3
 
-    def test_counts_are_the_pixels_by_truth_and_answer(self):
+    def test_counts_are_the_pixels_by_ground_truth_and_prediction(self):
         scores = score([(5, HALF_ROAD)], store_of({5: np.array([[0, 1, 1, 1]], np.uint8)}), 3)
         assert scores.counts.tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
         assert mean_iou(scores.counts) == pytest.approx((1 / 2 + 2 / 3) / 2)
@@ -42,24 +42,24 @@ class TestScore:
         scores = score([(1, np.array([[255, 255, 1, 1]], np.uint8))], store_of({1: HALF_ROAD}), 2)
         assert scores.counts.tolist() == [[0, 0], [0, 2]]
 
-    def test_truth_without_an_answer_is_counted_as_labeled_only(self):
+    def test_ground_truth_without_a_prediction_is_counted_as_labeled_only(self):
         scores = score([(1, HALF_ROAD), (2, HALF_ROAD)], store_of({2: HALF_ROAD}), 2)
         assert (scores.num_labeled, [frame.stamp_ns for frame in scores.frames]) == (2, [2])
 
-    def test_an_answer_without_truth_is_not_looked_at(self):
+    def test_a_prediction_without_ground_truth_is_ignored(self):
         assert score([], store_of({2: HALF_ROAD}), 2).counts.sum() == 0
 
-    def test_truth_of_another_size_names_the_frame(self):
+    def test_ground_truth_of_another_size_names_the_frame(self):
         with pytest.raises(RoadKdError, match=r"label of 1\.500 s: .*\(1, 4\)"):
             score([(1_500_000_000, HALF_ROAD[:, :2])], store_of({1_500_000_000: HALF_ROAD}), 2)
 
-    def test_truth_of_another_taxonomy_names_the_id(self):
+    def test_ground_truth_of_another_taxonomy_names_the_id(self):
         with pytest.raises(RoadKdError, match="target has id 7"):
             score([(1, HALF_ROAD + np.uint8(6))], store_of({1: HALF_ROAD}), 2)
 
 
 class TestSegmentBag:
-    def test_every_frame_is_answered_and_timed_at_camera_size(self, tmp_path, frames_of, tiny_segmenter):
+    def test_every_frame_is_segmented_and_timed_at_camera_size(self, tmp_path, frames_of, tiny_segmenter):
         frames = frames_of(range(3), height=48, width=80)
         write_bag(tmp_path / "bag", frames)
         told = []
@@ -72,7 +72,7 @@ class TestSegmentBag:
         assert (run.counts.sent, run.counts.received, run.counts.published) == (3, 3, 3)
         assert len(told) == 3
 
-    def test_it_answers_as_the_segmenter_does(self, tmp_path, frames_of, tiny_segmenter):
+    def test_it_predicts_as_the_segmenter_does(self, tmp_path, frames_of, tiny_segmenter):
         write_bag(tmp_path / "bag", frames_of([4], height=48, width=80))
         with BagReader(tmp_path / "bag") as reader:
             run = segment_bag(reader, tiny_segmenter)

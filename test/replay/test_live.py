@@ -84,11 +84,11 @@ class TestLiveReplay:
         assert report["latency_ms"]["p50"] > 0
 
         with BagReader(tmp_path / "bag") as reader, BagReader(out / OUTPUTS) as recorded:
-            answers = dict(recorded.label_images(LABEL_TOPIC))
-            asked = [frame for frame, _ in reader.frames(stamps_ns=answers.keys())]
-        assert len(asked) == len(answers) == frames["published"]
+            predictions = dict(recorded.label_images(LABEL_TOPIC))
+            asked = [frame for frame, _ in reader.frames(stamps_ns=predictions.keys())]
+        assert len(asked) == len(predictions) == frames["published"]
         # The node runs the same model on the same pixels, in another process.
-        same = [np.mean(answers[frame.stamp_ns] == tiny_segmenter(frame).label) for frame in asked]
+        same = [np.mean(predictions[frame.stamp_ns] == tiny_segmenter(frame).label) for frame in asked]
         assert min(same) > 0.999
 
     def test_a_node_that_cannot_be_configured_is_quoted(self, tmp_path, frames_of, tiny_bundle, capsys):
@@ -110,7 +110,7 @@ class TestLiveReplay:
     def test_a_node_that_dies_ends_the_replay_and_leaves_no_process(self, tmp_path, frames_of, tiny_bundle):
         write_bag(tmp_path / "bag", frames_of(range(100), height=48, width=80))
 
-        def kill_the_node_once_it_answers(phase: str, labels: int) -> None:
+        def kill_the_node_once_it_publishes(phase: str, labels: int) -> None:
             if phase == "playing" and labels:
                 for pid in child_pids("road_kd_seg.ros.seg_node"):
                     os.kill(pid, signal.SIGKILL)
@@ -120,7 +120,7 @@ class TestLiveReplay:
             pytest.raises(RoadKdError, match="seg_node ended with exit code -9"),
         ):
             replay_live(
-                reader, load_bundle(tiny_bundle), tmp_path, LiveOptions(device="cpu"), kill_the_node_once_it_answers
+                reader, load_bundle(tiny_bundle), tmp_path, LiveOptions(device="cpu"), kill_the_node_once_it_publishes
             )
         assert child_pids("road_kd_seg.ros.seg_node") == child_pids("road_kd_seg.bags.player") == []
 

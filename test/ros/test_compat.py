@@ -1,4 +1,4 @@
-"""Contracts of the packages that PyPI's wheels lack; held by the real ones where they are installed, and by ours."""
+"""Contracts of the packages that PyPI's wheels lack; held by the real ones where installed, and by our fallbacks."""
 
 import importlib
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 
 def importable(*names):
-    """Modules that can be imported here, by name; ours always can."""
+    """Modules that can be imported here, by name; the fallbacks always can."""
     found = []
     for name in names:
         try:
@@ -51,12 +51,12 @@ class Pairs:
 @pytest.mark.parametrize("filters", FILTERS)
 class TestSimpleFilter:
     def test_callbacks_get_their_own_arguments_in_the_order_of_registration(self, filters):
-        heard = []
+        received = []
         source = filters.SimpleFilter()
-        source.registerCallback(lambda *got: heard.append(got), "first", 1)
-        source.registerCallback(lambda *got: heard.append(got), "second")
+        source.registerCallback(lambda *got: received.append(got), "first", 1)
+        source.registerCallback(lambda *got: received.append(got), "second")
         source.signalMessage("message")
-        assert heard == [("message", "first", 1), ("message", "second")]
+        assert received == [("message", "first", 1), ("message", "second")]
 
 
 @pytest.mark.parametrize("filters", FILTERS)

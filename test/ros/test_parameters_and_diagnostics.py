@@ -39,7 +39,7 @@ class TestSettings:
 
 class TestModels:
     def test_a_second_model_that_needs_depth_is_refused(self, tiny_bundle):
-        with pytest.raises(RoadKdError, match=r"rgb_only_model: .*takes depth"):
+        with pytest.raises(RoadKdError, match=r"rgb_only_model: .*requires depth"):
             Models.load(Settings(model=str(tiny_bundle), rgb_only_model=str(tiny_bundle), device="cpu"))
 
     def test_a_model_without_depth_does_without_a_second_one(self, tiny_rgb_bundle):

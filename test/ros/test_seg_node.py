@@ -138,8 +138,8 @@ class TestTime:
 
 class TestRequests:
     def test_disabled_it_does_not_listen_and_enabled_it_segments_again(self, running, stamps):
-        answer = running.call(SetBool, "/road_seg/set_enabled", SetBool.Request(data=False))
-        assert (answer.success, answer.message) == (True, "disabled, active")
+        response = running.call(SetBool, "/road_seg/set_enabled", SetBool.Request(data=False))
+        assert (response.success, response.message) == (True, "disabled, active")
         running.until(lambda: not running.has_listener, "the node to unsubscribe")
         assert running.status()["enabled"] == "False"
         running.call(SetBool, "/road_seg/set_enabled", SetBool.Request(data=True))

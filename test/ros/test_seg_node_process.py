@@ -89,7 +89,7 @@ class TestWithoutDepth:
 
 
 class TestOnnx:
-    def test_without_its_model_it_says_why_and_with_one_it_answers_like_torch(
+    def test_without_its_model_it_says_why_and_with_one_it_predicts_like_torch(
         self, graph, stamps, tiny_bundle, tiny_onnx_bundle
     ):
         process = graph.start_node(model=tiny_bundle, backend="onnx")
@@ -107,9 +107,9 @@ class TestOnnx:
         rgb = np.frombuffer(graph.color_image(stamp_ns).data, np.uint8).reshape(label.height, label.width, 3)
         depth_m = np.full((label.height, label.width), 3.0, np.float32)
         expected = Segmenter.from_bundle(tiny_bundle, device="cpu")(RgbdFrame(rgb, depth_m)).label
-        answer = np.frombuffer(label.data, np.uint8).reshape(expected.shape)
+        published = np.frombuffer(label.data, np.uint8).reshape(expected.shape)
         assert len(np.unique(expected)) > 2
-        assert (answer == expected).mean() > 0.999
+        assert (published == expected).mean() > 0.999
         assert process.stop() == 0
         assert "Traceback" not in process.log
 

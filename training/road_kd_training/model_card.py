@@ -32,7 +32,7 @@ def model_card(bundle: Bundle, parameters: int, command: str, parities: Sequence
         _table({key: _in_words(value) for key, value in bundle.provenance.items() if key not in _SHOWN}),
         f"Written by\n\n```bash\n{command}\n```",
         f"## What it scores\n\n{_scores(bundle)}",
-        "\n".join(f"- {ONNX} against PyTorch, {parity.in_words()}" for parity in parities),
+        "\n".join(f"- {ONNX} against PyTorch, {parity.describe()}" for parity in parities),
         "## Limits\n\n_To write: what it was never measured on, what it misses, and that it is no safety function._",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"

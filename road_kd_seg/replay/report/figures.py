@@ -38,12 +38,12 @@ def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) 
 def timeline_figure(
     latency_s_ms: NDArray[np.float64], miou_s: NDArray[np.float64] | None, dropped_s: NDArray[np.float64]
 ) -> str:
-    """Latency, accuracy and frames without an answer over the bag's time.
+    """Latency, accuracy and dropped frames over the bag's time.
 
     Args:
         latency_s_ms: (N, 2) seconds from the bag's start, milliseconds.
-        miou_s: (M, 2) seconds, mIoU of the frame; None without truth.
-        dropped_s: (D,) seconds of the frames that got no answer.
+        miou_s: (M, 2) seconds, mIoU of the frame; None without ground truth.
+        dropped_s: (D,) seconds of the dropped frames.
     """
     rows = 1 if miou_s is None else 2
     figure = Figure(figsize=(7.2, 1.9 * rows + 0.6))
@@ -52,7 +52,7 @@ def timeline_figure(
     panels[0].set(ylabel="latency (ms)")
     panels[0].set_ylim(0, 1.25 * float(latency_s_ms[:, 1].max()))  # leaves room for the legend
     if dropped_s.size:
-        label = f"no answer ({dropped_s.size})"
+        label = f"dropped ({dropped_s.size})"
         panels[0].plot(dropped_s, np.zeros_like(dropped_s), "|", color=ORANGE, markersize=9, label=label)
         panels[0].legend(loc="upper right", frameon=False, labelcolor=INK, fontsize=8)
     if miou_s is not None:

@@ -38,7 +38,7 @@ class GalleryRow:
     latency_ms: float | None
     rgb: str
     depth: str | None
-    truth: str | None
+    ground_truth: str | None
     prediction: str
     overlay: str
 
@@ -47,7 +47,7 @@ class GalleryRow:
 class Gallery:
     """The rows, and what the depth colors span."""
 
-    exhibits: tuple[GalleryRow, ...]
+    rows: tuple[GalleryRow, ...]
     depth_range_m: tuple[float, float]
 
 
@@ -56,7 +56,7 @@ def pick_frames(stamps_ns: Sequence[int], scores: Sequence[FrameScore], most: in
 
     Args:
         stamps_ns: published frames.
-        scores: of those that have truth.
+        scores: of those that have ground truth.
         most: how many at most.
 
     Returns:
@@ -76,17 +76,19 @@ def pick_frames(stamps_ns: Sequence[int], scores: Sequence[FrameScore], most: in
     return chosen
 
 
-def make_gallery(reader: BagReader, run: ReplayRun, scores: Scores, truth: LabelStore, taxonomy: Taxonomy) -> Gallery:
+def make_gallery(
+    reader: BagReader, run: ReplayRun, scores: Scores, ground_truth: LabelStore, taxonomy: Taxonomy
+) -> Gallery:
     """Read the picked frames from the bag and paint them."""
     reasons = pick_frames(run.labels.stamps_ns, scores.frames)
     frames = {f.frame.stamp_ns: f for f in reader.frames(stamps_ns=reasons.keys())} if reasons else {}
     depth_range_m = _depth_range_m([f.frame.depth_m for f in frames.values() if f.frame.depth_m is not None])
     miou = {frame.stamp_ns: frame.miou for frame in scores.frames}
-    exhibits = []
+    rows = []
     for stamp_ns, why in reasons.items():
         frame, label = frames[stamp_ns].frame, run.labels.get(stamp_ns)
-        known = truth.get(stamp_ns) if stamp_ns in truth else None
-        exhibits.append(
+        known = ground_truth.get(stamp_ns) if stamp_ns in ground_truth else None
+        rows.append(
             GalleryRow(
                 why=why,
                 stamp_ns=stamp_ns,
@@ -95,12 +97,12 @@ def make_gallery(reader: BagReader, run: ReplayRun, scores: Scores, truth: Label
                 latency_ms=run.latency_ms.get(stamp_ns),
                 rgb=jpeg_uri(frame.rgb),
                 depth=None if frame.depth_m is None else jpeg_uri(paint_depth(frame.depth_m, depth_range_m)),
-                truth=None if known is None else png_uri(colorize(known, taxonomy)),
+                ground_truth=None if known is None else png_uri(colorize(known, taxonomy)),
                 prediction=png_uri(colorize(label, taxonomy)),
                 overlay=jpeg_uri(overlay(frame.rgb, label, taxonomy, OVERLAY_ALPHA)),
             )
         )
-    return Gallery(tuple(exhibits), depth_range_m)
+    return Gallery(tuple(rows), depth_range_m)
 
 
 def paint_depth(depth_m: NDArray[np.float32], range_m: tuple[float, float]) -> Image:

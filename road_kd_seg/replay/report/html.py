@@ -64,12 +64,12 @@ def _timeline_plot(run: ReplayRun, scores: Scores) -> str | None:
     if not run.latency_ms:
         return None
     start_ns = min(run.stamps_ns)
-    unanswered = [stamp_ns for stamp_ns in run.stamps_ns if stamp_ns not in run.labels]
+    dropped = [stamp_ns for stamp_ns in run.stamps_ns if stamp_ns not in run.labels]
     miou = [(frame.stamp_ns, frame.miou) for frame in scores.frames]
     return timeline_figure(
         _over_time(list(run.latency_ms.items()), start_ns),
         _over_time(miou, start_ns) if miou else None,
-        (np.array(unanswered, np.float64) - start_ns) / 1e9,
+        (np.array(dropped, np.float64) - start_ns) / 1e9,
     )
 
 

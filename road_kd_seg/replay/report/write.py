@@ -33,9 +33,9 @@ class Replay:
     bundle: Bundle
     run: ReplayRun
     scores: Scores
-    truth: LabelStore
+    ground_truth: LabelStore
     """Empty if nobody knows it."""
-    truth_source: str
+    ground_truth_source: str
     """Where it came from."""
 
 
@@ -54,7 +54,7 @@ def write_report(folder: Path, reader: BagReader, replay: Replay) -> dict[str, A
     report = build_report(reader, replay)
     (folder / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     _write_per_frame(folder / "per_frame.csv", replay)
-    pictures = make_gallery(reader, replay.run, replay.scores, replay.truth, replay.bundle.taxonomy)
+    pictures = make_gallery(reader, replay.run, replay.scores, replay.ground_truth, replay.bundle.taxonomy)
     page = render_html(report, replay.run, replay.scores, replay.bundle.taxonomy, pictures)
     (folder / "report.html").write_text(page, encoding="utf-8")
     return report
@@ -95,7 +95,7 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
             "scored": len(scores.frames),
         },
         "metrics": _metrics(scores, bundle.taxonomy.names),
-        "metrics_note": _metrics_note(scores, replay.truth_source),
+        "metrics_note": _metrics_note(scores, replay.ground_truth_source),
         "latency_ms": {
             "p50": latency.p50,
             "p95": latency.p95,
@@ -120,14 +120,15 @@ def _metrics(scores: Scores, names: list[str]) -> dict[str, Any] | None:
     return {"miou": _number(mean_iou(scores.counts)), **metrics, "confusion_matrix": scores.counts.tolist()}
 
 
-def _metrics_note(scores: Scores, truth_source: str) -> str:
+def _metrics_note(scores: Scores, ground_truth_source: str) -> str:
     if not scores.num_labeled:
         return "n/a (0 labeled frames)"
     if not scores.counts.any():
         return f"n/a (none of the {scores.num_labeled} labeled frames was published, or all is ignored)"
     return (
         f"{len(scores.frames)} of {scores.num_labeled} labeled frames were published and scored"
-        f" against {truth_source}; pixels are summed over frames, the mean is over the classes that occur in the truth"
+        f" against {ground_truth_source}; pixels are summed over frames,"
+        " the mean is over the classes that occur in the ground truth"
     )
 
 

@@ -1,4 +1,4 @@
-"""`message_filters`, or our stand-in."""
+"""`message_filters`, or our fallback."""
 
 try:
     from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynchronizer

@@ -1,4 +1,4 @@
-"""Stand-in for `message_filters` (contract of Jazzy): filters that are fed by hand, exact and approximate pairing.
+"""Fallback for `message_filters` (contract of Jazzy): filters that are fed by hand, exact and approximate pairing.
 
 As in the original, callbacks run under the synchronizer's lock, and the queues are public. Unlike it, an exception in
 a callback does not leave the lock held.

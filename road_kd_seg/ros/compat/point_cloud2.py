@@ -1,4 +1,4 @@
-"""`sensor_msgs_py.point_cloud2`, or our stand-in."""
+"""`sensor_msgs_py.point_cloud2`, or our fallback."""
 
 try:
     from sensor_msgs_py.point_cloud2 import create_cloud, read_points

@@ -1,4 +1,4 @@
-"""Stand-in for `sensor_msgs_py.point_cloud2`: structured arrays to clouds and back."""
+"""Fallback for `sensor_msgs_py.point_cloud2`: structured arrays to clouds and back."""
 
 from __future__ import annotations
 

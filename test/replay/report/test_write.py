@@ -19,17 +19,17 @@ from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 S = 1_000_000_000
 
 
-def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> ReplayRun:
-    """A run that answered some frames of a bag; the others were superseded."""
+def run_of(frames, predictions: dict[int, np.ndarray], latency_ms: float = 20.0) -> ReplayRun:
+    """A run that segmented some frames of a bag; the others were superseded."""
     stamps_ns = tuple(frame.stamp_ns for frame, _ in frames)
-    dropped = {"superseded": len(frames) - len(answers), "unsynchronized": 0, "stale": 0, "invalid": 0}
+    dropped = {"superseded": len(frames) - len(predictions), "unsynchronized": 0, "stale": 0, "invalid": 0}
     return ReplayRun(
         mode="live",
         stamps_ns=stamps_ns,
-        labels=LabelStore.of(answers.items()),
-        latency_ms=dict.fromkeys(answers, latency_ms),
+        labels=LabelStore.of(predictions.items()),
+        latency_ms=dict.fromkeys(predictions, latency_ms),
         latency_definition="as long as the test says",
-        counts=ReplayCounts(len(frames), len(frames), len(answers), dropped),
+        counts=ReplayCounts(len(frames), len(frames), len(predictions), dropped),
         device="a test",
         wall_s=1.0,
     )
@@ -37,8 +37,10 @@ def run_of(frames, answers: dict[int, np.ndarray], latency_ms: float = 20.0) -> 
 
 @pytest.fixture
 def replay_of(tiny_bundle):
-    def replay(run: ReplayRun, truth: LabelStore) -> Replay:
-        return Replay(load_bundle(tiny_bundle), run, score(truth.items(), run.labels, 5), truth, "the test")
+    def replay(run: ReplayRun, ground_truth: LabelStore) -> Replay:
+        return Replay(
+            load_bundle(tiny_bundle), run, score(ground_truth.items(), run.labels, 5), ground_truth, "the test"
+        )
 
     return replay
 
@@ -61,13 +63,13 @@ class PageReader(HTMLParser):
 class TestReport:
     @pytest.fixture
     def written(self, tmp_path, frames_of, replay_of):
-        """Folder and report of a bag of four frames, of which the first two were answered with the truth."""
+        """Folder and report of a bag of four frames, of which the first two were predicted as labeled."""
         frames = frames_of(range(4), height=24, width=40)
         write_bag(tmp_path / "bag", frames)
-        truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
-        run = run_of(frames, dict(list(truth.items())[:2]))
+        ground_truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
+        run = run_of(frames, dict(list(ground_truth.items())[:2]))
         with BagReader(tmp_path / "bag") as reader:
-            return tmp_path / "out", write_report(tmp_path / "out", reader, replay_of(run, truth))
+            return tmp_path / "out", write_report(tmp_path / "out", reader, replay_of(run, ground_truth))
 
     def test_the_json_holds_what_users_were_promised(self, written):
         folder, report = written
@@ -94,7 +96,7 @@ class TestReport:
         page = PageReader()
         page.feed((written[0] / "report.html").read_text())
         assert page.foreign == []
-        assert page.pictures == 2 * 5 + 2  # color, depth, truth, answer, overlay of two frames; two plots
+        assert page.pictures == 2 * 5 + 2  # color, depth, ground truth, prediction, overlay of two frames; two plots
 
     def test_the_table_has_a_row_for_every_color_image(self, written):
         with (written[0] / "per_frame.csv").open() as stream:
@@ -117,16 +119,16 @@ class TestReportWithoutTruth:
         assert "n/a (0 labeled frames)" in page
         assert "no label" in page
 
-    def test_a_run_that_answered_nothing_still_reports(self, tmp_path, frames_of, replay_of):
+    def test_a_run_that_segmented_nothing_still_reports(self, tmp_path, frames_of, replay_of):
         frames = frames_of(range(2), height=24, width=40)
         write_bag(tmp_path / "bag", frames)
-        truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
+        ground_truth = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
         with BagReader(tmp_path / "bag") as reader:
-            report = write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), truth))
+            report = write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), ground_truth))
         assert report["metrics"] is None
         assert "none of the 2 labeled frames was published" in report["metrics_note"]
         assert report["latency_ms"]["p50"] is None
-        assert "No frame was answered" in (tmp_path / "out" / "report.html").read_text()
+        assert "No frame was segmented" in (tmp_path / "out" / "report.html").read_text()
 
 
 class TestReportOfPartialTruth:
@@ -166,7 +168,7 @@ class TestPickFrames:
         near = [FrameScore(stamp, miou, np.array([miou])) for stamp, miou in ((0, 0.1), (S // 2, 0.2), (2 * S, 0.3))]
         assert list(pick_frames([0, S // 2, 2 * S], near, most=2)) == [0, 2 * S]
 
-    def test_a_frame_whose_truth_is_all_ignored_is_not_the_worst(self):
+    def test_a_frame_whose_ground_truth_is_all_ignored_is_not_the_worst(self):
         assert pick_frames([0, S], self.scores(float("nan"), 0.5))[S] == "worst frame by mIoU"
 
     def test_no_more_than_there_are(self):
