@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
 from road_kd_seg.networks.deeplab import (
     deeplabv3_mbv2,
     deeplabv3_r18,

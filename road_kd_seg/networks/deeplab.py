@@ -19,9 +19,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import backbone_channels, deep_stem_backbone, half_resnet18_backbone, load_backbone
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import conv_bn_relu, resize
+from road_kd_seg.networks.common.backbones import (
+    backbone_channels,
+    deep_stem_backbone,
+    half_resnet18_backbone,
+    load_backbone,
+)
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.blocks import conv_bn_relu, resize
 from road_kd_seg.networks.pspnet import auxiliary_head
 
 
@@ -30,7 +35,7 @@ class DeepLabV3(SegmentationNetwork):
 
     Args:
         num_classes: K.
-        backbone: from `road_kd_seg.networks.backbones`.
+        backbone: from `road_kd_seg.networks.common.backbones`.
         branch_channels: width of each branch of the ASPP.
         aspp_channels: width of its result.
         auxiliary_channels: width of the auxiliary head on the fourth block; 0 for none.

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import max_unpool
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.blocks import max_unpool
 
 _Activation = Callable[[], nn.Module]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
 
 _BN_EPS = 1e-3
 _DILATIONS = (2, 4, 8, 16)

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.networks.attention import ChannelAttention, DualAttention, TransformerStage
-from road_kd_seg.networks.backbones import resnet_stages
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.attention import ChannelAttention, DualAttention, TransformerStage
+from road_kd_seg.networks.common.backbones import resnet_stages
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
 
 
 class _Widths(NamedTuple):

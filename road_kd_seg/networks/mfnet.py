@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
 
 _RGB_WIDTHS = (16, 48, 48, 96, 96)
 _X_WIDTHS = (16, 16, 16, 36, 36)

@@ -28,9 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.networks.backbones import backbone_channels, deep_stem_backbone, half_resnet18_backbone, load_backbone
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import bin_means, conv_bn_relu, resize
+from road_kd_seg.networks.common.backbones import (
+    backbone_channels,
+    deep_stem_backbone,
+    half_resnet18_backbone,
+    load_backbone,
+)
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.blocks import bin_means, conv_bn_relu, resize
 
 _BINS = (1, 2, 3, 6)
 _SHRINKS = (10, 20, 30, 60)
@@ -41,7 +46,7 @@ class PspNet(SegmentationNetwork):
 
     Args:
         num_classes: K.
-        backbone: from `road_kd_seg.networks.backbones`.
+        backbone: from `road_kd_seg.networks.common.backbones`.
         pyramid: the module on the fifth block.
         pyramid_channels: what it returns.
         auxiliary_channels: width of the auxiliary head on the fourth block; 0 for none.

@@ -14,9 +14,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import load_backbone
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import max_unpool
+from road_kd_seg.networks.common.backbones import load_backbone
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.blocks import max_unpool
 
 _ENCODER = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
 _DECODER = ((512, 512, 512, 512), (512, 512, 512, 256), (256, 256, 256, 128), (128, 128, 64), (64, 64))

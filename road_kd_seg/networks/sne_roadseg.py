@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import resnet_stages
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.backbones import resnet_stages
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
 
 _WIDTHS = (64, 256, 512, 1024, 2048)
 

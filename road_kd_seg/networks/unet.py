@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.networks.backbones import backbone_channels, load_backbone
-from road_kd_seg.networks.base import FeatureInfo, SegmentationNetwork, SegOutput
-from road_kd_seg.networks.blocks import conv_bn_relu
+from road_kd_seg.networks.common.backbones import backbone_channels, load_backbone
+from road_kd_seg.networks.common.base import FeatureInfo, SegmentationNetwork, SegOutput
+from road_kd_seg.networks.common.blocks import conv_bn_relu
 
 _WIDTHS = (256, 128, 64, 32, 16)
 

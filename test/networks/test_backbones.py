@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from road_kd_seg.networks import build_network
-from road_kd_seg.networks.backbones import resnet_stages
+from road_kd_seg.networks.common.backbones import resnet_stages
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ import torch
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks import build_network
-from road_kd_seg.networks.attention import ChannelAttention, DualAttention, TransformerStage, resize_position
+from road_kd_seg.networks.common.attention import ChannelAttention, DualAttention, TransformerStage, resize_position
 
 
 class TestDualAttention:

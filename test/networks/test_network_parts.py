@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks import build_network
-from road_kd_seg.networks.blocks import bin_means, max_unpool
+from road_kd_seg.networks.common.blocks import bin_means, max_unpool
 from road_kd_seg.networks.pspnet import PyramidPooling, ShrinkPooling
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks import NETWORKS
-from road_kd_seg.networks.summary import PAPERS, summarize_network, summarize_networks
+from road_kd_seg.networks.common.summary import PAPERS, summarize_network, summarize_networks
 
 
 def test_every_network_has_a_row_in_the_order_of_the_table():

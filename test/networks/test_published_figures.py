@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from road_kd_seg.networks import build_network
-from road_kd_seg.networks.summary import summarize_network
+from road_kd_seg.networks.common.summary import summarize_network
 
 PARAMETERS = [
     ("mafnet_r152", 2, {}, 354_446_570),

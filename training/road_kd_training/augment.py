@@ -13,7 +13,7 @@ from torch import Tensor
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_training.config import AugmentConfig, InputConfig
-from road_kd_training.datasets.sample import RgbdSample
+from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
 
 Example = tuple[Tensor, Tensor, Tensor]

@@ -15,9 +15,9 @@ from road_kd_seg.frame import IGNORE_INDEX, RgbdFrame
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.datasets import RgbdDataset, RgbdSample
+from road_kd_training.datasets.common.label_folder import image_path, write_label, write_legend
+from road_kd_training.datasets.common.output import write_png
 from road_kd_training.datasets.frames import write_camera, write_frame
-from road_kd_training.datasets.label_folder import image_path, write_label, write_legend
-from road_kd_training.datasets.output import write_png
 from road_kd_training.errors import DatasetError
 
 

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from road_kd_seg.bags.reader import BagReader
-from road_kd_seg.networks import NETWORKS, summary
+from road_kd_seg.networks import NETWORKS
+from road_kd_seg.networks.common import summary
 from road_kd_training.cli import main
 from road_kd_training.datasets.stereo_pothole import StereoPothole
 

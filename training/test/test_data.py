@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from road_kd_training.augment import Augment, check_labels
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.data import Draw, DrawnExamples, Draws, Pool
-from road_kd_training.datasets.sample import RgbdSample
+from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
 
 

@@ -12,8 +12,8 @@ from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.cli import main
 from road_kd_training.datasets import BENCHMARKS, DATASETS
+from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.datasets.culane import EGO_LANES
-from road_kd_training.datasets.sample import RgbdSample
 from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import check_classes, score_dataset, wrap_network
 

@@ -20,8 +20,8 @@ from road_kd_training.cli import main
 from road_kd_training.contact_sheet import ROWS, Entry, draw_pages, paint_confidence
 from road_kd_training.datasets import RgbdSample, build_dataset
 from road_kd_training.datasets.bag import Bag
-from road_kd_training.datasets.label_folder import write_label
-from road_kd_training.datasets.output import write_png
+from road_kd_training.datasets.common.label_folder import write_label
+from road_kd_training.datasets.common.output import write_png
 from road_kd_training.errors import DatasetError
 from road_kd_training.pseudo_label import (
     PseudoFrame,

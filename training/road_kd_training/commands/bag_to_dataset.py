@@ -15,9 +15,9 @@ from road_kd_seg.errors import FrameError
 from road_kd_training.commands.options import key_values
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.bag import Bag
+from road_kd_training.datasets.common.label_folder import write_legend
+from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.datasets.frames import write_camera, write_frame
-from road_kd_training.datasets.label_folder import write_legend
-from road_kd_training.datasets.output import new_folder
 from road_kd_training.errors import DatasetError
 
 HELP = "write frames of a rosbag into a folder, for annotation and training"

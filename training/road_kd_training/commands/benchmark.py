@@ -19,9 +19,9 @@ from road_kd_training.commands.options import key_values
 from road_kd_training.config import DataConfig, InputConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import DrawnExamples, Draws, Pool, training_pools
 from road_kd_training.datasets import DATASETS, build_dataset
-from road_kd_training.datasets.output import write_file
+from road_kd_training.datasets.common.output import write_file
 from road_kd_training.errors import TrainingError
-from road_kd_training.loader_benchmark import (
+from road_kd_training.loader_speed import (
     LoaderSpeed,
     SampleTimes,
     check_options,

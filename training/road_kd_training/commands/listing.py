@@ -6,10 +6,10 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
-from road_kd_seg.networks.summary import summarize_networks
+from road_kd_seg.networks.common.summary import summarize_networks
 from road_kd_training.datasets import DATASETS
-from road_kd_training.distillers.summary import summarize_methods
 from road_kd_training.experiments import EXPERIMENTS
+from road_kd_training.summaries import summarize_methods
 
 HELP = "list networks, distillers, datasets or experiments"
 

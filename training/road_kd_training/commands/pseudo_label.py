@@ -17,9 +17,9 @@ from road_kd_seg.segmenter import Segmenter
 from road_kd_training.commands.options import add_dataset, chosen_dataset
 from road_kd_training.contact_sheet import ROWS, Entry, draw_pages
 from road_kd_training.datasets import RgbdDataset
-from road_kd_training.datasets.label_folder import image_path
-from road_kd_training.datasets.output import new_folder, write_file, write_png
-from road_kd_training.datasets.sample import read_image
+from road_kd_training.datasets.common.label_folder import image_path
+from road_kd_training.datasets.common.output import new_folder, write_file, write_png
+from road_kd_training.datasets.common.sample import read_image
 from road_kd_training.errors import DatasetError
 from road_kd_training.provenance import describe_environment
 from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure, write_pseudo_labels

@@ -10,6 +10,7 @@ from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
 from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.camvid import CamVid
 from road_kd_training.datasets.cityscapes import Cityscapes
+from road_kd_training.datasets.common.sample import Benchmark, RgbdDataset, RgbdSample
 from road_kd_training.datasets.culane import CuLane, CuLaneF1
 from road_kd_training.datasets.frames import Frames
 from road_kd_training.datasets.kitti_semantics import KittiSemantics
@@ -18,7 +19,6 @@ from road_kd_training.datasets.no4k import No4k
 from road_kd_training.datasets.nuimages import NuImages
 from road_kd_training.datasets.pothole600 import Pothole600
 from road_kd_training.datasets.roadnet import RoadNet
-from road_kd_training.datasets.sample import Benchmark, RgbdDataset, RgbdSample
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
 from road_kd_training.datasets.vkitti2 import VirtualKitti2

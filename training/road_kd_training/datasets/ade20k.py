@@ -13,13 +13,13 @@ from typing import Literal
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import Role, SemanticClass, Taxonomy
-from road_kd_training.datasets.folder import Layout, check_size, label_table, read_label
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 
 Split = Literal["train", "validation"]
 
 LAYOUT = Layout.from_doc("ade20k", __doc__)
-CLASS_FILE = Path(__file__).with_name("ade20k_classes.txt")
+CLASS_FILE = Path(__file__).parent / "common" / "ade20k_classes.txt"
 
 
 def read_classes(path: Path) -> Taxonomy:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import Role, SemanticClass, Taxonomy
-from road_kd_training.datasets.folder import (
+from road_kd_training.datasets.common.folder import (
     Color,
     Layout,
     check_size,
@@ -26,7 +26,7 @@ from road_kd_training.datasets.folder import (
     read_raw_label,
     value_to_class,
 )
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 
 Split = Literal["train", "validation", "test"]
 

@@ -18,11 +18,11 @@ from road_kd_seg.bags.random_access import FrameAccess
 from road_kd_seg.bags.reader import TopicNames
 from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-from road_kd_training.datasets.folder import Layout
-from road_kd_training.datasets.label_folder import LabelFolder
-from road_kd_training.datasets.labeled import Part, choose_part
-from road_kd_training.datasets.sample import RgbdSample
-from road_kd_training.datasets.time_blocks import BLOCK_S, GAP_S, split_by_time
+from road_kd_training.datasets.common.folder import Layout
+from road_kd_training.datasets.common.label_folder import LabelFolder
+from road_kd_training.datasets.common.labeled import Part, choose_part
+from road_kd_training.datasets.common.sample import RgbdSample
+from road_kd_training.datasets.common.time_blocks import BLOCK_S, GAP_S, split_by_time
 
 LAYOUT = Layout.from_doc("bag", __doc__)
 

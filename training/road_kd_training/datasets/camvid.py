@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from road_kd_seg.frame import IGNORE_INDEX
-from road_kd_training.datasets.classes import taxonomy_of
-from road_kd_training.datasets.folder import (
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.folder import (
     Color,
     Layout,
     check_size,
@@ -28,7 +28,7 @@ from road_kd_training.datasets.folder import (
     read_color_label,
     read_label,
 )
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 
 Split = Literal["train", "validation", "test"]
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import IGNORE_INDEX, Intrinsics
-from road_kd_training.datasets.classes import taxonomy_of
-from road_kd_training.datasets.depth import disparity_to_depth, read_uint16
-from road_kd_training.datasets.folder import Layout, check_size, label_table, read_label
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
+from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 
 Split = Literal["train", "validation"]
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.taxonomy import Role, SemanticClass, Taxonomy
-from road_kd_training.datasets.folder import Layout, check_size, label_values, read_label
-from road_kd_training.datasets.lane_lines import Lane, lanes_from_probabilities, match_lanes
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.folder import Layout, check_size, label_values, read_label
+from road_kd_training.datasets.common.lane_lines import Lane, lanes_from_probabilities, match_lanes
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "test"]

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from road_kd_seg.bags.writer import depth_to_millimeters
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-from road_kd_training.datasets.depth import read_uint16
-from road_kd_training.datasets.folder import Layout, check_size
-from road_kd_training.datasets.label_folder import LabelFolder, frame_id, image_path, write_label
-from road_kd_training.datasets.labeled import Part, choose_part
-from road_kd_training.datasets.output import write_file, write_png
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.time_blocks import BLOCK_S, GAP_S, split_by_time
+from road_kd_training.datasets.common.depth import read_uint16
+from road_kd_training.datasets.common.folder import Layout, check_size
+from road_kd_training.datasets.common.label_folder import LabelFolder, frame_id, image_path, write_label
+from road_kd_training.datasets.common.labeled import Part, choose_part
+from road_kd_training.datasets.common.output import write_file, write_png
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.time_blocks import BLOCK_S, GAP_S, split_by_time
 
 LAYOUT = Layout.from_doc("frames", __doc__)
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
 from road_kd_training.datasets.cityscapes import LABEL_IDS, TAXONOMY
-from road_kd_training.datasets.depth import disparity_to_depth, read_uint16
-from road_kd_training.datasets.folder import Layout, check_size, read_label
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.splits import drawn
+from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
+from road_kd_training.datasets.common.folder import Layout, check_size, read_label
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.splits import drawn
 
 Split = Literal["train", "validation", "all"]
 

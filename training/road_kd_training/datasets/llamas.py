@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_training.datasets.common.folder import Layout
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 from road_kd_training.datasets.culane import EGO_LANES
-from road_kd_training.datasets.folder import Layout
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "test", "unlabeled"]

@@ -27,12 +27,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_training.datasets.classes import taxonomy_of
-from road_kd_training.datasets.depth import read_uint16
-from road_kd_training.datasets.folder import Layout, check_size
-from road_kd_training.datasets.rle import decode_mask
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.splits import drawn
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.depth import read_uint16
+from road_kd_training.datasets.common.folder import Layout, check_size
+from road_kd_training.datasets.common.rle import decode_mask
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.splits import drawn
 
 Split = Literal["train", "validation", "mini", "lix_train", "lix_validation"]
 

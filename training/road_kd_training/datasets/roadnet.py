@@ -3,7 +3,7 @@
 SSLKD reports 455 training and 387 validation patches of 512x512, with one labeled patch to four unlabeled ones; how
 they were cut is not published. From the release (one folder per region)
 
-    python -m road_kd_training.datasets.cut_roadnet RELEASE ROOT
+    python -m road_kd_training.datasets.common.cut_roadnet RELEASE ROOT
 
 cuts regions 2-15 (train) and 1, 16-20 (validation), as the release assigns them, into a grid of patches.
 
@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-from road_kd_training.datasets.folder import Layout, check_size
-from road_kd_training.datasets.labeled import Part, choose_part, draw_labeled
-from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
+from road_kd_training.datasets.common.folder import Layout, check_size
+from road_kd_training.datasets.common.labeled import Part, choose_part, draw_labeled
+from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "all"]

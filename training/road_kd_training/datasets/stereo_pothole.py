@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "all"]

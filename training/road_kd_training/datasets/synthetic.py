@@ -27,7 +27,7 @@ from road_kd_seg.frame import IGNORE_INDEX, LabeledFrame
 from road_kd_seg.synthetic import render_scene, render_wet_mask
 from road_kd_seg.synthetic.canvas import NEGATIVE_OBSTACLE
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
-from road_kd_training.datasets.sample import RgbdSample, read_image, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 KINDS = ("rgb", "depth", "label")

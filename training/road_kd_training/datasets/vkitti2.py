@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
-from road_kd_training.datasets.classes import taxonomy_of
-from road_kd_training.datasets.depth import read_uint16
-from road_kd_training.datasets.folder import Layout, check_size, read_color_label
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.splits import drawn
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.depth import read_uint16
+from road_kd_training.datasets.common.folder import Layout, check_size, read_color_label
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.splits import drawn
 
 Split = Literal["train", "validation", "all"]
 

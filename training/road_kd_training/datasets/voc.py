@@ -17,9 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from road_kd_training.datasets.classes import taxonomy_of
-from road_kd_training.datasets.folder import Color, Layout, check_size, label_values, read_label
-from road_kd_training.datasets.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.folder import Color, Layout, check_size, label_values, read_label
+from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 
 Split = Literal["train", "validation", "trainval", "train_aug"]
 

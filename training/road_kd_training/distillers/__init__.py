@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from road_kd_training.distillers.afdcd import Afdcd
-from road_kd_training.distillers.at import At
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.attention_transfer import AttentionTransfer
 from road_kd_training.distillers.bifpn import Bifpn
 from road_kd_training.distillers.cct import Cct
 from road_kd_training.distillers.cms import Cms
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.cpkd import Cpkd
 from road_kd_training.distillers.cps import Cps
 from road_kd_training.distillers.cwd import Cwd
@@ -18,25 +18,25 @@ from road_kd_training.distillers.diffkd import Diffkd
 from road_kd_training.distillers.dist import Dist
 from road_kd_training.distillers.dkd import Dkd
 from road_kd_training.distillers.dks import Dks
+from road_kd_training.distillers.factor_transfer import FactorTransfer
 from road_kd_training.distillers.fitnet import Fitnet
-from road_kd_training.distillers.ft import Ft
-from road_kd_training.distillers.ho import Ho
+from road_kd_training.distillers.holistic import Holistic
 from road_kd_training.distillers.ifvd import Ifvd
 from road_kd_training.distillers.intra_kd import IntraKd
 from road_kd_training.distillers.irg import Irg
-from road_kd_training.distillers.kd import Kd
 from road_kd_training.distillers.lix import Arfd, Dwld, Lix
 from road_kd_training.distillers.local import Local
 from road_kd_training.distillers.maskd import Maskd
 from road_kd_training.distillers.nst import Nst
-from road_kd_training.distillers.pa import Pa
 from road_kd_training.distillers.pad import Pad
-from road_kd_training.distillers.pi import Pi
+from road_kd_training.distillers.pair_wise import PairWise
+from road_kd_training.distillers.pixel_wise import PixelWise
 from road_kd_training.distillers.psn import Psn
 from road_kd_training.distillers.rkd import Rkd
 from road_kd_training.distillers.sad import Sad
+from road_kd_training.distillers.similarity_preserving import SimilarityPreserving
 from road_kd_training.distillers.skd import Skd
-from road_kd_training.distillers.sp import Sp
+from road_kd_training.distillers.soft_targets import SoftTargets
 from road_kd_training.distillers.sslkd import Sslkd
 from road_kd_training.distillers.vid import Vid
 from road_kd_training.distillers.wsld import Wsld
@@ -46,7 +46,7 @@ __all__ = ["DISTILLERS", "Distiller", "Needs", "NetworkInfo"]
 DISTILLERS: Mapping[str, type[Distiller]] = {
     "afdcd": Afdcd,
     "arfd": Arfd,
-    "at": At,
+    "at": AttentionTransfer,
     "bifpn": Bifpn,
     "cct": Cct,
     "cms": Cms,
@@ -60,24 +60,24 @@ DISTILLERS: Mapping[str, type[Distiller]] = {
     "dks": Dks,
     "dwld": Dwld,
     "fitnet": Fitnet,
-    "ft": Ft,
-    "ho": Ho,
+    "ft": FactorTransfer,
+    "ho": Holistic,
     "ifvd": Ifvd,
     "intra_kd": IntraKd,
     "irg": Irg,
-    "kd": Kd,
+    "kd": SoftTargets,
     "lix": Lix,
     "local": Local,
     "maskd": Maskd,
     "nst": Nst,
-    "pa": Pa,
+    "pa": PairWise,
     "pad": Pad,
-    "pi": Pi,
+    "pi": PixelWise,
     "psn": Psn,
     "rkd": Rkd,
     "sad": Sad,
     "skd": Skd,
-    "sp": Sp,
+    "sp": SimilarityPreserving,
     "sslkd": Sslkd,
     "vid": Vid,
     "wsld": Wsld,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import align_spatial, full_precision, take_tap
-from road_kd_training.distillers.perturbations import PERTURBATIONS, adversarial_noise
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import align_spatial, full_precision, take_tap
+from road_kd_training.distillers.common.perturbations import PERTURBATIONS, adversarial_noise
 from road_kd_training.errors import TrainingError
 
 _NAMES = (*PERTURBATIONS, "vat")

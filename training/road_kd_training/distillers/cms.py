@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import mean_over
 from road_kd_training.distillers.cps import peer_logits, supervised_loss
-from road_kd_training.distillers.functional import mean_over
 from road_kd_training.errors import TrainingError
 
 

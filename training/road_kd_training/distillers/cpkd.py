@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import (
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
     TapPair,
     align_spatial,
     check_tap_pairs,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import check_same_shape, full_precision, mean_over, valid_pixels
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import check_same_shape, full_precision, mean_over, valid_pixels
 from road_kd_training.distillers.sslkd import cross_pseudo_loss
 
 

@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, check_same_shape
-from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, check_same_shape
+from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller
 from road_kd_training.errors import TrainingError
 
 _MEND = "align the student with an adapter"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS
 from road_kd_training.distillers.cwd import Cwd, CwdConfig
-from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
 
 
 @dataclass(frozen=True)

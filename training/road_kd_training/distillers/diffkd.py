@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, align_spatial, full_precision
-from road_kd_training.distillers.taps import TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, align_spatial, full_precision
+from road_kd_training.distillers.common.taps import TapDistiller
 from road_kd_training.errors import TrainingError
 
 TRAIN_STEPS = 1000

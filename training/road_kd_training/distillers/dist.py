@@ -12,10 +12,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import paired_logits
+from road_kd_training.distillers.common.taps import mean_or_zero, pixels_to_rows
 from road_kd_training.distillers.cwd import check_temperature
-from road_kd_training.distillers.functional import paired_logits
-from road_kd_training.distillers.taps import mean_or_zero, pixels_to_rows
 
 
 def pearson_distance(x: Tensor, y: Tensor) -> Tensor:

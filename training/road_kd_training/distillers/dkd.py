@@ -12,11 +12,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import paired_logits
+from road_kd_training.distillers.common.taps import mean_or_zero
 from road_kd_training.distillers.cwd import check_temperature
-from road_kd_training.distillers.functional import paired_logits
-from road_kd_training.distillers.lix_logit import dkd_terms, require_target
-from road_kd_training.distillers.taps import mean_or_zero
+from road_kd_training.distillers.dwld import dkd_terms, require_target
 
 
 @dataclass(frozen=True)

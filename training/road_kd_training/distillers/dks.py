@@ -13,8 +13,14 @@ from torch import Tensor, nn
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import align_spatial, full_precision, mean_over, take_tap, valid_pixels
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
+    align_spatial,
+    full_precision,
+    mean_over,
+    take_tap,
+    valid_pixels,
+)
 from road_kd_training.errors import TrainingError
 
 

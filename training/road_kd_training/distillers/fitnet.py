@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, align_spatial, mean_over, resize_labels, valid_pixels
-from road_kd_training.distillers.lix_logit import require_target
-from road_kd_training.distillers.taps import TapDistiller, autocast_disabled
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, align_spatial, mean_over, resize_labels, valid_pixels
+from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled
+from road_kd_training.distillers.dwld import require_target
 
 
 def intra_class_similarity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:

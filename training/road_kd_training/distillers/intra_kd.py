@@ -23,15 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import (
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
     TapPair,
     align_spatial,
     check_same_shape,
     check_tap_pairs,
     paired_taps,
 )
-from road_kd_training.distillers.taps import autocast_disabled
+from road_kd_training.distillers.common.taps import autocast_disabled
 from road_kd_training.errors import TrainingError
 
 _EPSILON = 1e-6

@@ -1,7 +1,7 @@
 """LIX (Guo et al., "LIX: Implicitly Infusing Spatial Geometric Prior Knowledge into Visual Semantic Segmentation for
 Autonomous Driving", TIP 2025): DWLD on the logits and ARFD on the features, together.
 
-The two halves are `lix_logit` and `lix_feature`; their functions can be imported from here.
+The two halves are `dwld` and `arfd`; their functions can be imported from here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.lix_feature import Arfd, ArfdConfig, cka, recalibrate
-from road_kd_training.distillers.lix_logit import Dwld, DwldConfig, DynamicWeightController, dkd_terms
+from road_kd_training.distillers.arfd import Arfd, ArfdConfig, cka, recalibrate
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.dwld import Dwld, DwldConfig, DynamicWeightController, dkd_terms
 
 __all__ = [
     "Arfd",

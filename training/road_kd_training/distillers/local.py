@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, align_spatial
-from road_kd_training.distillers.taps import TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, align_spatial
+from road_kd_training.distillers.common.taps import TapDistiller
 
 _HALF_NEIGHBORHOOD = ((0, 1), (1, -1), (1, 0), (1, 1))
 """(down, right) offsets: four neighbors; the other four are the same pairs seen from the other pixel."""

@@ -15,10 +15,22 @@ from torch import Tensor, nn
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, full_precision, mean_over, resize_labels, valid_pixels
-from road_kd_training.distillers.lix_logit import require_target
-from road_kd_training.distillers.taps import LOGITS, LOGITS_TO_LOGITS, ChannelAdapters, TapDistiller, autocast_disabled
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
+    TapPair,
+    full_precision,
+    mean_over,
+    resize_labels,
+    valid_pixels,
+)
+from road_kd_training.distillers.common.taps import (
+    LOGITS,
+    LOGITS_TO_LOGITS,
+    ChannelAdapters,
+    TapDistiller,
+    autocast_disabled,
+)
+from road_kd_training.distillers.dwld import require_target
 from road_kd_training.errors import TrainingError
 
 

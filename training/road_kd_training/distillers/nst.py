@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, common_size
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, common_size
 
 
 def selectivity_distance(student: Tensor, teacher: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, align_spatial, full_precision
-from road_kd_training.distillers.taps import ChannelAdapters, TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, align_spatial, full_precision
+from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller
 
 
 def uncertain_regression(student: Tensor, teacher: Tensor, log_variance: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, check_same_shape, check_tap_pairs, paired_taps
-from road_kd_training.distillers.taps import ChannelAdapters, autocast_disabled
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, check_same_shape, check_tap_pairs, paired_taps
+from road_kd_training.distillers.common.taps import ChannelAdapters, autocast_disabled
 from road_kd_training.errors import TrainingError
 
 

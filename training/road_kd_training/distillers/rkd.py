@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import TapDistiller, autocast_disabled, mean_or_zero, require_batch
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, mean_or_zero, require_batch
 
 
 class Relations(NamedTuple):

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import align_spatial, take_tap
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import align_spatial, take_tap
 from road_kd_training.errors import TrainingError
 
 

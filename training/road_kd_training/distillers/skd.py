@@ -16,16 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import (
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
     TapPair,
     check_tap_pairs,
     paired_logits,
     paired_taps,
     valid_pixels,
 )
-from road_kd_training.distillers.kd import soft_target_kl
-from road_kd_training.distillers.taps import autocast_disabled
+from road_kd_training.distillers.common.taps import autocast_disabled
+from road_kd_training.distillers.soft_targets import soft_target_kl
 from road_kd_training.errors import TrainingError
 
 

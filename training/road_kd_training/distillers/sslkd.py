@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.functional import (
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import (
     TapPair,
     check_same_shape,
     check_tap_pairs,
@@ -25,7 +25,7 @@ from road_kd_training.distillers.functional import (
     paired_logits,
     paired_taps,
 )
-from road_kd_training.distillers.taps import ChannelAdapters
+from road_kd_training.distillers.common.taps import ChannelAdapters
 from road_kd_training.errors import TrainingError
 
 

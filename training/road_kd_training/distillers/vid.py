@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_training.distillers.base import Needs, NetworkInfo
-from road_kd_training.distillers.functional import TapPair, align_spatial, full_precision
-from road_kd_training.distillers.taps import TapDistiller
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, align_spatial, full_precision
+from road_kd_training.distillers.common.taps import TapDistiller
 
 _LOWEST_VARIANCE = 1e-5
 

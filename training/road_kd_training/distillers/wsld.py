@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import paired_logits
+from road_kd_training.distillers.common.taps import mean_or_zero, pixels_to_rows
 from road_kd_training.distillers.cwd import check_temperature
-from road_kd_training.distillers.functional import paired_logits
-from road_kd_training.distillers.lix_logit import require_target
-from road_kd_training.distillers.taps import mean_or_zero, pixels_to_rows
+from road_kd_training.distillers.dwld import require_target
 
 
 def soft_label_weight(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
-from road_kd_training.distillers.functional import TapPair
-from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS
 from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Sweep
 from road_kd_training.experiments.metrics import gflops, of_all, parameters_m
 

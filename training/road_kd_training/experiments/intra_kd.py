@@ -8,7 +8,7 @@ from typing import Any
 
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
-from road_kd_training.distillers.functional import TapPair
+from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Share
 from road_kd_training.experiments.metrics import benchmark, forward_ms, of_all, of_class, parameters_m, share
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
-from road_kd_training.distillers.functional import TapPair
+from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Share, Sweep
 from road_kd_training.experiments.lix_figures import KITTI_SEMANTICS, NUIMAGES, VKITTI2, Eight
 from road_kd_training.experiments.metrics import of_all

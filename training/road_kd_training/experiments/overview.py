@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from road_kd_seg import metrics
-from road_kd_training.distillers.taps import LOGITS_TO_LOGITS
+from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS
 from road_kd_training.experiments.base import Experiment, Method, Metric, Row
 from road_kd_training.experiments.metrics import of_all, of_class
 

@@ -9,10 +9,10 @@ from road_kd_training.distillers.bifpn import neighbors
 from road_kd_training.distillers.dks import Dks, DksConfig, synergy_loss
 from road_kd_training.distillers.intra_kd import attention_loss
 from road_kd_training.distillers.irg import edges, vertex_transform
-from road_kd_training.distillers.kd import soft_target_kl
 from road_kd_training.distillers.psn import flow_loss, flow_matrix
 from road_kd_training.distillers.sad import Sad, SadConfig, self_attention_loss, softmax_attention
 from road_kd_training.distillers.skd import pair_wise_loss, similarity_of_nodes
+from road_kd_training.distillers.soft_targets import soft_target_kl
 from road_kd_training.errors import TrainingError
 
 TAPS = (("mid", "mid"), ("deep", "deep"))

@@ -9,8 +9,13 @@ from road_kd_seg.networks import FeatureInfo
 from road_kd_training.distillers import NetworkInfo
 from road_kd_training.distillers.cct import Cct, CctConfig, consistency_loss, ramp_up
 from road_kd_training.distillers.cms import Cms, CmsConfig, cross_model_loss
+from road_kd_training.distillers.common.perturbations import (
+    PERTURBATIONS,
+    adversarial_noise,
+    feature_drop,
+    guided_cutout,
+)
 from road_kd_training.distillers.cps import Cps, CpsConfig, supervised_loss
-from road_kd_training.distillers.perturbations import PERTURBATIONS, adversarial_noise, feature_drop, guided_cutout
 from road_kd_training.distillers.sslkd import (
     Sslkd,
     SslkdConfig,

@@ -1,0 +1,51 @@
+"""PI, pixel-wise distillation (Liu et al., "Structured Knowledge Distillation", CVPR 2019), as CWD's Table 2 has it.
+
+B batch, C channels, H W size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, mean_over, resize_labels, valid_pixels
+from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS, ChannelAdapters, TapDistiller
+from road_kd_training.distillers.cwd import check_temperature
+
+
+@dataclass(frozen=True)
+class PixelWiseConfig:
+    """Where pixels are compared."""
+
+    taps: tuple[TapPair, ...] = LOGITS_TO_LOGITS
+    """(student tap, teacher tap) pairs; `logits` is the score map."""
+    temperature: float = 1.0
+    """Softens the distributions over channels."""
+
+
+class PixelWise(TapDistiller):
+    """KL divergence of each pixel's distribution over channels, averaged over pixels, those labeled 255 left out."""
+
+    paper = "Liu et al., CVPR 2019: pixel-wise"
+    needs = Needs()
+    default_weights: ClassVar = {"pixel_kl": 10.0}
+    term = "pixel_kl"
+
+    def __init__(self, config: PixelWiseConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
+        check_temperature("pi", config.temperature)
+        self.adapters = ChannelAdapters(self.channels)
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """See `TapDistiller.compare`."""
+        temperature = self.config.temperature
+        log_s = (self.adapters.adapt(index, student, teacher) / temperature).log_softmax(dim=1)
+        log_t = (teacher / temperature).log_softmax(dim=1)
+        divergence: Tensor = F.kl_div(log_s, log_t, log_target=True, reduction="none").sum(dim=1)
+        valid = None if target is None else valid_pixels(resize_labels(target, teacher.shape[-2:]))
+        return mean_over(divergence, valid) * float(temperature**2)

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from road_kd_seg.taxonomy import Role
+from road_kd_training.datasets.common.classes import taxonomy_of
+from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
+from road_kd_training.datasets.common.splits import drawn
+from road_kd_training.errors import DatasetError
+
+
+class TestDrawn:
+    def test_the_order_depends_on_names_and_seed_alone(self):
+        assert drawn("abcdef", 0) == drawn("fedcba", 0) == ["f", "d", "a", "c", "b", "e"]
+        assert drawn("abcdef", 1) != drawn("abcdef", 0)
+
+    def test_a_further_name_moves_no_other(self):
+        assert [name for name in drawn("abcdefg", 3) if name != "g"] == drawn("abcdef", 3)
+
+
+class TestTaxonomyOf:
+    def test_ids_follow_the_order_and_classes_without_role_are_background(self):
+        taxonomy = taxonomy_of({"sky": (1, 2, 3), "road": (4, 5, 6), "car": (7, 8, 9)}, ["road"], ["car"])
+        assert [(c.id, c.name, c.role) for c in taxonomy.classes] == [
+            (0, "sky", Role.BACKGROUND),
+            (1, "road", Role.DRIVABLE),
+            (2, "car", Role.OBSTACLE),
+        ]
+
+    def test_a_role_for_a_class_that_is_not_listed_is_refused(self):
+        with pytest.raises(DatasetError, match="classes bus, lane have a role and are not in the list of classes"):
+            taxonomy_of({"road": (0, 0, 0)}, ["road", "lane"], ["bus"])
+
+
+class TestDepth:
+    def test_depth_is_focal_length_times_baseline_by_disparity(self):
+        disparity_px = np.array([[0, -1, 0.5, 4]], np.float32)
+        depth_m = disparity_to_depth(disparity_px, 100.0)
+        assert depth_m.dtype == np.float32
+        assert depth_m.tolist() == [[0, 0, 200, 25]]
+
+    def test_16_bits_are_kept(self, tmp_path, write):
+        path = write.gray(tmp_path / "depth.png", [[0, 1], [256, 65535]], np.uint16)
+        assert read_uint16(path).tolist() == [[0, 1], [256, 65535]]
+
+    def test_8_bits_and_colors_are_refused(self, tmp_path, write):
+        with pytest.raises(DatasetError, match=r"depth\.png: got uint8 \(1, 2\), expected a uint16 gray image"):
+            read_uint16(write.gray(tmp_path / "depth.png", [[1, 2]]))
+        with pytest.raises(DatasetError, match=r"color\.png: got uint8 \(4, 6, 3\), expected a uint16 gray image"):
+            read_uint16(write.image(tmp_path / "color.png"))
+
+    def test_a_truncated_image_is_named(self, tmp_path, write):
+        path = write.gray(tmp_path / "depth.png", np.arange(24).reshape(4, 6), np.uint16)
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(DatasetError, match=r"depth\.png: not a readable image"):
+            read_uint16(path)

@@ -1,0 +1,35 @@
+import dataclasses
+
+from road_kd_training.distillers import DISTILLERS
+from road_kd_training.distillers.common.base import Needs
+from road_kd_training.summaries import MethodSummary, summarize_methods
+
+PLAIN = MethodSummary("x", "Somebody, 2020", Needs(), {"target": 1.0, "non_target": 8.0})
+
+
+def with_needs(**needs):
+    return dataclasses.replace(PLAIN, needs=Needs(**needs)).needs_in_words()
+
+
+class TestSummarizeMethods:
+    def test_every_method_is_listed_once_in_order_of_name(self):
+        names = [method.name for method in summarize_methods()]
+        assert names == sorted(DISTILLERS)
+
+    def test_what_is_listed_is_what_the_class_says(self):
+        dkd = next(method for method in summarize_methods() if method.name == "dkd")
+        assert dkd.paper == "Zhao et al., CVPR 2022"
+        assert dkd.needs_in_words() == "labels, 1 teacher, 3 classes or more"
+        assert dkd.terms_in_words() == "target 1, non_target 8"
+
+
+class TestMethodSummary:
+    def test_needs_are_put_in_words(self):
+        assert with_needs() == "1 teacher"
+        assert with_needs(features=True, labels=True) == "features, labels, 1 teacher"
+        assert with_needs(unlabeled=True, min_teachers=2, max_teachers=8) == "unlabeled images, 2 to 8 teachers"
+        assert with_needs(min_teachers=2, max_teachers=2) == "2 teachers"
+        assert with_needs(min_teachers=0, max_teachers=0) == "no teacher"
+
+    def test_small_weights_are_not_rounded_away(self):
+        assert dataclasses.replace(PLAIN, terms={"generation": 0.00004}).terms_in_words() == "generation 4e-05"
