@@ -68,8 +68,46 @@ class TestDecodeColor:
         assert data[0] == 9
 
     def test_an_unknown_encoding_is_named_with_the_known_ones(self):
-        with pytest.raises(FrameError, match=r"encoding 'bayer_rggb8', expected one of rgb8, bgr8, .*yuv422_yuy2"):
-            decode_color("bayer_rggb8", 1, 1, 1, 0, bytes(1))
+        with pytest.raises(FrameError, match=r"encoding 'nv21', expected one of rgb8, bgr8, .*yuv422_yuy2"):
+            decode_color("nv21", 1, 1, 1, 0, bytes(1))
+
+    @pytest.mark.parametrize("encoding", ["8UC3", "8UC4", "8UC1"])
+    def test_encodings_without_meaning_are_opencvs(self, encoding):
+        named = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8"}[encoding]
+        channels = COLOR_ENCODINGS[encoding].channels
+        data = bytes(range(2 * channels))
+        np.testing.assert_array_equal(
+            decode_color(encoding, 1, 2, 2 * channels, 0, data), decode_color(named, 1, 2, 2 * channels, 0, data)
+        )
+
+    @pytest.mark.parametrize(("names", "order"), [(("yuv422_yuy2", "yuyv"), "yuyv"), (("yuv422", "uyvy"), "uyvy")])
+    def test_both_orders_of_yuv_give_the_same_colors(self, names, order):
+        luma, chroma = [100, 180], {"u": 90, "v": 170}
+        values = iter(luma)
+        data = bytes(chroma[letter] if letter in chroma else next(values) for letter in order)
+        reference = decode_color("yuv422_yuy2", 1, 2, 4, 0, bytes([100, 90, 180, 170]))
+        for name in names:
+            np.testing.assert_array_equal(decode_color(name, 1, 2, 4, 0, data), reference)
+
+    @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+    @pytest.mark.parametrize("bits", [8, 16])
+    def test_a_mosaic_of_one_color_is_that_color(self, pattern, bits):
+        color = {"r": 200, "g": 90, "b": 20}
+        cell = np.array([color[letter] for letter in pattern]).reshape(2, 2)
+        mosaic = np.tile(cell, (3, 4)).astype(np.uint8) if bits == 8 else np.tile(cell * 257, (3, 4)).astype("<u2")
+        rgb = decode_color(f"bayer_{pattern}{bits}", 6, 8, mosaic.strides[0], 0, mosaic.tobytes())
+        np.testing.assert_array_equal(rgb, np.broadcast_to(list(color.values()), (6, 8, 3)))
+
+    @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<"), (1, ">")])
+    @pytest.mark.parametrize("encoding", ["rgb16", "bgr16", "rgba16", "bgra16", "mono16"])
+    def test_sixteen_bits_scale_to_eight(self, encoding, is_bigendian, order):
+        channels = COLOR_ENCODINGS[encoding].channels
+        eight = np.random.default_rng(3).integers(0, 256, (4, 5, channels), np.uint8)
+        sixteen = (eight.astype(np.uint16) * 257).astype(order + "u2")
+        np.testing.assert_array_equal(
+            decode_color(encoding, 4, 5, 10 * channels, is_bigendian, sixteen.tobytes()),
+            decode_color(encoding.replace("16", "8"), 4, 5, 5 * channels, 0, eight.tobytes()),
+        )
 
 
 class TestDecodeDepth:
@@ -86,6 +124,13 @@ class TestDecodeDepth:
         data = np.array([[2.25, 0.0, -1.0, np.nan, np.inf, -np.inf]], f"{order}f4").tobytes()
         assert decode_depth("32FC1", 1, 6, 24, is_bigendian, data).tolist() == [[2.25, 0, 0, 0, 0, 0]]
 
+    @pytest.mark.parametrize(("is_bigendian", "order"), [(0, "<"), (1, ">")])
+    def test_signed_millimeters_and_double_meters_are_read_alike(self, is_bigendian, order):
+        signed = np.array([[1500, -1, 0]], order + "i2").tobytes()
+        double = np.array([[1.5, np.nan, 1e300]], order + "f8").tobytes()
+        assert decode_depth("16SC1", 1, 3, 6, is_bigendian, signed).tolist() == [[1.5, 0, 0]]
+        assert decode_depth("64FC1", 1, 3, 24, is_bigendian, double).tolist() == [[1.5, 0, 0]]
+
     @given(
         depth_mm=arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 5))),
         padding=st.integers(0, 9),
@@ -100,7 +145,7 @@ class TestDecodeDepth:
         assert depth_m.flags.writeable
 
     def test_a_color_image_on_the_depth_topic_is_refused(self):
-        with pytest.raises(FrameError, match=r"depth image: encoding 'rgb8', expected 16UC1 or mono16 \(millimeters\)"):
+        with pytest.raises(FrameError, match=r"depth image: encoding 'rgb8', expected 16UC1, mono16 or"):
             decode_depth("rgb8", 1, 1, 3, 0, bytes(3))
 
 
@@ -116,7 +161,7 @@ class TestDecodeLabel:
 class TestContradictingFields:
     @given(encoding=st.sampled_from(sorted(COLOR_ENCODINGS)), missing=st.integers(1, 24))
     def test_a_short_buffer_is_named_with_both_lengths(self, encoding, missing):
-        step = 2 * COLOR_ENCODINGS[encoding][0]
+        step = 2 * COLOR_ENCODINGS[encoding].channels * np.dtype(COLOR_ENCODINGS[encoding].dtype).itemsize
         data = bytes(max(0, 3 * step - missing))
         with pytest.raises(FrameError, match=rf"data holds {len(data)} bytes, expected {3 * step} .* cut short"):
             decode_color(encoding, 3, 2, step, 0, data)
