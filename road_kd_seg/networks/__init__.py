@@ -24,32 +24,36 @@ from road_kd_seg.networks.pspnet import pspnet_mbv2, pspnet_r18, pspnet_r18_half
 from road_kd_seg.networks.segnet import SegNetVgg16
 from road_kd_seg.networks.sne_roadseg import SneRoadSeg, sne_roadseg_r152_rgb
 from road_kd_seg.networks.unet import UNetR34
+from road_kd_seg.plugins import WithPlugins
 
 __all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build_network"]
 
-NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = {
-    "mafnet_r152": mafnet_r152,
-    "mafnet_r34": mafnet_r34,
-    "mafnet_r18": mafnet_r18,
-    "erfnet": ErfNet,
-    "enet": ENet,
-    "pspnet_r101": pspnet_r101,
-    "pspnet_r18": pspnet_r18,
-    "pspnet_r18_half": pspnet_r18_half,
-    "pspnet_mbv2": pspnet_mbv2,
-    "deeplabv3_r18": deeplabv3_r18,
-    "deeplabv3_r18_half": deeplabv3_r18_half,
-    "deeplabv3_mbv2": deeplabv3_mbv2,
-    "deeplabv3plus_r101": deeplabv3plus_r101,
-    "deeplabv3plus_r50": deeplabv3plus_r50,
-    "segnet_vgg16": SegNetVgg16,
-    "unet_r34": UNetR34,
-    "sne_roadseg_r152": SneRoadSeg,
-    "sne_roadseg_r152_rgb": sne_roadseg_r152_rgb,
-    "mfnet": MfNet,
-    "mfnet_rgb": mfnet_rgb,
-}
-"""Builders by name: `builder(num_classes, **kwargs)`."""
+NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = WithPlugins(
+    "road_kd.networks",
+    {
+        "mafnet_r152": mafnet_r152,
+        "mafnet_r34": mafnet_r34,
+        "mafnet_r18": mafnet_r18,
+        "erfnet": ErfNet,
+        "enet": ENet,
+        "pspnet_r101": pspnet_r101,
+        "pspnet_r18": pspnet_r18,
+        "pspnet_r18_half": pspnet_r18_half,
+        "pspnet_mbv2": pspnet_mbv2,
+        "deeplabv3_r18": deeplabv3_r18,
+        "deeplabv3_r18_half": deeplabv3_r18_half,
+        "deeplabv3_mbv2": deeplabv3_mbv2,
+        "deeplabv3plus_r101": deeplabv3plus_r101,
+        "deeplabv3plus_r50": deeplabv3plus_r50,
+        "segnet_vgg16": SegNetVgg16,
+        "unet_r34": UNetR34,
+        "sne_roadseg_r152": SneRoadSeg,
+        "sne_roadseg_r152_rgb": sne_roadseg_r152_rgb,
+        "mfnet": MfNet,
+        "mfnet_rgb": mfnet_rgb,
+    },
+)
+"""Builders by name: `builder(num_classes, **kwargs)`; those of other packages enter by entry points."""
 
 
 def build_network(name: str, num_classes: int, **kwargs: Any) -> SegmentationNetwork:

@@ -33,7 +33,7 @@ PAPERS: Mapping[str, str] = {
     "mfnet": "LIX, teacher (RGB-X)",
     "mfnet_rgb": "LIX, student",
 }
-"""The paper that each network serves here, and as what."""
+"""The paper that each network serves here, and as what; another package's has its docstring's first line instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def summarize_network(name: str, num_classes: int = 5, size: tuple[int, int] = (
             network(rgb, depth)
     return NetworkSummary(
         name=name,
-        paper=PAPERS[name],
+        paper=PAPERS.get(name) or (NETWORKS[name].__doc__ or "").partition("\n")[0],
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         gflops=counter.get_total_flops() / 1e9,
         modalities=network.modalities,
