@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 from road_kd_seg.frame import Intrinsics
+from road_kd_seg.frame_checks import same_frame
+
+
+class CameraFit(NamedTuple):
+    """What a camera_info is worth for an image."""
+
+    intrinsics: Intrinsics | None
+    """None where it does not fit: a frame can be segmented without, only points need them."""
+    problem: str = ""
+    """Why it does not fit and what to do; empty if it does."""
+
+
+def fit_camera_info(info: Any, frame_id: str, size: tuple[int, int]) -> CameraFit:
+    """Intrinsics, if this camera_info belongs to an image.
+
+    Args:
+        info: anything with the message's fields.
+        frame_id: of the color image.
+        size: (H, W) of the color image.
+    """
+    if not same_frame(info.header.frame_id, frame_id):
+        return CameraFit(
+            None,
+            f"camera_info is of frame '{info.header.frame_id}', the color image of '{frame_id}':"
+            " remap color/camera_info to the topic of the same camera",
+        )
+    intrinsics = intrinsics_from_camera_info(info)
+    if intrinsics is None:
+        return CameraFit(None, "camera_info holds no calibration (K is zero or no camera's): calibrate the camera")
+    if (intrinsics.height, intrinsics.width) != size:
+        return CameraFit(
+            None,
+            f"camera_info is for {intrinsics.width}x{intrinsics.height} images, the color image is"
+            f" {size[1]}x{size[0]}: remap color/camera_info to the topic that goes with color/image_raw",
+        )
+    return CameraFit(intrinsics)
 
 
 def intrinsics_from_camera_info(info: Any) -> Intrinsics | None:
@@ -14,18 +51,21 @@ def intrinsics_from_camera_info(info: Any) -> Intrinsics | None:
         info: anything with the message's fields.
 
     Returns:
-        None for an uncalibrated camera (K[0] is 0).
+        None for an uncalibrated camera (K[0] is 0) and for numbers that no camera has.
     """
-    if info.k[0] == 0:
+    fx, cx, fy, cy = (float(info.k[i]) for i in (0, 2, 4, 5))
+    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
         return None
     binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
     region = info.roi
     width, height = region.width or info.width, region.height or info.height
+    if width < binning_x or height < binning_y:
+        return None
     return Intrinsics(
-        fx=float(info.k[0]) / binning_x,
-        fy=float(info.k[4]) / binning_y,
-        cx=(float(info.k[2]) - region.x_offset) / binning_x,
-        cy=(float(info.k[5]) - region.y_offset) / binning_y,
+        fx=fx / binning_x,
+        fy=fy / binning_y,
+        cx=(cx - region.x_offset) / binning_x,
+        cy=(cy - region.y_offset) / binning_y,
         width=int(width) // binning_x,
         height=int(height) // binning_y,
     )
