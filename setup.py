@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "road_kd_seg"
 ONNX = ["onnxruntime", "onnx", "onnxscript"]  # runs model.onnx; the other two write it
+REPLAY = ["rosbags>=0.11", "rich", "jinja2", "matplotlib"]  # reads bags; prints, and writes reports
 
 
 def tree(folder: str) -> list[tuple[str, list[str]]]:
@@ -42,10 +43,6 @@ setup(
         "numpy",
         "opencv-python-headless<5",  # cv_bridge breaks on 5
         "pyyaml",
-        "rosbags>=0.10",
-        "jinja2",
-        "matplotlib",
-        "rich",
     ],
     extras_require={
         # Real ROS 2 Jazzy, for machines without ROS.
@@ -59,9 +56,10 @@ setup(
             "ros-lifecycle-msgs~=2.0.3",
             "ros-rosgraph-msgs~=2.0.3",
         ],
+        "replay": REPLAY,
         "onnx": ONNX,
-        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", *ONNX],
-        "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML"],
+        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", *REPLAY, *ONNX],
+        "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "import-linter>=2.5"],
     },
     zip_safe=False,
     entry_points={

@@ -26,14 +26,31 @@ class ShapeMismatch(RoadKdError):
         super().__init__(f"{where}: got shape {tuple(got)}, expected {tuple(expected)}: {hint}.")
 
 
+_PROVIDERS = {
+    "rclpy": "source a ROS 2 environment, or: pip install 'road_kd_seg[ros]'",
+    **dict.fromkeys(("rosbags", "rich", "jinja2", "matplotlib"), "pip install 'road_kd_seg[replay]'"),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "pip install 'road_kd_seg[onnx]'"),
+}
+"""What brings the packages that only some of the tools need."""
+
+
 def run_tool(main: Callable[[], int | None]) -> int:
-    """Run a console script's body; print a RoadKdError as one line on stderr and return its exit code."""
+    """Run a console script's body and return its exit code.
+
+    A RoadKdError, and a package that only this tool needs and that is not installed, are one line on stderr.
+    """
     import sys
 
     try:
         return main() or 0
     except RoadKdError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _PROVIDERS:
+            raise
+        print(f"error: {package} is not installed: {_PROVIDERS[package]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

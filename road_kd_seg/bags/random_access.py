@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from road_kd_seg.bags.cdr import decode_intrinsics
-from road_kd_seg.bags.reader import BagReader, TopicNames
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import BagError
 from road_kd_seg.frame import Intrinsics, LabeledFrame
 

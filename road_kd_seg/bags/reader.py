@@ -16,20 +16,10 @@ from numpy.typing import NDArray
 from road_kd_seg.bags.cdr import CAMERA_INFO_TYPE, IMAGE_TYPE, decode_image, decode_intrinsics, header_stamp_ns
 from road_kd_seg.bags.pairing import half_period_ns, match_stamps
 from road_kd_seg.bags.storage import damaged, open_storage
-from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import BagError, FrameError
 from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
 from road_kd_seg.image_codec import decode_color, decode_depth, decode_label
-
-
-@dataclass(frozen=True, slots=True)
-class TopicNames:
-    """Where in a bag the frames are; the defaults are a RealSense driver's names."""
-
-    color: str = COLOR_TOPIC
-    depth: str = DEPTH_TOPIC
-    camera_info: str = CAMERA_INFO_TOPIC
-    label: str = LABEL_TOPIC
 
 
 class BagMessage(NamedTuple):

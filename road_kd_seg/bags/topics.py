@@ -1,5 +1,9 @@
 """Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and our label topic."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 COLOR_TOPIC = "/camera/camera/color/image_raw"
 DEPTH_TOPIC = "/camera/camera/aligned_depth_to_color/image_raw"
 CAMERA_INFO_TOPIC = "/camera/camera/color/camera_info"
@@ -13,3 +17,13 @@ DEPTH_OPTICAL_FRAME = "camera_depth_optical_frame"
 COLOR_FRAME = "camera_color_frame"
 COLOR_OPTICAL_FRAME = "camera_color_optical_frame"
 """Frame of the color image and, because the driver aligns it, of the depth image."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """Where in a bag the frames are; the defaults are a RealSense driver's names."""
+
+    color: str = COLOR_TOPIC
+    depth: str = DEPTH_TOPIC
+    camera_info: str = CAMERA_INFO_TOPIC
+    label: str = LABEL_TOPIC

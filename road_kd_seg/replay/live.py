@@ -15,7 +15,8 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from road_kd_seg.bags.reader import BagReader, TopicNames
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.fastdds import use_shared_memory_profile
@@ -56,7 +57,7 @@ class LiveOptions:
 
 
 def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOptions, progress: Progress) -> ReplayRun:
-    """ReplayRun node and player over a bag.
+    """Run node and player over a bag.
 
     Args:
         reader: the bag, open.

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import track
-
-from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, run_tool
 from road_kd_seg.synthetic.drive import DriveConfig, render_drive
 
@@ -33,6 +30,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(options: argparse.Namespace) -> None:
+    from rich.progress import track  # both come with the extra `replay`
+
+    from road_kd_seg.bags.writer import write_bag
+
     num_frames = round(options.seconds * options.rate_hz)
     if num_frames < 1 or options.rate_hz <= 0:
         raise BagError(f"--seconds {options.seconds} at --rate-hz {options.rate_hz} give no frame: raise them")

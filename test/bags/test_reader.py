@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from road_kd_seg.bags.reader import BagReader, TopicNames
-from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC, TopicNames
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, FrameError
 

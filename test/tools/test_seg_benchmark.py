@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from road_kd_seg.tools.seg_benchmark import main, time_interleaved
+from road_kd_seg.tools.frame_timing import time_interleaved
+from road_kd_seg.tools.seg_benchmark import main
 
 
 def test_every_round_runs_each_once_and_warm_up_is_not_counted():

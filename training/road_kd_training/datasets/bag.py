@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.bags.random_access import FrameAccess
-from road_kd_seg.bags.reader import TopicNames
-from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC
+from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC, TopicNames
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.folder import Layout
 from road_kd_training.datasets.common.label_folder import LabelFolder

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
 from road_kd_seg.networks import SegmentationNetwork, build_network
-from road_kd_seg.tools.seg_benchmark import time_interleaved
+from road_kd_seg.tools.frame_timing import time_interleaved
 from road_kd_training.config import NetworkConfig
 from road_kd_training.experiments.metrics import gflops
 from road_kd_training.experiments.plan import Plan
