@@ -95,6 +95,12 @@ class RoadSegNode(LifecycleNode):
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+        if self.failure:
+            name = self.get_fully_qualified_name()
+            self.get_logger().error(
+                f"waits for better parameters: correct them (ros2 param set {name} NAME VALUE), then ros2 lifecycle set"
+                f" {name} configure and activate; or Ctrl-C and start again (seg_node --help)"
+            )
 
     def stop(self) -> None:
         """Shut down from whatever state, which logs the frame counters."""

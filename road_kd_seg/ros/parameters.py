@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -56,6 +58,31 @@ def declare(node: Node) -> None:
     """Declare all parameters with their descriptions and ranges."""
     for item in fields(Settings):
         node.declare_parameter(item.name, item.default, _descriptor(item.default, **item.metadata))
+
+
+def refuse_unknown(node: Node, argv: Sequence[str]) -> None:
+    """Refuse names that ROS would ignore without a word: the node would run with defaults that nobody chose.
+
+    What a parameter file holds may be for other nodes (`/**`), so of those only misspelt names are refused; others
+    are logged.
+
+    Args:
+        node: after `declare`.
+        argv: command line with `--ros-args`.
+
+    Raises:
+        RoadKdError: names the nearest parameter.
+    """
+    typed = {value.partition(":=")[0] for flag, value in pairwise(argv) if flag in ("-p", "--param")}
+    known = [item.name for item in fields(Settings)]
+    for name in node._parameter_overrides:
+        if node.has_parameter(name) or name.startswith("qos_overrides."):
+            continue
+        nearest = get_close_matches(name, known, n=1)
+        if nearest or name in typed:
+            meant = f"did you mean '{nearest[0]}'? " if nearest else ""
+            raise RoadKdError(f"parameter '{name}' is unknown: {meant}seg_node --help lists them all")
+        node.get_logger().warning(f"parameter '{name}' is not this node's and has no effect")
 
 
 def read(node: Node) -> Settings:

@@ -5,62 +5,62 @@ from __future__ import annotations
 import os
 import sys
 
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-
 from road_kd_seg.errors import RoadKdError, run_tool
-from road_kd_seg.fastdds import use_shared_memory_profile
-from road_kd_seg.node_interface import NODE_NAME
+from road_kd_seg.share import share_file
 from road_kd_seg.signals import StopSignal
 
-_WAKE_S = 0.1
-"""How long a signal may go unnoticed while no message comes."""
+_USAGE = """\
+usage: seg_node [--help] [--ros-args [-p PARAMETER:=VALUE] [-r TOPIC:=TOPIC] [--params-file FILE] ...]
+
+Segments road scenes from synchronized color and depth images, until Ctrl-C. docs/NODE.md describes its topics.
+
+example:
+  seg_node --ros-args -p model:=road_student -r color/image_raw:=/camera/camera/color/image_raw \\
+    -r aligned_depth_to_color/image_raw:=/camera/camera/aligned_depth_to_color/image_raw
+
+parameter file:
+"""
 
 
 def main() -> int:
     """Run the node until SIGINT, SIGTERM or the end of the context; 0 then, 1 if it cannot even start."""
-    return run_tool(_run)
-
-
-def _run() -> int:
     # The cores are shared with the camera driver: OpenMP threads that spin while they wait would take them from it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stop = StopSignal()  # before the slow imports, so that an early Ctrl-C is as clean as a late one
-    from road_kd_seg.ros.node import RoadSegNode
+    return run_tool(lambda: _run(sys.argv, stop))
 
-    warning = use_shared_memory_profile()
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+
+def _run(argv: list[str], stop: StopSignal) -> int:
+    left_over = without_ros_arguments(argv)[1:]
+    if "--help" in left_over or "-h" in left_over:
+        print(_USAGE + share_file("config/seg.yaml").read_text())
+        return 0
+    if left_over:
+        raise RoadKdError(
+            f"arguments {' '.join(left_over)}: expected none before --ros-args; parameters are given as"
+            " --ros-args -p NAME:=VALUE, and seg_node --help lists them"
+        )
     try:
-        if warning:
-            get_logger(NODE_NAME).warning(warning)
-        node = RoadSegNode()
-        node.autostart()
-        _spin(node, stop)
-        node.stop()
-        node.destroy_node()
-    except ParameterException as error:
-        raise RoadKdError(f"parameters: {error}: correct the parameter file or the -p arguments") from error
-    finally:
-        rclpy.try_shutdown()
-    return 0
+        from road_kd_seg.ros.process import run_node
+    except ModuleNotFoundError as error:
+        raise RoadKdError(
+            f"Python package '{error.name}' is missing: source ROS 2 (source /opt/ros/DISTRO/setup.bash), or, without"
+            " ROS, pip install 'road_kd_seg[ros]'"
+        ) from error
+    return run_node(argv, stop)
 
 
-def _spin(node: Node, stop: StopSignal) -> None:
-    """Run a node's callbacks on this thread until a signal comes or the context is shut down."""
-    # Never the multi-threaded executor: it re-submits queued tasks and reached 2 Hz where this one reaches 30.
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while rclpy.ok() and not stop.received:
-            executor.spin_once(timeout_sec=_WAKE_S)
-    except ExternalShutdownException:
-        pass
-    finally:
-        executor.shutdown()
+def without_ros_arguments(argv: list[str]) -> list[str]:
+    """The arguments outside `--ros-args ... --`; rclpy, which has the same function, may not be installed."""
+    rest, is_ros = [], False
+    for argument in argv:
+        if argument == "--ros-args":
+            is_ros = True
+        elif is_ros and argument == "--":
+            is_ros = False
+        elif not is_ros:
+            rest.append(argument)
+    return rest
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The process around the node: ROS context, command line, signals, end."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.fastdds import use_shared_memory_profile
+from road_kd_seg.node_interface import NODE_NAME
+from road_kd_seg.signals import StopSignal
+
+if TYPE_CHECKING:
+    from road_kd_seg.ros.node import RoadSegNode
+
+_WAKE_S = 0.1
+"""How long a signal may go unnoticed while no message comes."""
+
+_MAX_DOMAIN_ID = 232
+"""Above, the ports that DDS computes do not exist, and Fast DDS ends the process."""
+
+
+def run_node(argv: list[str], stop: StopSignal) -> int:
+    """Run the node until `stop` or the end of the context; returns 0.
+
+    Args:
+        argv: command line with `--ros-args`.
+        stop: asked between any two steps.
+
+    Raises:
+        RoadKdError: ROS or the node refuses the command line, the parameters or the environment.
+    """
+    try:
+        node = _start(argv)
+        if not stop.received:
+            node.autostart()
+        _spin(node, stop)
+        node.stop()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _start(argv: list[str]) -> RoadSegNode:
+    """The node, unconfigured, on a new default context."""
+    domain_id = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain_id.isdigit() and int(domain_id) > _MAX_DOMAIN_ID:
+        raise RoadKdError(f"ROS_DOMAIN_ID is {domain_id}, expected 0 to {_MAX_DOMAIN_ID}: export another one")
+    warning = use_shared_memory_profile()
+    try:
+        remove_ros_args(argv)  # parses them as init does, but raises where init logs as well
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        if warning:
+            get_logger(NODE_NAME).warning(warning)
+        # Only here, as it imports PyTorch: what is wrong with the command line is said at once.
+        from road_kd_seg.ros import parameters
+        from road_kd_seg.ros.node import RoadSegNode
+
+        node = RoadSegNode()
+        parameters.refuse_unknown(node, argv)
+    except ParameterException as error:
+        raise RoadKdError(f"parameters: {error}: correct the parameter file or the -p arguments") from error
+    except RuntimeError as error:  # RCLError and UnknownROSArgsError are such
+        raise RoadKdError(f"ROS 2 does not start: {_explain(error)}") from error
+    return node
+
+
+def _explain(error: RuntimeError) -> str:
+    """What rcl said, without the places in its source, and what to do about it."""
+    if type(error).__name__ == "UnknownROSArgsError":
+        return f"unknown ROS arguments {error}: expected -p, -r, --params-file, --log-level, … after --ros-args"
+    text = " ".join(re.sub(r"(,? at \S+\.\w+:\d+)|( Error: )?error not set", "", str(error)).split()).rstrip(" :.")
+    if "ROS_DOMAIN_ID" in text:
+        return f"{text}: export ROS_DOMAIN_ID with a number from 0 to {_MAX_DOMAIN_ID}, or unset it"
+    if "log" in text and "directory" in text:
+        return f"{text}: set ROS_LOG_DIR to a folder that can be written"
+    if os.environ.get("ROS_SECURITY_ENABLE") == "true":
+        keystore = os.environ.get("ROS_SECURITY_KEYSTORE", "")
+        return (
+            f"{text}: SROS 2 is on (ROS_SECURITY_ENABLE) and ROS_SECURITY_KEYSTORE is '{keystore}': set it to one"
+            " that holds this node's enclave, or unset ROS_SECURITY_ENABLE"
+        )
+    return f"{text}: correct what stands after --ros-args (seg_node --help shows an example)"
+
+
+def _spin(node: Node, stop: StopSignal) -> None:
+    """Run a node's callbacks on this thread until a signal comes or the context is shut down."""
+    # Never the multi-threaded executor: it re-submits queued tasks and reached 2 Hz where this one reaches 30.
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while rclpy.ok() and not stop.received:
+            executor.spin_once(timeout_sec=_WAKE_S)
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.shutdown()
