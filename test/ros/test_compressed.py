@@ -63,3 +63,26 @@ class TestDepth:
     def test_anything_else_is_refused_with_its_reason(self, msg, reason):
         with pytest.raises(FrameError, match=reason):
             depth_from_compressed(msg)
+
+
+class TestHostileDepth:
+    @pytest.mark.parametrize(("a", "b"), [(float("nan"), 0), (float("inf"), 0), (1.0, float("nan")), (-1.0, 0), (0, 0)])
+    def test_quantization_that_gives_no_depth_is_refused(self, a, b):
+        with pytest.raises(FrameError, match=r"quantization A .* expected finite numbers and A above 0"):
+            depth_from_compressed(depth_message(np.full((2, 2), 9, np.uint16), "32FC1", a, b))
+
+    @pytest.mark.parametrize(("a", "b"), [(3e38, 8.9999999), (1e-45, -3e38), (3e38, 3e38), (1.0, 1e30)])
+    def test_depth_is_finite_and_not_negative_whatever_the_quantization(self, a, b):
+        depth_m = depth_from_compressed(depth_message(np.array([[0, 9], [10, 65535]], np.uint16), "32FC1", a, b))
+        assert np.isfinite(depth_m).all()
+        assert (depth_m >= 0).all()
+
+    def test_a_size_other_than_the_color_images_is_refused_before_it_is_decoded(self):
+        with pytest.raises(FrameError, match="2x2 pixels, expected 4x3"):
+            depth_from_compressed(depth_message(np.zeros((2, 2), np.uint16)), (3, 4))
+
+    def test_escape_sequences_of_a_format_reach_no_log(self):
+        with pytest.raises(FrameError) as caught:
+            rgb_from_compressed(CompressedImage(format="\x1b[31m\n" * 10_000, data=b""))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 200

@@ -37,7 +37,7 @@ class Layout:
 
     def error(self, found: str) -> DatasetError:
         """What is wrong (file, found, expected), then the tree."""
-        return DatasetError(f"{self.name}: {found}.{self.tree}")
+        return DatasetError(f"{self.name}: {found}.", self.tree)
 
     def choose(self, split: str, splits: Mapping[str, Item]) -> Item:
         """The entry of `split`.
