@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
+from road_kd_seg.errors import FrameError, shown
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.frame_checks import same_frame
 
@@ -29,7 +29,7 @@ def fit_camera_info(info: Any, frame_id: str, size: tuple[int, int]) -> CameraFi
     if not same_frame(info.header.frame_id, frame_id):
         return CameraFit(
             None,
-            f"camera_info is of frame '{info.header.frame_id}', the color image of '{frame_id}':"
+            f"camera_info is of frame {shown(info.header.frame_id)}, the color image of {shown(frame_id)}:"
             " remap color/camera_info to the topic of the same camera",
         )
     intrinsics = intrinsics_from_camera_info(info)
@@ -51,21 +51,19 @@ def intrinsics_from_camera_info(info: Any) -> Intrinsics | None:
         info: anything with the message's fields.
 
     Returns:
-        None for an uncalibrated camera (K[0] is 0) and for numbers that no camera has.
+        None for an uncalibrated camera (K[0] is 0), or one whose numbers no camera has.
     """
-    fx, cx, fy, cy = (float(info.k[i]) for i in (0, 2, 4, 5))
-    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
-        return None
     binning_x, binning_y = max(1, info.binning_x), max(1, info.binning_y)
     region = info.roi
     width, height = region.width or info.width, region.height or info.height
-    if width < binning_x or height < binning_y:
+    try:
+        return Intrinsics(
+            fx=float(info.k[0]) / binning_x,
+            fy=float(info.k[4]) / binning_y,
+            cx=(float(info.k[2]) - region.x_offset) / binning_x,
+            cy=(float(info.k[5]) - region.y_offset) / binning_y,
+            width=int(width) // binning_x,
+            height=int(height) // binning_y,
+        )
+    except FrameError:
         return None
-    return Intrinsics(
-        fx=fx / binning_x,
-        fy=fy / binning_y,
-        cx=(cx - region.x_offset) / binning_x,
-        cy=(cy - region.y_offset) / binning_y,
-        width=int(width) // binning_x,
-        height=int(height) // binning_y,
-    )

@@ -6,22 +6,21 @@ only asked where they cannot, because recorders and republishers write it in man
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import FrameError, shown
+from road_kd_seg.image_file import MAX_PIXELS, decode_image, decode_rgb
 from road_kd_seg.rvl import decode_rvl
 
 _PNG = b"\x89PNG"
 _DEPTH_HEADER = struct.Struct("<iff")
 """compressed_depth_image_transport's ConfigHeader: format, and the quantization parameters A and B of 32FC1."""
 _RVL_SIZE = struct.Struct("<ii")
-_MAX_RVL_PIXELS = 1 << 24
-"""Some bytes of RVL can claim any number of zeros; no depth camera has more pixels than this."""
 
 
 def decode_compressed_color(format_: str, data: Any) -> NDArray[np.uint8]:
@@ -30,26 +29,29 @@ def decode_compressed_color(format_: str, data: Any) -> NDArray[np.uint8]:
     Raises:
         FrameError: the data is no such image.
     """
-    image = _decode(data, cv2.IMREAD_COLOR, f"compressed color image of format '{format_}'")
+    rgb = decode_rgb(data, f"compressed color image of format {shown(format_)}")
     # image_transport stores BGR, as OpenCV's encoders want it, unless the format says otherwise.
-    if "compressed rgb" not in format_.lower():
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return np.require(image, np.uint8, ("C", "W"))
+    return np.ascontiguousarray(rgb[..., ::-1]) if "compressed rgb" in format_.lower() else rgb
 
 
-def decode_compressed_depth(format_: str, data: Any) -> NDArray[np.float32]:
+def decode_compressed_depth(format_: str, data: Any, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
     """A depth image in meters, float32 (H, W), 0 where invalid.
 
     16UC1 is millimeters. 32FC1 is quantized inverse depth: z = A / (value - B). Both are PNG or RVL behind the header
     of `compressedDepth`; millimeters are also read from a bare 16-bit PNG, as the transport `compressed` writes it.
 
+    Args:
+        format_: the message's.
+        data: the message's.
+        size: (H, W) that the image must have, checked before it is decoded; None: any.
+
     Raises:
-        FrameError: another codec, or data that is cut short.
+        FrameError: another codec or size, data that is cut short, or A or B from which no depth follows.
     """
-    what = f"compressed depth image of format '{format_}'"
+    what = f"compressed depth image of format {shown(format_)}"
     content = memoryview(data).cast("B")
     if content[:4] == _PNG:
-        return _from_millimeters(_sixteen_bits(content, what))
+        return _from_millimeters(_sixteen_bits(content, what, size))
     if len(content) <= _DEPTH_HEADER.size:
         raise FrameError(
             f"{what}: data has {len(content)} bytes, expected a 12-byte header and a PNG: it was cut short"
@@ -57,15 +59,19 @@ def decode_compressed_depth(format_: str, data: Any) -> NDArray[np.float32]:
     _, a, b = _DEPTH_HEADER.unpack_from(content)
     body = content[_DEPTH_HEADER.size :]
     if body[:4] == _PNG:
-        raw = _sixteen_bits(body, what)
+        raw = _sixteen_bits(body, what, size)
     elif "rvl" in format_.lower():
-        raw = _rvl(body, what)
+        raw = _rvl(body, what, size)
     else:
         raise FrameError(
             f"{what}: neither a 16-bit PNG nor RVL: the message was cut short or is of another codec;"
             " expected '16UC1; compressedDepth png' or rvl: publish it with compressed_depth_image_transport"
         )
-    return _from_inverse(raw, a, b) if format_.startswith("32FC1") else _from_millimeters(raw)
+    if not format_.startswith("32FC1"):
+        return _from_millimeters(raw)
+    if not (math.isfinite(a) and math.isfinite(b) and a > 0):
+        raise FrameError(f"{what}: quantization A {a} and B {b}, expected finite numbers and A above 0")
+    return _from_inverse(raw, a, b)
 
 
 def decode_compressed_label(format_: str, data: Any) -> NDArray[np.uint8]:
@@ -74,26 +80,28 @@ def decode_compressed_label(format_: str, data: Any) -> NDArray[np.uint8]:
     Raises:
         FrameError: a JPEG, whose ids are blurred, or anything but one channel of 8 bits.
     """
-    what = f"compressed label image of format '{format_}'"
+    what = f"compressed label image of format {shown(format_)}"
     if bytes(memoryview(data).cast("B")[:4]) != _PNG:
         raise FrameError(f"{what}: expected a PNG: other codecs change class ids")
-    label = _decode(data, cv2.IMREAD_UNCHANGED, what)
+    label = decode_image(data, what)
     if label.dtype != np.uint8 or label.ndim != 2:
         raise FrameError(f"{what}: it holds {label.dtype} {label.shape}, expected one channel of 8 bits")
     return np.require(label, np.uint8, ("C", "W"))
 
 
-def _rvl(body: memoryview, what: str) -> NDArray[np.uint16]:
+def _rvl(body: memoryview, what: str, size: tuple[int, int] | None) -> NDArray[np.uint16]:
     if len(body) <= _RVL_SIZE.size:
         raise FrameError(f"{what}: {len(body)} bytes of RVL: it was cut short")
     width, height = _RVL_SIZE.unpack_from(body)
-    if width <= 0 or height <= 0 or width * height > _MAX_RVL_PIXELS:
+    if width <= 0 or height <= 0 or width * height > MAX_PIXELS:
         raise FrameError(f"{what}: RVL of {width}x{height} pixels: the message is damaged")
+    if size is not None and (height, width) != size:
+        raise FrameError(f"{what}: {width}x{height} pixels, expected {size[1]}x{size[0]}")
     return decode_rvl(body[_RVL_SIZE.size :], height, width)
 
 
-def _sixteen_bits(data: memoryview, what: str) -> NDArray[np.uint16]:
-    raw = _decode(data, cv2.IMREAD_UNCHANGED, what)
+def _sixteen_bits(data: memoryview, what: str, size: tuple[int, int] | None) -> NDArray[np.uint16]:
+    raw = decode_image(data, what, size)
     if raw.dtype != np.uint16 or raw.ndim != 2:
         raise FrameError(f"{what}: it holds {raw.dtype} with {raw.ndim} axes, expected one channel of 16 bits")
     return raw
@@ -109,18 +117,7 @@ def _from_inverse(raw: NDArray[np.uint16], a: float, b: float) -> NDArray[np.flo
     inverse = raw.astype(np.float32) - np.float32(b)
     valid = (raw > 0) & (inverse > 0)
     depth_m: NDArray[np.float32] = np.zeros(raw.shape, np.float32)
-    np.divide(np.float32(a), inverse, out=depth_m, where=valid)
+    with np.errstate(over="ignore"):
+        np.divide(np.float32(a), inverse, out=depth_m, where=valid)
+    depth_m[~np.isfinite(depth_m)] = 0
     return depth_m
-
-
-def _decode(data: Any, flags: int, what: str) -> NDArray[Any]:
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        image: NDArray[Any] | None = cv2.imdecode(buffer, flags)
-    except cv2.error:  # an empty buffer, or a size that OpenCV refuses
-        image = None
-    if image is None:
-        raise FrameError(
-            f"{what}: its {buffer.size} bytes are no JPEG or PNG: the message was cut short or is of another codec"
-        )
-    return image

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import FrameError, shown
+
+_MIN_FOCAL_PX = 0.01
+_MAX_PX = 1e7
+_MAX_SIDE_PX = 65_535
 
 IGNORE_INDEX = 255
 """Label value of a pixel that nobody annotated: neither trained on nor scored."""
@@ -16,7 +21,11 @@ IGNORE_INDEX = 255
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """A pinhole camera: focal lengths and principal point in pixels of a `width` x `height` image."""
+    """A pinhole camera: focal lengths and principal point in pixels of a `width` x `height` image.
+
+    Raises:
+        FrameError: a value that is no finite number, or that no camera has.
+    """
 
     fx: float
     fy: float
@@ -24,6 +33,19 @@ class Intrinsics:
     cy: float
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        fits = (
+            all(isinstance(v, Real) for v in (self.fx, self.fy, self.cx, self.cy, self.width, self.height))
+            and all(_MIN_FOCAL_PX <= f <= _MAX_PX for f in (self.fx, self.fy))
+            and all(abs(c) <= _MAX_PX for c in (self.cx, self.cy))
+            and all(1 <= side <= _MAX_SIDE_PX for side in (self.width, self.height))
+        )
+        if not fits:
+            raise FrameError(
+                f"camera: focal lengths {shown(self.fx)} and {shown(self.fy)}, principal point ({shown(self.cx)},"
+                f" {shown(self.cy)}), size {shown(self.width)}x{shown(self.height)}: no camera has these"
+            )
 
     def scaled(self, width: int, height: int) -> Intrinsics:
         """The same camera after its image was resized to `width` x `height`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import FrameError, shown
 
 _MEDIAN_DEPTH_M = (0.2, 12.0)
 """Median depth of a camera that looks at a road: cameras at 0.3 to 3 m above it see 1 to 8 m (2.8 to 3.6 m in synthetic
@@ -28,7 +28,7 @@ def check_same_frame(color_frame_id: str, depth_frame_id: str) -> None:
     """
     if not same_frame(color_frame_id, depth_frame_id):
         raise FrameError(
-            f"depth is in frame '{depth_frame_id}', color in '{color_frame_id}': the depth must be aligned to the"
+            f"depth is in frame {shown(depth_frame_id)}, color in {shown(color_frame_id)}: the depth must be aligned to the"
             " color image (RealSense: align_depth.enable:=true and the topic aligned_depth_to_color/image_raw);"
             " where it is, and its driver only names it otherwise, set require_same_frame to false"
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.compressed_image import decode_compressed_color, decode_compressed_depth, decode_compressed_label
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import FrameError, shown
 
 
 class ColorEncoding(NamedTuple):
@@ -76,14 +76,18 @@ def rgb_from_message(message: Any) -> NDArray[np.uint8]:
     return decode_color(*_fields(message))
 
 
-def depth_from_message(message: Any) -> NDArray[np.float32]:
+def depth_from_message(message: Any, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
     """The depth in meters, float32 (H, W), 0 where invalid, of an Image or a CompressedImage.
+
+    Args:
+        message: anything with the fields of either.
+        size: (H, W) that a compressed one must have, checked before it is decoded; None: any.
 
     Raises:
         FrameError: an unsupported encoding or codec, or fields that contradict each other.
     """
     if hasattr(message, "format"):
-        return decode_compressed_depth(message.format, message.data)
+        return decode_compressed_depth(message.format, message.data, size)
     return decode_depth(*_fields(message))
 
 
@@ -105,7 +109,7 @@ def decode_color(encoding: str, height: int, width: int, step: int, is_bigendian
         FrameError: another encoding, or `height`, `width`, `step` and `data` disagree.
     """
     if encoding not in COLOR_ENCODINGS:
-        raise FrameError(f"color image: encoding {encoding!r}, expected one of {', '.join(COLOR_ENCODINGS)}")
+        raise FrameError(f"color image: encoding {shown(encoding)}, expected one of {', '.join(COLOR_ENCODINGS)}")
     channels, conversion, kind = COLOR_ENCODINGS[encoding]
     if channels == 2 and width % 2:
         raise FrameError(
@@ -132,7 +136,7 @@ def decode_depth(
     """
     if encoding not in DEPTH_ENCODINGS:
         raise FrameError(
-            f"depth image: encoding {encoding!r}, expected 16UC1, mono16 or 16SC1 (millimeters),"
+            f"depth image: encoding {shown(encoding)}, expected 16UC1, mono16 or 16SC1 (millimeters),"
             " or 32FC1 or 64FC1 (meters)"
         )
     dtype = _dtype(DEPTH_ENCODINGS[encoding], is_bigendian)
@@ -152,7 +156,7 @@ def decode_label(encoding: str, height: int, width: int, step: int, is_bigendian
         FrameError: another encoding, or `height`, `width`, `step` and `data` disagree.
     """
     if encoding not in LABEL_ENCODINGS:
-        raise FrameError(f"label image: encoding {encoding!r}, expected mono8 with one class id per pixel")
+        raise FrameError(f"label image: encoding {shown(encoding)}, expected mono8 with one class id per pixel")
     return np.require(_rows("label image", encoding, height, width, step, 1, data), np.uint8, ("C", "W"))
 
 

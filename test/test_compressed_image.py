@@ -89,6 +89,30 @@ class TestDepth:
         with suppress(FrameError):
             assert decode_compressed_depth(f"16UC1; compressedDepth {codec}", data).ndim == 2
 
+    @pytest.mark.parametrize(("a", "b"), [(float("nan"), 0), (float("inf"), 0), (1.0, float("nan")), (-1.0, 0), (0, 0)])
+    def test_quantization_that_gives_no_depth_is_refused(self, a, b):
+        with pytest.raises(FrameError, match=r"quantization A .* expected finite numbers and A above 0"):
+            decode_compressed_depth("32FC1; compressedDepth png", depth_data(DEPTH_MM, "png", a, b))
+
+    @pytest.mark.parametrize(("a", "b"), [(3e38, 0.9999999), (1e-45, -3e38), (3e38, 3e38), (1.0, 1e30)])
+    def test_depth_is_finite_and_not_negative_whatever_the_quantization(self, a, b):
+        depth_m = decode_compressed_depth("32FC1; compressedDepth png", depth_data(DEPTH_MM, "png", a, b))
+        assert np.isfinite(depth_m).all()
+        assert (depth_m >= 0).all()
+
+    @pytest.mark.parametrize("codec", ["png", "rvl"])
+    def test_a_size_other_than_the_color_images_is_refused(self, codec):
+        with pytest.raises(FrameError, match="3x2 pixels, expected 8x6"):
+            decode_compressed_depth(f"16UC1; compressedDepth {codec}", depth_data(DEPTH_MM, codec), (6, 8))
+
+
+@pytest.mark.parametrize("decode", [decode_compressed_color, decode_compressed_depth, decode_compressed_label])
+def test_escape_sequences_of_a_format_reach_no_log(decode):
+    with pytest.raises(FrameError) as caught:
+        decode("\x1b[31m\n" * 10_000, b"")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
 
 class TestLabel:
     def test_class_ids_pass_unchanged(self):

@@ -13,9 +13,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.image_codec import depth_from_message, rgb_from_message
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
-from road_kd_seg.ros.compressed import depth_from_compressed, rgb_from_compressed
-from road_kd_seg.ros.conversions import check_same_frame, depth_from_image, intrinsics_for_image, rgb_from_image
+from road_kd_seg.ros.conversions import check_same_frame, intrinsics_for_image
 from road_kd_seg.ros.diagnostics import Monitor
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.parameters import Settings
@@ -146,11 +146,8 @@ class Inputs:
     def _decode(self, color: StampedImage, depth: StampedImage | None) -> RgbdFrame:
         if depth is not None:
             check_same_frame(color.header, depth.header)
-        to_rgb, to_depth_m = (
-            (rgb_from_compressed, depth_from_compressed) if self._compressed else (rgb_from_image, depth_from_image)
-        )
-        rgb = to_rgb(color.message)
-        depth_m = None if depth is None else to_depth_m(depth.message)
+        rgb = rgb_from_message(color.message)
+        depth_m = None if depth is None else depth_from_message(depth.message, rgb.shape[:2])
         intrinsics = self._intrinsics(color.header, (rgb.shape[0], rgb.shape[1]))
         return RgbdFrame(rgb, depth_m, intrinsics, color.stamp_ns, color.header.frame_id)
 
