@@ -72,7 +72,8 @@ def decode_label_image(data: Any, what: str, size: tuple[int, int] | None = None
     image = _parse(data, what, size)
     if image.palette_bits:
         gray = _decode(image._replace(encoded=_palette_as_gray(image.encoded)), cv2.IMREAD_UNCHANGED, what)
-        return np.floor_divide(gray, np.uint8(255 // (2**image.palette_bits - 1)), dtype=np.uint8)
+        indices: NDArray[np.uint8] = gray // np.uint8(255 // (2**image.palette_bits - 1))
+        return indices
     pixels = _decode(image, cv2.IMREAD_UNCHANGED, what)
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         return np.ascontiguousarray(pixels[..., ::-1])
