@@ -7,8 +7,6 @@ import pytest
 import torch
 import yaml
 
-pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-
 from road_kd_seg.backends import BACKENDS, OnnxBackend, load_backend
 from road_kd_seg.bundle import MANIFEST, ONNX, load_bundle
 from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch

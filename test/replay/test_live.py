@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="live replay needs ROS 2's rclpy")
-
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle

@@ -13,10 +13,7 @@ from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_seg.tools.onnx_export import to_onnx
-from ros_graph import HAS_ROS, HEIGHT, WIDTH, Graph
-
-if not HAS_ROS:
-    collect_ignore_glob = ["test_*.py"]
+from ros_graph import HEIGHT, WIDTH, Graph
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,9 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
-
 from road_kd_seg.backends import OnnxBackend
 from road_kd_seg.bundle import ONNX, add_onnx, load_bundle, save_bundle
 from road_kd_seg.errors import RoadKdError
