@@ -1,4 +1,4 @@
-"""Every student and teacher of the five papers, by name."""
+"""Our own student, and every student and teacher of the five papers, by name."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from road_kd_seg.networks.erfnet import ErfNet
 from road_kd_seg.networks.mafnet import mafnet_r18, mafnet_r34, mafnet_r152
 from road_kd_seg.networks.mfnet import MfNet, mfnet_rgb
 from road_kd_seg.networks.pspnet import pspnet_mbv2, pspnet_r18, pspnet_r18_half, pspnet_r101
+from road_kd_seg.networks.roadlite import RoadLite
 from road_kd_seg.networks.segnet import SegNetVgg16
 from road_kd_seg.networks.sne_roadseg import SneRoadSeg, sne_roadseg_r152_rgb
 from road_kd_seg.networks.unet import UNetR34
@@ -31,6 +32,7 @@ __all__ = ["NETWORKS", "FeatureInfo", "SegOutput", "SegmentationNetwork", "build
 NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = WithPlugins(
     "road_kd.networks",
     {
+        "roadlite": RoadLite,
         "mafnet_r152": mafnet_r152,
         "mafnet_r34": mafnet_r34,
         "mafnet_r18": mafnet_r18,

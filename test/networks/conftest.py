@@ -23,11 +23,11 @@ def _cheap_network(name, num_classes=3, **kwargs):
     return network
 
 
-def _meta_forward(name, num_classes=3, size=(576, 1024), batch=2, **kwargs):
+def _meta_forward(name, num_classes=3, input_size=(576, 1024), batch=2, **kwargs):
     with torch.device("meta"):
         network = build_network(name, num_classes, **kwargs)
-        depth = torch.empty(batch, network.depth_channels, *size) if network.depth_channels else None
-        return network, network(torch.empty(batch, 3, *size), depth)
+        depth = torch.empty(batch, network.depth_channels, *input_size) if network.depth_channels else None
+        return network, network(torch.empty(batch, 3, *input_size), depth)
 
 
 @pytest.fixture(scope="session")
@@ -38,5 +38,5 @@ def cheap_network():
 
 @pytest.fixture(scope="session")
 def meta_forward():
-    """`meta_forward(name, num_classes=3, size, batch, **kwargs)` → network and output without memory or computation."""
+    """`meta_forward(name, num_classes=3, input_size, batch, **kwargs)` → network and output, without memory."""
     return _meta_forward

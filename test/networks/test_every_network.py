@@ -14,6 +14,8 @@ VARIANTS = {
     "mafnet_r18 at full size": ("mafnet_r18", {"input_scale": 1.0, "depth_channels": 1}),
     "erfnet with depth and lanes": ("erfnet", {"depth_channels": 1, "auxiliary": False, "lane_existence": 4}),
     "pspnet_r101 of IntRA-KD": ("pspnet_r101", {"variant": "intra_kd"}),
+    "roadlite_s, color alone": ("roadlite", {"size": "s", "depth_channels": 0}),
+    "roadlite_l with normals": ("roadlite", {"size": "l", "depth_channels": 3}),
     "pspnet_r18 without auxiliary": ("pspnet_r18", {"auxiliary": False}),
 }
 CASES = {name: (name, {}) for name in NETWORKS} | VARIANTS
@@ -64,7 +66,7 @@ class TestComputing:
     def test_training_reaches_every_parameter_with_a_finite_gradient(self, case):
         network = copy.deepcopy(case.network)  # its batch norm statistics change, and other tests compare
         output = network.train()(*case.inputs())
-        assert output.logits.shape == (2, 3, *case.rgb.shape[-2:])
+        assert output.logits.shape == (2, 3, *(side // network.logits_stride for side in case.rgb.shape[-2:]))
         terms = [output.logits, *output.features.values()]
         torch.stack([term.square().mean() for term in terms]).sum().backward()
         gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
@@ -142,7 +144,7 @@ class TestShapes:
     def test_taps_are_what_feature_info_says_at_576x1024(self, variant, meta_forward):
         name, kwargs = CASES[variant]
         network, output = meta_forward(name, 150, **kwargs)
-        assert output.logits.shape == (2, 150, 576, 1024)
+        assert output.logits.shape == (2, 150, 576 // network.logits_stride, 1024 // network.logits_stride)
         taps = {key: tuple(output.features[key].shape) for key in network.feature_info}
         assert taps == {
             key: (2, channels, 576 // stride, 1024 // stride)
@@ -152,14 +154,14 @@ class TestShapes:
 
     def test_a_single_class(self, variant, meta_forward):
         name, kwargs = CASES[variant]
-        _, output = meta_forward(name, 1, size=(64, 64), **kwargs)
-        assert output.logits.shape == (2, 1, 64, 64)
+        network, output = meta_forward(name, 1, input_size=(64, 64), **kwargs)
+        assert output.logits.shape == (2, 1, 64 // network.logits_stride, 64 // network.logits_stride)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["mafnet_r152", "mafnet_r34", "mafnet_r18", "erfnet", "sne_roadseg_r152", "mfnet"])
 def test_depth_of_one_or_three_channels(name, channels, meta_forward):
-    network, output = meta_forward(name, size=(64, 64), depth_channels=channels)
+    network, output = meta_forward(name, input_size=(64, 64), depth_channels=channels)
     assert network.modalities == ("rgb", "depth")
     assert output.logits.shape == (2, 3, 64, 64)
 

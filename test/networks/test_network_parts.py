@@ -67,10 +67,10 @@ class TestErfNet:
 
     @pytest.mark.parametrize("size", [(208, 976), (64, 96)])
     def test_lane_existence_has_one_logit_per_lane_at_any_size(self, size, meta_forward):
-        _, output = meta_forward("erfnet", 5, size=size, lane_existence=4)
+        _, output = meta_forward("erfnet", 5, input_size=size, lane_existence=4)
         assert output.features["lane_existence"].shape == (2, 4, 1, 1)
 
     def test_without_auxiliary_head_there_is_no_such_tap(self, meta_forward):
-        network, output = meta_forward("erfnet", size=(64, 64), auxiliary=False)
+        network, output = meta_forward("erfnet", input_size=(64, 64), auxiliary=False)
         assert "auxiliary_logits" not in network.feature_info
         assert "auxiliary_logits" not in output.features

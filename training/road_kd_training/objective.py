@@ -16,6 +16,7 @@ from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegmentationNetwork, SegOutput
 from road_kd_training.config import DistillerConfig
 from road_kd_training.distillers import DISTILLERS, Distiller, NetworkInfo
+from road_kd_training.distillers.common.functional import align_spatial, resize_labels
 from road_kd_training.errors import TrainingError, suggest
 
 CROSS_ENTROPY = "cross_entropy"
@@ -173,7 +174,7 @@ class Learner(nn.Module):
     def forward(
         self, views: Mapping[int, View], frozen: Mapping[int, SegOutput], target: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """Unweighted terms by name.
+        """Unweighted terms by name, all at the size of the student's logits.
 
         Args:
             views: of the student (STUDENT) and of each peer (its index among the teachers).
@@ -185,6 +186,9 @@ class Learner(nn.Module):
         student = self.student(*views[STUDENT])
         self.stage = "the peers' forward pass"
         outputs = {**frozen, **{index: peer(*views[index]) for index, peer in self.peers_by_index.items()}}
+        size = student.logits.shape[-2:]
+        target = resize_labels(target, size)
+        outputs = {index: _resize_logits(output, size) for index, output in outputs.items()}
         self.stage = CROSS_ENTROPY
         terms = {CROSS_ENTROPY: supervised_loss(student.logits.float(), target, self.class_weights)}
         for name, distiller in self.distillers.items():
@@ -194,6 +198,10 @@ class Learner(nn.Module):
             terms |= {f"{name}/{term}": value for term, value in found.items()}
         self.stage = "the backward pass"
         return terms
+
+
+def _resize_logits(output: SegOutput, size: Sequence[int]) -> SegOutput:
+    return output._replace(logits=align_spatial(output.logits, size))
 
 
 def weights_by_term(cross_entropy: float, methods: Mapping[str, Method]) -> dict[str, float]:

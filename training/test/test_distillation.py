@@ -145,6 +145,13 @@ class TestDistillation:
         assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(before) // 2
         assert load_bundle(tmp_path / "run" / "peers" / "0").network == network
 
+    def test_a_student_of_half_size_logits_learns_at_their_size(self, config):
+        small = NetworkConfig("roadlite", {"size": "s", "depth_channels": 0})
+        methods = [CWD, DistillerConfig("kd"), DistillerConfig("dwld")]
+        trainer = Trainer(dataclasses.replace(config, network=small, distillers=methods, steps=1))
+        trainer.run()
+        assert trainer.step == 1
+
     def test_a_term_that_is_not_finite_is_named(self, config):
         trainer = Trainer(config)
         next(trainer.parts.teachers[0].network.parameters()).fill_(math.nan)

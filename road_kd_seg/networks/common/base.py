@@ -13,7 +13,7 @@ class SegOutput(NamedTuple):
     """What a network returns, in training and in eval mode alike."""
 
     logits: Tensor
-    """(B, K, H, W), at the input's size."""
+    """(B, K, H, W), at the input's size, or (B, K, H/s, W/s) with s = `SegmentationNetwork.logits_stride`."""
     features: dict[str, Tensor]
     """Taps for distillation by name, (B, C, h, w) each; `feature_info` says which."""
 
@@ -40,6 +40,8 @@ class SegmentationNetwork(nn.Module):
     """Channels of the depth input; 0 for an RGB network."""
     size_divisor: int = 1
     """Height and width must be multiples of this."""
+    logits_stride: int = 1
+    """The input's size divided by that of the logits."""
     min_training_batch: int = 1
     """2 where batch norm follows global pooling and so cannot train on one sample."""
     num_classes: int
