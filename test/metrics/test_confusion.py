@@ -94,3 +94,33 @@ class TestDerived:
         counts = np.random.default_rng(seed).integers(1, 50, (4, 4))
         iou = metrics.iou(counts)
         np.testing.assert_allclose(metrics.f1(counts), 2 * iou / (1 + iou))
+
+
+class TestAgainstScikitLearn:
+    @given(seed=st.integers(0, 10_000), ignored=st.sampled_from([0.0, 0.3, 1.0]), classes=st.sampled_from([2, 4, 6]))
+    @settings(max_examples=30, deadline=None)
+    def test_random_maps_with_ignored_pixels_and_absent_classes(self, seed, ignored, classes):
+        sklearn = pytest.importorskip("sklearn.metrics")
+        random = np.random.default_rng(seed)
+        drawn = random.choice(random.integers(0, classes, 3), (2, 20, 30)).astype(np.uint8)
+        known = random.random((20, 30)) >= ignored
+        ground_truth, prediction = np.where(known, drawn[0], 255).astype(np.uint8), drawn[1]
+        counts = metrics.confusion_matrix(ground_truth, prediction, classes)
+        true, predicted, ids = drawn[0][known], drawn[1][known], list(range(classes))
+        if not true.size:
+            assert not counts.any()
+            return
+        assert (counts == sklearn.confusion_matrix(true, predicted, labels=ids)).all()
+        precision, recall, f1, support = sklearn.precision_recall_fscore_support(
+            true, predicted, labels=ids, zero_division=np.nan
+        )
+        np.testing.assert_allclose(metrics.precision(counts), precision)
+        np.testing.assert_allclose(metrics.recall(counts), recall)
+        np.testing.assert_allclose(metrics.f1(counts), f1)
+        iou = sklearn.jaccard_score(true, predicted, labels=ids, average=None, zero_division=0)
+        np.testing.assert_allclose(np.nan_to_num(metrics.iou(counts)), iou)
+        present = support > 0
+        assert metrics.mean_iou(counts) == pytest.approx(iou[present].mean())
+        assert metrics.frequency_weighted_iou(counts) == pytest.approx(
+            sklearn.jaccard_score(true, predicted, labels=ids, average="weighted", zero_division=0)
+        )
