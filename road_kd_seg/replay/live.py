@@ -1,9 +1,8 @@
-"""Play a bag to a real `seg_node` and take down what it does: two processes, real transport, real time."""
+"""Play a bag to a real `seg_node` and record what it does: two processes, real transport, real time."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from road_kd_seg.fastdds import use_shared_memory_profile
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME, LABEL_TOPIC, NODE_MODULE
 from road_kd_seg.replay.child_process import ChildProcess
 from road_kd_seg.replay.labels import LabelStore
-from road_kd_seg.replay.recorder import OutputRecorder
+from road_kd_seg.replay.recorder import NodeReport, OutputRecorder
 from road_kd_seg.replay.results import ReplayCounts, ReplayRun
 
 OUTPUTS = "node_outputs"
@@ -40,7 +39,7 @@ _LATENCY = (
 )
 
 Progress = Callable[[str, int], None]
-"""Told the phase and the number of labels so far."""
+"""Told the phase and the number of color images that were played so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,9 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
         ) as player:
             _wait_for_player(reader, options.rate, recorder, node, player, spin_until, progress)
         _wait_until_settled(recorder, node, spin_until, progress)
-        node.interrupt()
-        if not spin_until(lambda: node.return_code is not None, _STOP_LIMIT_S):
-            raise node.failure(f"did not stop within {_STOP_LIMIT_S:g} s of SIGINT")
-        counters = _final_counters(node)
-        report, color_sent_ns, label_sent_ns = recorder.report, recorder.color_sent_ns, recorder.label_sent_ns
-    counts = ReplayCounts.from_counters(len(reader.index), counters)
+        report = _final_report(recorder, node, spin_until)
+        color_sent_ns, label_sent_ns = recorder.color_sent_ns, recorder.label_sent_ns
+    counts = ReplayCounts.from_counters(len(reader.index), report.counters)
     with BagReader(outputs) as recorded:
         labels = LabelStore.of(recorded.label_images(LABEL_TOPIC))
     timed = [stamp_ns for stamp_ns in labels.stamps_ns if stamp_ns in color_sent_ns]
@@ -200,7 +196,7 @@ def _wait_for_player(
 ) -> None:
     def finished() -> bool:
         node.check_alive()
-        progress("playing", len(recorder.label_sent_ns))
+        progress("playing", len(recorder.color_sent_ns))
         return player.return_code is not None
 
     limit_s = reader.duration_ns / 1e9 / rate * 1.5 + _PLAYER_SLACK_S
@@ -215,7 +211,7 @@ def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until
 
     What still waits for a depth image that will never come stays in flight until the node stops.
     """
-    progress("settling", len(recorder.label_sent_ns))
+    progress("settling", len(recorder.color_sent_ns))
     first = recorder.report.number
 
     def counted() -> bool:
@@ -230,16 +226,21 @@ def _wait_until_settled(recorder: OutputRecorder, node: ChildProcess, spin_until
     spin_until(counted, _COUNT_LIMIT_S)
 
 
-def _final_counters(node: ChildProcess) -> dict[str, int]:
-    """The counts that the node logs last.
+def _final_report(recorder: OutputRecorder, node: ChildProcess, spin_until: Wait) -> NodeReport:
+    """What the node says once it takes no more images and nothing is in flight.
 
     Raises:
-        RoadKdError: it did not.
+        RoadKdError: it does not within the time.
     """
-    counters = [line for line in node.lines() if line.startswith("frame counters: ")]
-    if not counters:
-        raise node.failure(f"ended with exit code {node.return_code} and without its counts")
-    return {key: int(count) for key, count in re.findall(r"([\w.]+)=(\d+)", counters[-1])}
+    recorder.deactivate_node()
+
+    def said() -> bool:
+        node.check_alive()
+        return recorder.report.state == "inactive" and recorder.report.counters.get("in_flight") == 0
+
+    if not spin_until(said, _STOP_LIMIT_S):
+        raise node.failure(f"gave no final frame counters within {_STOP_LIMIT_S:g} s of being deactivated")
+    return recorder.report
 
 
 def _notes(options: LiveOptions, counts: ReplayCounts, recorded: int, timed: int, last_problem: str) -> tuple[str, ...]:

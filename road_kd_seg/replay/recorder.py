@@ -1,4 +1,4 @@
-"""Takes down what a running `seg_node` publishes: labels into a bag, their times and the node's own report."""
+"""Records what a running `seg_node` publishes: labels into a bag, their times, and the node's own report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -63,6 +65,11 @@ class OutputRecorder(Node):
         self.create_subscription(Image, color_topic, self._on_color, best_effort, raw=True)
         self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
+        self._change_state = self.create_client(ChangeState, f"/{NODE_NAME}/change_state")
+
+    def deactivate_node(self) -> None:
+        """Ask the node to stop taking images, which ends every frame that still waits; its next report says so."""
+        self._change_state.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
 
     def close(self) -> None:
         """Finish the bag and leave the graph."""
