@@ -58,7 +58,11 @@ setup(
         ],
         "replay": REPLAY,
         "onnx": ONNX,
-        "test": ["pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn", *REPLAY, *ONNX],
+        "test": [
+            *("pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn"),
+            *REPLAY,
+            *ONNX,
+        ],
         "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "import-linter>=2.5"],
     },
     zip_safe=False,

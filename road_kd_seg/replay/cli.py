@@ -13,7 +13,7 @@ from road_kd_seg.errors import run_tool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool; 0, or 1 after one line on stderr."""
+    """Run the tool; 0, or 1 after one line on stderr or a line for each requirement that is not met."""
     options = _parser().parse_args(arguments)
 
     def evaluate() -> int:
@@ -33,6 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--live", action="store_true", help="run seg_node and bag_player on ROS 2 instead of the model")
     parser.add_argument(
         "--labels", type=Path, help="folder of <header stamp in ns>.png; default: the bag's label topic"
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="GATE",
+        help="exit 1 unless it holds, such as 'iou/negative_obstacle>=0.6', 'recall/negative_obstacle@0-5m>=0.9'"
+        " or 'latency_ms/p99<=50'; may be repeated",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")

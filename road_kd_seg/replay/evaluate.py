@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import BagError, FrameError, RoadKdError
-from road_kd_seg.metrics import confusion_matrix, iou, mean_iou
+from road_kd_seg.metrics import confusion_matrix
+from road_kd_seg.metrics.boundary import boundary_counts
 from road_kd_seg.replay.labels import Label, LabelStore
 from road_kd_seg.replay.results import DROP_REASONS, FrameScore, ReplayCounts, ReplayRun, Scores
 from road_kd_seg.segmenter import Segmenter
@@ -58,7 +57,12 @@ def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], 
         dropped["invalid"] += 1
         reasons.append(str(error))
 
-    for frame, _ in reader.frames(on_invalid=drop_invalid):
+    def drop_undecodable(error: FrameError) -> None:
+        drop_invalid(error)
+        if on_frame is not None:
+            on_frame()
+
+    for frame, _ in reader.frames(on_invalid=drop_undecodable):
         if segmenter.needs_depth and frame.depth_m is None:
             dropped["unsynchronized"] += 1
         else:
@@ -98,17 +102,16 @@ def score(ground_truth: Iterable[tuple[int, Label]], predictions: LabelStore, nu
     Raises:
         RoadKdError: sizes differ, or an id that is no class; the message names the frame.
     """
-    counts = np.zeros((num_classes, num_classes), np.int64)
     frames: list[FrameScore] = []
     num_labeled = 0
     for stamp_ns, label in ground_truth:
         num_labeled += 1
         if stamp_ns not in predictions:
             continue
+        prediction = predictions.get(stamp_ns)
         try:
-            frame_counts = confusion_matrix(label, predictions.get(stamp_ns), num_classes)
+            counts = confusion_matrix(label, prediction, num_classes)
         except RoadKdError as error:
             raise RoadKdError(f"label of {stamp_ns / 1e9:.3f} s: {error}") from error
-        counts += frame_counts
-        frames.append(FrameScore(stamp_ns, mean_iou(frame_counts), iou(frame_counts)))
-    return Scores(counts, tuple(frames), num_labeled)
+        frames.append(FrameScore(stamp_ns, counts, boundary_counts(label, prediction, num_classes)))
+    return Scores(num_classes, tuple(frames), num_labeled)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.metrics import Counts, PerClass
+from road_kd_seg.metrics import Counts, PerClass, iou, mean_iou
 from road_kd_seg.replay.labels import LabelStore
 
 DROP_REASONS = ("superseded", "unsynchronized", "stale", "invalid")
@@ -85,28 +86,53 @@ class ReplayRun:
     notes: tuple[str, ...] = ()
     """What a reader of the numbers has to know, in sentences."""
 
+    @cached_property
+    def period_ms(self) -> float | None:
+        """Of the camera: median distance of the color images; None for fewer than two moments."""
+        distances = np.diff(np.unique(np.array(self.stamps_ns, np.int64)))
+        return float(np.median(distances)) / 1e6 if distances.size else None
+
 
 @dataclass(frozen=True)
 class FrameScore:
     """One frame against its ground truth."""
 
     stamp_ns: int
-    miou: float
-    """Mean over the classes in its ground truth; NaN if that is all ignored."""
-    iou: PerClass
-    """(K,), NaN where the class is neither in the ground truth nor predicted."""
+    counts: Counts
+    """(K, K), rows are the ground truth."""
+    boundary: Counts
+    """(K, 4) of `metrics.boundary.boundary_counts`."""
+
+    @property
+    def miou(self) -> float:
+        """Mean over the classes in its ground truth; NaN if that is all ignored."""
+        return mean_iou(self.counts)
+
+    @property
+    def iou(self) -> PerClass:
+        """(K,), NaN where the class is neither in the ground truth nor predicted."""
+        return iou(self.counts)
 
 
 @dataclass(frozen=True)
 class Scores:
     """A run against the ground truth."""
 
-    counts: Counts
-    """(K, K), rows are the ground truth, summed over the scored frames."""
+    num_classes: int
     frames: tuple[FrameScore, ...] = ()
     """The frames with ground truth and prediction."""
     num_labeled: int = 0
     """Frames with ground truth, segmented or not."""
+
+    @cached_property
+    def counts(self) -> Counts:
+        """(K, K), rows are the ground truth, summed over the scored frames."""
+        return sum((frame.counts for frame in self.frames), np.zeros((self.num_classes, self.num_classes), np.int64))
+
+    @cached_property
+    def boundary(self) -> Counts:
+        """(K, 4), summed over the scored frames."""
+        return sum((frame.boundary for frame in self.frames), np.zeros((self.num_classes, 4), np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
-from road_kd_seg.replay.evaluate import check_depth, score, segment_bag
+from road_kd_seg.replay.assess import assess
+from road_kd_seg.replay.evaluate import check_depth, segment_bag
+from road_kd_seg.replay.gates import parse_gate
 from road_kd_seg.replay.labels import LabelStore, read_label_folder
-from road_kd_seg.replay.report.write import Replay, write_report
+from road_kd_seg.replay.report.console import print_report
+from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.replay.results import ReplayRun
 from road_kd_seg.segmenter import Segmenter
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate as the parsed command line says; 0.
+    """Evaluate as the parsed command line says; 0, or 1 if a requirement is not met.
 
     Raises:
         RoadKdError: an argument, the bag, the model or a process of a live replay is not as it should be.
@@ -30,19 +33,25 @@ def run(options: argparse.Namespace) -> int:
     names = TopicNames(options.color_topic, options.depth_topic, options.camera_info_topic, options.label_topic)
     # Whatever can be wrong with the arguments is found here, before minutes are spent.
     bundle = load_bundle(options.model)
+    gates = tuple(parse_gate(text, bundle.taxonomy.names) for text in options.require)
+    load_before = os.getloadavg()[0]
     with BagReader(options.bag, names=names, slop_s=options.slop_s) as reader:
         check_depth(reader, bundle)
         ground_truth, ground_truth_source = _ground_truth(reader, options.labels)
         run = _run_live(options, reader, bundle, console) if options.live else _run_offline(options, reader, console)
-        scores = score(ground_truth.items(), run.labels, len(bundle.taxonomy))
-        report = write_report(options.out, reader, Replay(bundle, run, scores, ground_truth, ground_truth_source))
-    _print(report, options.out, console)
-    return 0
+        replay = assess(reader, bundle, run, ground_truth, ground_truth_source, gates, load_before)
+        report = write_report(options.out, reader, replay)
+    print_report(report, options.out, console)
+    failing = [gate for gate in report["gates"] if not gate["met"]]
+    for gate in failing:
+        found = "nothing" if gate["value"] is None else f"{gate['value']:.4g}"
+        print(f"requirement not met: {gate['gate']}, measured {found}", file=sys.stderr)
+    return 1 if failing else 0
 
 
 def _ground_truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
     if folder is not None:
-        return LabelStore.of(read_label_folder(folder)), f"the PNG files in {folder}"
+        return LabelStore.of(read_label_folder(folder)), f"the PNG files in {folder.resolve().name}"
     return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
 
 
@@ -67,39 +76,12 @@ def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, co
     )
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("replaying", total=len(reader.index))
-        return replay_live(
+        run = replay_live(
             reader,
             bundle,
             options.out,
             live,
             lambda phase, done: progress.update(task, description=phase, completed=done),
         )
-
-
-def _print(report: dict[str, Any], folder: Path, console: Console) -> None:
-    """A short table and where to look."""
-    frames, latency, metrics = report["frames"], report["latency_ms"], report["metrics"]
-    table = Table(title=f"{report['model']} on {report['bag']['path']} ({report['mode']}, {report['device']})")
-    table.add_column("what")
-    table.add_column("value", justify="right")
-    if metrics is None:
-        table.add_row("IoU", report["metrics_note"])
-    else:
-        for name, value in metrics["iou"].items():
-            table.add_row(f"IoU {name}", _text(value, 3))
-        table.add_row("[bold]mIoU[/bold]", f"[bold]{_text(metrics['miou'], 3)}[/bold]")
-    table.add_section()
-    percentiles = " / ".join(_text(latency[name], 1) for name in ("p50", "p95", "p99"))
-    table.add_row("latency p50 / p95 / p99 (ms)", percentiles)
-    table.add_section()
-    dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
-    table.add_row(
-        "color images sent / received / published", f"{frames['sent']} / {frames['received']} / {frames['published']}"
-    )
-    table.add_row("dropped", dropped)
-    console.print(table)
-    console.print(f"report: {folder / 'report.html'} (and report.json, per_frame.csv)", soft_wrap=True)
-
-
-def _text(value: float | None, digits: int) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
+        progress.update(task, completed=len(reader.index))  # some images may not have reached the recorder
+        return run

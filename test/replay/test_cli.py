@@ -67,6 +67,28 @@ class TestOffline:
         assert sum(map(sum, report["metrics"]["confusion_matrix"])) == 48 * 80
 
 
+class TestRequirements:
+    def test_those_that_are_met_change_nothing(self, tmp_path, bag, tiny_bundle):
+        arguments = [bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--require", "predicted>=1"]
+        assert main([str(argument) for argument in arguments]) == 0
+        assert json.loads((tmp_path / "out" / "report.json").read_text())["verdict"]["passed"] is True
+
+    def test_each_that_is_not_is_a_line_and_the_exit_code_is_1(self, tmp_path, bag, tiny_bundle, capsys):
+        required = ["predicted>=1", "miou>=0.999", "recall/negative_obstacle@0-2m>=0.999"]
+        arguments = [bag, "--model", tiny_bundle, "--out", tmp_path / "out"]
+        arguments += [part for gate in required for part in ("--require", gate)]
+        assert main([str(argument) for argument in arguments]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(",")[0] for line in lines] == [f"requirement not met: {gate}" for gate in required[1:]]
+        assert (tmp_path / "out" / "report.html").exists()
+
+    def test_one_that_cannot_be_read_is_found_before_the_run(self, tmp_path, bag, tiny_bundle, fails):
+        assert "'iou/cat' is not measured" in fails(
+            bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--require", "iou/cat>=0.5"
+        )
+        assert not (tmp_path / "out").exists()
+
+
 class TestOneLineAndExitCodeOne:
     @pytest.mark.parametrize("mode", [[], ["--live"]])
     def test_no_such_model(self, tmp_path, bag, fails, mode):

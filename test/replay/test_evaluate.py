@@ -86,8 +86,10 @@ class TestSegmentBag:
             bag.image(COLOR_TOPIC, stamp_ns, "mono8", gray, data=b"\0" if stamp_ns == 100 else None)
         for stamp_ns in (0, 100):
             bag.image(DEPTH_TOPIC, stamp_ns, "16UC1", depth_mm)
+        told = []
         with BagReader(bag.close()) as reader:
-            run = segment_bag(reader, tiny_segmenter)
+            run = segment_bag(reader, tiny_segmenter, on_frame=lambda: told.append(1))
+        assert len(told) == 3
         assert run.counts.published == 1
         assert run.counts.dropped == {"superseded": 0, "unsynchronized": 1, "stale": 0, "invalid": 1}
         assert "data holds 1 bytes" in run.notes[0]

@@ -11,8 +11,9 @@ from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.replay.evaluate import score
 from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.replay.report.build import Replay, build_report
 from road_kd_seg.replay.report.gallery import paint_depth, pick_frames
-from road_kd_seg.replay.report.write import Replay, build_report, write_report
+from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.replay.results import FrameScore, ReplayCounts, ReplayRun
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
@@ -43,6 +44,13 @@ def replay_of(tiny_bundle):
         )
 
     return replay
+
+
+def scored(stamp_ns: int, miou: float) -> FrameScore:
+    """A frame of one class of which this share was found; NaN: all of it is ignored."""
+    found = 0 if np.isnan(miou) else round(100 * miou)
+    counts = np.array([[found, 0 if np.isnan(miou) else 100 - found], [0, 0]])
+    return FrameScore(stamp_ns, counts, np.zeros((2, 4), np.int64))
 
 
 class PageReader(HTMLParser):
@@ -155,7 +163,7 @@ class TestReportOfPartialTruth:
 class TestPickFrames:
     @staticmethod
     def scores(*mious: float) -> list[FrameScore]:
-        return [FrameScore(i * S, miou, np.array([miou])) for i, miou in enumerate(mious)]
+        return [scored(i * S, miou) for i, miou in enumerate(mious)]
 
     def test_the_worst_comes_first_and_the_rest_is_spread_over_time(self):
         scores = self.scores(0.9, 0.5, 0.8, 0.2, 0.9, 0.9, 0.9, 0.9)
@@ -165,7 +173,7 @@ class TestPickFrames:
         assert list(chosen)[2:] == [2 * S, 6 * S]
 
     def test_neighbors_of_the_worst_are_passed_over(self):
-        near = [FrameScore(stamp, miou, np.array([miou])) for stamp, miou in ((0, 0.1), (S // 2, 0.2), (2 * S, 0.3))]
+        near = [scored(stamp, miou) for stamp, miou in ((0, 0.1), (S // 2, 0.2), (2 * S, 0.3))]
         assert list(pick_frames([0, S // 2, 2 * S], near, most=2)) == [0, 2 * S]
 
     def test_a_frame_whose_ground_truth_is_all_ignored_is_not_the_worst(self):

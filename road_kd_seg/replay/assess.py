@@ -1,0 +1,53 @@
+"""From a run to everything that a report tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.replay.evaluate import score
+from road_kd_seg.replay.gates import Gate
+from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.replay.obstacles import BANDS_M, score_obstacles
+from road_kd_seg.replay.report.build import Replay
+from road_kd_seg.replay.results import ReplayRun
+
+
+def assess(
+    reader: BagReader,
+    bundle: Bundle,
+    run: ReplayRun,
+    ground_truth: LabelStore,
+    ground_truth_source: str,
+    gates: tuple[Gate, ...] = (),
+    load_before: float | None = None,
+) -> Replay:
+    """Score a run in every way that its bag allows.
+
+    Args:
+        reader: the bag, open.
+        bundle: the model that ran.
+        run: what it predicted.
+        ground_truth: labels by stamp; empty if nobody knows them.
+        ground_truth_source: where they came from, for people.
+        gates: what is required; their distance bands are scored beside the usual ones.
+        load_before: one-minute load average before the run.
+
+    Raises:
+        RoadKdError: a label that does not fit its frame.
+    """
+    scores = score(ground_truth.items(), run.labels, len(bundle.taxonomy))
+    bands_m = tuple(dict.fromkeys((*BANDS_M, *(gate.band_m for gate in gates if gate.band_m is not None))))
+    scored = {frame.stamp_ns for frame in scores.frames}
+    obstacles = None
+    if scored and run.period_ms is not None:
+        obstacles = score_obstacles(
+            _frames(reader, scored), ground_truth, run.labels, bundle.taxonomy, run.period_ms * 1e6, bands_m
+        )
+    return Replay(bundle, run, scores, ground_truth, ground_truth_source, obstacles, gates, load_before)
+
+
+def _frames(reader: BagReader, stamps_ns: set[int]) -> Iterator[RgbdFrame]:
+    return (frame for frame, _ in reader.frames(stamps_ns=stamps_ns, on_invalid=lambda error: None))

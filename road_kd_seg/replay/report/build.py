@@ -1,0 +1,181 @@
+"""A run and its scores as plain data: what report.json holds. What was not measured is None, never 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.environment import describe_environment
+from road_kd_seg.metrics import Counts, f1, frequency_weighted_iou, iou, mean_iou, precision, recall
+from road_kd_seg.metrics.boundary import boundary_f1, mean_boundary_f1
+from road_kd_seg.replay.gates import Gate
+from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.replay.obstacles import ObstacleScores
+from road_kd_seg.replay.results import ReplayRun, Scores, summarize_latency
+from road_kd_seg.replay.verdict import give_verdict
+
+SCHEMA_VERSION = 2
+"""Rises when a key of report.json changes its meaning or goes away."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Everything that a report tells of."""
+
+    bundle: Bundle
+    run: ReplayRun
+    scores: Scores
+    ground_truth: LabelStore
+    """By stamp; empty if nobody knows it."""
+    ground_truth_source: str
+    """Where it came from."""
+    obstacles: ObstacleScores | None = None
+    """None without labeled frames."""
+    gates: tuple[Gate, ...] = ()
+    """What is required of the run."""
+    load_before: float | None = None
+    """One-minute load average before the run began; None where the system does not tell."""
+
+
+def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
+    """The content of report.json.
+
+    Args:
+        reader: the bag, open.
+        replay: what came of it.
+    """
+    run, bundle, scores = replay.run, replay.bundle, replay.scores
+    counts = run.counts
+    environment = describe_environment()
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "mode": run.mode,
+        "model": bundle.name,
+        "model_info": {
+            "network": bundle.network,
+            "weights_sha256": bundle.weights_sha256,
+            "input_size": list(bundle.input.size),
+            "depth": bundle.input.depth.kind if bundle.input.depth else None,
+        },
+        "device": run.device,
+        "bag": {
+            "name": reader.path.resolve().name,
+            "duration_s": reader.duration_ns / 1e9,
+            "color": counts.sent,
+            "color_with_depth": reader.index.num_with_depth,
+            "topics": dict(sorted(reader.message_counts.items())),
+        },
+        "frames": {
+            "sent": counts.sent,
+            "received": counts.received,
+            "published": counts.published,
+            "dropped": dict(counts.dropped),
+            "not_received": counts.not_received,
+            "labeled": scores.num_labeled,
+            "scored": len(scores.frames),
+        },
+        "metrics": build_metrics(scores, replay.obstacles, bundle.taxonomy.names),
+        "metrics_note": _metrics_note(scores, replay.ground_truth_source),
+        "period_ms": run.period_ms,
+        "latency_ms": _latency(run),
+        "wall_s": run.wall_s,
+        "notes": list(run.notes),
+        "load": {"before": replay.load_before, "cores": environment["cores"]},
+        "environment": environment,
+    }
+    gates = [gate.check(report) for gate in replay.gates]
+    report["gates"] = [{"gate": gate.gate, "value": gate.value, "met": gate.met} for gate in gates]
+    report["verdict"] = give_verdict(report, gates)
+    return report
+
+
+def build_metrics(scores: Scores, obstacles: ObstacleScores | None, names: Sequence[str]) -> dict[str, Any] | None:
+    """Accuracy by class and over all; None if no labeled pixel was scored."""
+    if not scores.counts.any():
+        return None
+    per_class = {"iou": iou, "precision": precision, "recall": recall, "f1": f1}
+    return {
+        "miou": number(mean_iou(scores.counts)),
+        "fwiou": number(frequency_weighted_iou(scores.counts)),
+        "mean_boundary_f1": number(mean_boundary_f1(scores.boundary)),
+        **{key: _by_name(names, measure(scores.counts)) for key, measure in per_class.items()},
+        "boundary_f1": _by_name(names, boundary_f1(scores.boundary)),
+        "confusion_matrix": scores.counts.tolist(),
+        **_obstacle_metrics(obstacles, names),
+    }
+
+
+def _obstacle_metrics(obstacles: ObstacleScores | None, names: Sequence[str]) -> dict[str, Any]:
+    if obstacles is None:
+        return {"object_recall": dict.fromkeys(names), "by_distance": [], "steadiness": None}
+    return {
+        "object_recall": _by_name(names, _share(obstacles.all_objects)),
+        "by_distance": [
+            {
+                "band_m": list(band_m),
+                "recall": _by_name(names, _share(pixels)),
+                "objects": dict(zip(names, objects[:, 1].tolist(), strict=True)),
+                "object_recall": _by_name(names, _share(objects)),
+            }
+            for band_m, pixels, objects in zip(obstacles.bands_m, obstacles.pixels, obstacles.objects, strict=True)
+        ],
+        "steadiness": {
+            "minutes": obstacles.minutes,
+            "false_alarms": obstacles.false_alarms,
+            "false_alarms_per_minute": obstacles.false_alarms / obstacles.minutes if obstacles.minutes else None,
+            "objects_lasting": obstacles.lasting,
+            "objects_lost": obstacles.lost,
+            "flicker": number(obstacles.flicker),
+        },
+    }
+
+
+def _share(counts: Counts) -> NDArray[np.float64]:
+    """(..., 2) of found and all → (...) share; NaN where there is none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: NDArray[np.float64] = np.where(counts[..., 1] > 0, counts[..., 0] / counts[..., 1], np.nan)
+    return share
+
+
+def number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _latency(run: ReplayRun) -> dict[str, Any]:
+    latency = summarize_latency(np.array(list(run.latency_ms.values())))
+    return {
+        "p50": latency.p50,
+        "p95": latency.p95,
+        "p99": latency.p99,
+        "mean": latency.mean,
+        "max": latency.max,
+        "samples": latency.samples,
+        "definition": run.latency_definition,
+        "notes": list(latency.notes),
+    }
+
+
+def _metrics_note(scores: Scores, ground_truth_source: str) -> str:
+    if not scores.num_labeled:
+        return "n/a (0 labeled frames)"
+    if not scores.counts.any():
+        return f"n/a (none of the {scores.num_labeled} labeled frames was published, or all is ignored)"
+    return (
+        f"{len(scores.frames)} of {scores.num_labeled} labeled frames were published and scored"
+        f" against {ground_truth_source}; pixels are summed over frames,"
+        " the mean is over the classes that occur in the ground truth"
+    )
+
+
+def _by_name(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: number(value) for name, value in zip(names, values.tolist(), strict=True)}

@@ -1,0 +1,41 @@
+"""The report in a terminal: a short table, the verdict, and where to look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:
+    """A short table and where to look."""
+    frames, latency, metrics = report["frames"], report["latency_ms"], report["metrics"]
+    table = Table(title=f"{report['model']} on {report['bag']['name']} ({report['mode']}, {report['device']})")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    if metrics is None:
+        table.add_row("IoU", report["metrics_note"])
+    else:
+        for name, value in metrics["iou"].items():
+            table.add_row(f"IoU {name}", _text(value, 3))
+        table.add_row("[bold]mIoU[/bold]", f"[bold]{_text(metrics['miou'], 3)}[/bold]")
+    table.add_section()
+    percentiles = " / ".join(_text(latency[name], 1) for name in ("p50", "p95", "p99"))
+    table.add_row("latency p50 / p95 / p99 (ms)", percentiles)
+    table.add_section()
+    dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
+    table.add_row(
+        "color images sent / received / published", f"{frames['sent']} / {frames['received']} / {frames['published']}"
+    )
+    table.add_row("dropped", dropped)
+    console.print(table)
+    for warning in report["verdict"]["warnings"]:
+        console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True, highlight=False)
+    console.print(report["verdict"]["sentence"], style="bold", soft_wrap=True, highlight=False)
+    console.print(f"report: {folder / 'report.html'} (and report.json, per_frame.csv)", soft_wrap=True)
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
