@@ -1,4 +1,4 @@
-"""What a run needs to go on where it stopped. Written beside the old one and renamed, so that neither is ever half."""
+"""What a run needs to resume where it stopped. Written beside the old one and renamed, so that neither is ever half."""
 
 from __future__ import annotations
 

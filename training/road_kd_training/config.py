@@ -98,7 +98,7 @@ class DistillerConfig:
     weights: dict[str, float] | None = None
     """Weight of every term; None for the paper's."""
     teachers: list[int] | None = None
-    """Which of the run's teachers it listens to, counted from 0; None: all."""
+    """Which of the run's teachers it uses, counted from 0; None: all."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class TrainConfig:
     cross_entropy: float = 1.0
     """Weight of the cross entropy against the labels; 0 learns from the teachers alone."""
     unlabeled: list[DataConfig] = field(default_factory=list)
-    """Sources of further samples, whose labels, if any, are not looked at."""
+    """Sources of further samples, whose labels, if any, are ignored."""
     unlabeled_batch_size: int = 0
     """Samples from there per step and process, beside `batch_size` labeled ones."""
     input: InputConfig = field(default_factory=InputConfig)

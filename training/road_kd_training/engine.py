@@ -22,9 +22,9 @@ from road_kd_seg.bundle import Bundle, save_bundle
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
-from road_kd_training.assembly import assemble, build_optimizer
 from road_kd_training.augment import check_labels
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
+from road_kd_training.components import build_components, build_optimizer
 from road_kd_training.config import NetworkConfig, TrainConfig
 from road_kd_training.data import training_loader
 from road_kd_training.errors import TrainingError
@@ -61,9 +61,9 @@ class Trainer:
         self.console = Console(quiet=not self.accelerator.is_main_process)
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
         self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
-        self.parts = assemble(config, self.device)
+        self.components = build_components(config, self.device)
         self.environment = describe_environment()  # now: the code may be changed while it trains
-        learner = self.parts.learner
+        learner = self.components.learner
         if self.accelerator.num_processes > 1 and self.device.type == "cuda":
             learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
         learner = learner.to(self.device).to(memory_format=self.memory_format)
@@ -91,7 +91,7 @@ class Trainer:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.worse_validations = state["step"], state["best"], state["worse_validations"]
-        self.seconds, self.parts.idle.seen = state["seconds"], set(state["terms_seen"])
+        self.seconds, self.components.zero_terms.seen = state["seconds"], set(state["terms_seen"])
         self.console.print(f"resumed {self.folder} at step {self.step}")
 
     def _checkpoint(self) -> None:
@@ -107,7 +107,7 @@ class Trainer:
             "best": self.best,
             "worse_validations": self.worse_validations,
             "seconds": self.seconds,
-            "terms_seen": sorted(self.parts.idle.seen),
+            "terms_seen": sorted(self.components.zero_terms.seen),
         }
         save_checkpoint(self.folder, state)
 
@@ -129,7 +129,7 @@ class Trainer:
         if self.is_finished():
             return self.folder / "bundle"
         processes = self.accelerator.num_processes
-        loader = self.accelerator.prepare(training_loader(config, self.parts.pools, self.step, processes))
+        loader = self.accelerator.prepare(training_loader(config, self.components.pools, self.step, processes))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         try:
@@ -144,7 +144,7 @@ class Trainer:
                     values = self._train_step(rgb, depth_m, label)
                     self.step += 1
                     self.seconds += time.perf_counter() - started
-                    self.parts.idle.check(values, self.step)
+                    self.components.zero_terms.check(values, self.step)
                     total = self._log(writer, values)
                     progress.update(task, completed=self.step, description=f"{config.name} loss {total:.3f}")
                     if self.step % config.validate_every == 0 or self.step == config.steps:
@@ -155,7 +155,7 @@ class Trainer:
                     raise_interrupt()
         except KeyboardInterrupt:
             self._checkpoint()
-            self.console.print(f"stopped at step {self.step}: the same command goes on from {self.folder}")
+            self.console.print(f"stopped at step {self.step}: the same command resumes from {self.folder}")
             raise
         if self.accelerator.is_main_process:
             write_result(self.folder, self._result())
@@ -164,21 +164,21 @@ class Trainer:
     def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor) -> dict[str, float]:
         """One update; the raw terms."""
         config = self.config
-        check_labels(label, len(self.parts.taxonomy))
+        check_labels(label, len(self.components.taxonomy))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
-        # Dropout draws anew at every step, and alike in a resumed run.
+        # Dropout draws afresh at every step, and alike in a resumed run.
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         self.learner.train()
         learner = self._bare_learner
         learner.stage = "the teachers' forward pass"
         try:
             with self.accelerator.autocast():
-                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.parts.teachers.items()}
+                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.components.teachers.items()}
                 terms = self.learner(self._views(rgb, depth_m), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
-            loss = torch.stack([self.parts.weights[name] * term.float() for name, term in terms.items()]).sum()
+            loss = torch.stack([self.components.weights[name] * term.float() for name, term in terms.items()]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.learner.parameters(), config.max_grad_norm)
@@ -196,7 +196,7 @@ class Trainer:
 
     def _views(self, rgb: Tensor, depth_m: Tensor) -> dict[int, View]:
         views: dict[int, View] = {}
-        for index, spec in self.parts.specs.items():
+        for index, spec in self.components.specs.items():
             color, depth = preprocess(rgb, depth_m, resized(spec, rgb))
             views[index] = color.contiguous(memory_format=self.memory_format), depth
         return views
@@ -214,7 +214,7 @@ class Trainer:
         return f"the last good checkpoint is {path}" if path.is_file() else "there is no checkpoint yet"
 
     def _log(self, writer: SummaryWriter, values: Mapping[str, float]) -> float:
-        weighted = {name: self.parts.weights[name] * value for name, value in values.items()}
+        weighted = {name: self.components.weights[name] * value for name, value in values.items()}
         for name, value in values.items():
             writer.add_scalar(f"terms/{name}", value, self.step)
             writer.add_scalar(f"weighted/{name}", weighted[name], self.step)
@@ -231,10 +231,10 @@ class Trainer:
             scores = self._score()
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
-                self.console.print(f"step {self.step}, {name}: {score.in_words(self.parts.taxonomy)}")
+                self.console.print(f"step {self.step}, {name}: {score.describe(self.components.taxonomy)}")
             mean = sum(score.miou for score in scores.values()) / len(scores)
             if mean > self.best["score"]:
-                validation = {name: score.to_dict(self.parts.taxonomy) for name, score in scores.items()}
+                validation = {name: score.to_dict(self.components.taxonomy) for name, score in scores.items()}
                 self.best = {"score": mean, "step": self.step, "validation": validation}
                 self._save_bundles()
                 decision = [True]
@@ -243,13 +243,15 @@ class Trainer:
         self.worse_validations = 0 if decision[0] else self.worse_validations + 1
 
     def _score(self) -> dict[str, Score]:
-        bundle = self._describe(self.config.network, self.parts.specs[STUDENT])
+        bundle = self._describe(self.config.network, self.components.specs[STUDENT])
         segmenter = wrap_network(copy.deepcopy(self.averages[STUDENT]), bundle, self.device)
         names = unique_names([config.dataset for config in self.config.validation])
-        return {name: score_dataset(segmenter, d) for name, d in zip(names, self.parts.validation, strict=True)}
+        return {name: score_dataset(segmenter, d) for name, d in zip(names, self.components.validation, strict=True)}
 
     def _describe(self, network: NetworkConfig, spec: InputSpec) -> Bundle:
-        return Bundle(self.folder, self.config.name, network.name, network.options, self.parts.taxonomy, spec, "", {})
+        return Bundle(
+            self.folder, self.config.name, network.name, network.options, self.components.taxonomy, spec, "", {}
+        )
 
     def _save_bundles(self) -> None:
         """The student, and beside it the peers of the same step."""
@@ -266,8 +268,8 @@ class Trainer:
                 name=name,
                 network_name=network.name,
                 network_kwargs=network.options,
-                taxonomy=self.parts.taxonomy,
-                input_spec=self.parts.specs[index],
+                taxonomy=self.components.taxonomy,
+                input_spec=self.components.specs[index],
                 provenance=self._provenance(scored=index == STUDENT),
             )
 
@@ -278,7 +280,7 @@ class Trainer:
             "step": self.step,
             "init_from": config.init_from,
             **{name: [dataclasses.asdict(item) for item in getattr(config, name)] for name in listed},
-            "weights": self.parts.weights,
+            "weights": self.components.weights,
             "seed": config.seed,
             "validation": self.best["validation"] if scored else {},
             **self.environment,

@@ -13,7 +13,7 @@ class DatasetError(RoadKdError):
 
 
 class TrainingError(RoadKdError):
-    """A run that cannot start or cannot go on."""
+    """A run that cannot start or cannot be resumed."""
 
 
 def suggest(unknown: str, known: Iterable[str]) -> str:

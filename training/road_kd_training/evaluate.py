@@ -37,7 +37,7 @@ class Score:
     """What came out on one dataset."""
 
     counts: metrics.Counts
-    """(K, K), truth by prediction, in pixels."""
+    """(K, K), ground truth by prediction, in pixels."""
     frames: int
     boundary_counts: metrics.Counts | None = None
     """(K, 4) from `boundary.boundary_counts`; None if that was not asked for."""
@@ -53,7 +53,7 @@ class Score:
     def to_dict(self, taxonomy: Taxonomy) -> dict[str, object]:
         """Plain data for model cards and tables, rounded to four digits; None where there is no number.
 
-        Classes without truth are left out.
+        Classes without ground truth are left out.
         """
         present = [c for c in taxonomy.classes if self.counts[c.id].any()]
 
@@ -71,7 +71,7 @@ class Score:
             report["benchmark"] = {name: rounded(value) for name, value in self.benchmark.items()}
         return report
 
-    def in_words(self, taxonomy: Taxonomy) -> str:
+    def describe(self, taxonomy: Taxonomy) -> str:
         """One line for a terminal: mIoU, and the IoU of each class that occurs."""
         ious = metrics.iou(self.counts)
         present = (f"{c.name} {ious[c.id]:.3f}" for c in taxonomy.classes if self.counts[c.id].any())

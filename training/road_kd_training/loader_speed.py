@@ -108,7 +108,7 @@ def measure_loader(
     """Run the loader of a training run for some seconds, after its workers have started.
 
     Args:
-        config: the run; its `num_workers` is not looked at.
+        config: the run; its `num_workers` is ignored.
         pools: its samples.
         workers: loader processes; 0 loads in this one.
         seconds: how long to measure; twice as long if a step is asked for.
@@ -131,7 +131,7 @@ def worker_counts(cores: int) -> list[int]:
 
 
 def enough_workers(speeds: Sequence[LoaderSpeed]) -> LoaderSpeed:
-    """The fewest workers that feed the step; without a step, or if none does, that come within 5 % of the fastest."""
+    """The smallest number of workers that feed the step, or, where none does, that come within 5 % of the fastest."""
     feeding = [speed for speed in speeds if speed.starves is False]
     fastest = max(speed.samples_per_s for speed in speeds)
     return min(
@@ -158,16 +158,16 @@ def _take(batches: Iterator[Sequence[Tensor]], workers: int, seconds: float) -> 
 
 
 def _wait_ms(batches: Iterator[Sequence[Tensor]], workers: int, seconds: float, step_ms: float) -> float:
-    """Mean wait for a batch between steps, once the workers have settled into their pace."""
+    """Mean wait for a batch between steps, once the workers have found their pace."""
     waits_ms: list[float] = []
-    settled = 3 * max(1, workers)  # two prefetched batches per worker, and the one it works on
+    warm_up = 3 * max(1, workers)  # two prefetched batches per worker, and the one it works on
     begun = time.perf_counter()
-    while len(waits_ms) <= settled or time.perf_counter() - begun < seconds:
+    while len(waits_ms) <= warm_up or time.perf_counter() - begun < seconds:
         asked = time.perf_counter()
         next(batches)
         waits_ms.append((time.perf_counter() - asked) * 1e3)
         time.sleep(step_ms / 1e3)
-    return statistics.mean(waits_ms[settled:])
+    return statistics.mean(waits_ms[warm_up:])
 
 
 def _seconds_in_files(profile: cProfile.Profile) -> float:

@@ -29,7 +29,7 @@ def model_card(bundle: Bundle, parameters: int, command: str, parities: Sequence
         f"# {bundle.name}\n\nSegments a color image{depth} into {classes}.\n\n_To write: what it is for._",
         _table(_facts(bundle, parameters)),
         "## How it was made\n\n" + "\n".join(_lists(bundle.provenance)),
-        _table({key: _in_words(value) for key, value in bundle.provenance.items() if key not in _SHOWN}),
+        _table({key: _describe(value) for key, value in bundle.provenance.items() if key not in _SHOWN}),
         f"Written by\n\n```bash\n{command}\n```",
         f"## What it scores\n\n{_scores(bundle)}",
         "\n".join(f"- {ONNX} against PyTorch, {parity.describe()}" for parity in parities),
@@ -41,11 +41,11 @@ def model_card(bundle: Bundle, parameters: int, command: str, parities: Sequence
 def _facts(bundle: Bundle, parameters: int) -> dict[str, str]:
     options = ", ".join(f"{key}: {value}" for key, value in bundle.network_kwargs.items())
     spec = bundle.input
-    depth = "color" if spec.depth is None else f"color and depth ({_in_words(spec.depth.to_dict())})"
+    depth = "color" if spec.depth is None else f"color and depth ({_describe(spec.depth.to_dict())})"
     crop = "" if spec.crop == (0.0, 0.0, 1.0, 1.0) else f", crop {spec.crop} (top, left, bottom, right)"
     facts = {
         "network": f"`{bundle.network}`{f' ({options})' if options else ''}, {parameters:,} parameters",
-        "input": f"{depth} at {spec.size[0]}x{spec.size[1]}{crop}; answers at the camera's resolution",
+        "input": f"{depth} at {spec.size[0]}x{spec.size[1]}{crop}; predictions at the camera's resolution",
         "weights": f"`{WEIGHTS}`, {_megabytes(bundle, WEIGHTS)}, float32, sha256 in `model.yaml`",
     }
     if bundle.onnx_sha256 is not None:
@@ -62,11 +62,11 @@ def _lists(provenance: Mapping[str, Any]) -> Iterator[str]:
     nothing = {"train": "not recorded", "unlabeled": None, "teachers": "none", "distillers": "none"}
     for key, otherwise in nothing.items():
         for item in provenance.get(key) or []:
-            yield f"- {key}: {_in_words(item)}"
+            yield f"- {key}: {_describe(item)}"
         if not provenance.get(key) and otherwise is not None:
             yield f"- {key}: {otherwise}"
     if provenance.get("weights"):
-        yield f"- weights of the loss's terms: {_in_words(provenance['weights'])}"
+        yield f"- weights of the loss's terms: {_describe(provenance['weights'])}"
 
 
 def _scores(bundle: Bundle) -> str:
@@ -74,7 +74,7 @@ def _scores(bundle: Bundle) -> str:
     if not validation:
         return "Not measured: `road-kd evaluate` does."
     data = bundle.provenance.get("validation_data") or []
-    described = [_in_words(item) for item in data] if len(data) == len(validation) else list(validation)
+    described = [_describe(item) for item in data] if len(data) == len(validation) else list(validation)
     names = [c.name for c in bundle.taxonomy.classes]
     rows = [["data", "frames", "mIoU", *names], ["---"] * (3 + len(names))]
     for what, score in zip(described, validation.values(), strict=True):
@@ -92,10 +92,10 @@ def _table(rows: Mapping[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]) if rows else ""
 
 
-def _in_words(value: Any) -> str:
+def _describe(value: Any) -> str:
     """Plain data in one line; what is None or empty is left out of mappings."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items() if item not in (None, {}, [], ""))
+        return ", ".join(f"{key} {_describe(item)}" for key, item in value.items() if item not in (None, {}, [], ""))
     if isinstance(value, list):
-        return "[" + ", ".join(map(_in_words, value)) + "]"
+        return "[" + ", ".join(map(_describe, value)) + "]"
     return "–" if value is None else str(value).replace("|", "\\|")

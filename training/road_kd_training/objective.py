@@ -45,7 +45,7 @@ def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None
 
 @dataclass(frozen=True)
 class Method:
-    """One distiller of a run, its weights by term, and the teachers that it listens to."""
+    """One distiller of a run, its weights by term, and the teachers that it uses."""
 
     distiller: Distiller
     weights: Mapping[str, float]
@@ -77,9 +77,9 @@ def build_methods(
         same = sum(name.split("_#")[0] == config.method for name in methods)
         name = config.method if not same else f"{config.method}_#{same + 1}"
         methods[name] = _build_method(config, student, teachers, peers)
-    unheard = set(range(len(teachers))) - {index for method in methods.values() for index in method.teachers}
-    if unheard:
-        raise TrainingError(f"no distiller listens to teachers {sorted(unheard)}: add one, or remove the teachers")
+    unused = set(range(len(teachers))) - {index for method in methods.values() for index in method.teachers}
+    if unused:
+        raise TrainingError(f"no distiller uses teachers {sorted(unused)}: add one, or remove the teachers")
     return methods
 
 
@@ -89,17 +89,17 @@ def _build_method(
     if config.method not in DISTILLERS:
         raise TrainingError(f"distiller '{config.method}' is unknown: {suggest(config.method, DISTILLERS)}")
     kind = DISTILLERS[config.method]
-    heard = list(range(len(teachers))) if config.teachers is None else config.teachers
+    used = list(range(len(teachers))) if config.teachers is None else config.teachers
     if kind.needs.max_teachers == 0:
-        heard = []
-    for index in heard:
+        used = []
+    for index in used:
         if not 0 <= index < len(teachers):
             raise TrainingError(f"{config.method}: teacher {index} of {len(teachers)}: they are counted from 0")
         if (index in peers) != kind.trains_peers:
             wanted = "a network that learns beside the student" if kind.trains_peers else "a trained bundle"
             raise TrainingError(f"{config.method}: teacher {index} must be {wanted}: correct the recipe's teachers")
-    distiller = kind(_settings(config, kind), student, [teachers[index] for index in heard])
-    return Method(distiller, _weights(config, kind), heard)
+    distiller = kind(_settings(config, kind), student, [teachers[index] for index in used])
+    return Method(distiller, _weights(config, kind), used)
 
 
 def _settings(config: DistillerConfig, kind: type[Distiller]) -> Any:
@@ -156,7 +156,7 @@ class Learner(nn.Module):
         self.student = student
         self.peers = nn.ModuleDict({str(index): peer for index, peer in peers.items()})
         self.distillers = nn.ModuleDict({name: method.distiller for name, method in methods.items()})
-        self.heard = {name: method.teachers for name, method in methods.items()}
+        self.teachers_of = {name: method.teachers for name, method in methods.items()}
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.stage = "nothing yet"
         """What is being computed, for the message when memory runs out."""
@@ -193,8 +193,8 @@ class Learner(nn.Module):
         terms = {CROSS_ENTROPY: supervised_loss(student.logits.float(), target, self.class_weights)}
         for name, distiller in self.distillers.items():
             self.stage = name
-            heard = [outputs[index] for index in self.heard[name]]
-            found: dict[str, Tensor] = distiller(student, heard, target, step)
+            used = [outputs[index] for index in self.teachers_of[name]]
+            found: dict[str, Tensor] = distiller(student, used, target, step)
             terms |= {f"{name}/{term}": value for term, value in found.items()}
         self.stage = "the backward pass"
         return terms
@@ -211,7 +211,7 @@ def weights_by_term(cross_entropy: float, methods: Mapping[str, Method]) -> dict
     }
 
 
-class IdleTerms:
+class ZeroTerms:
     """Finds terms that have a weight and stay at 0: a recipe that does not do what it says.
 
     Args:

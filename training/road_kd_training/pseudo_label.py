@@ -29,7 +29,7 @@ class PseudoFrame:
     """In the dataset."""
     id: str
     confidence: float
-    """Mean probability of the winning class over the pixels that the network looked at."""
+    """Mean probability of the winning class over the pixels that the network saw."""
     shares: NDArray[np.float64]
     """(K,) share of the frame's pixels by class; what is missing to 1 is ignored."""
     predicted: NDArray[np.float64]
@@ -53,7 +53,7 @@ class PseudoLabels:
     """Frames that cannot be segmented: why, by ID."""
 
     def kept(self) -> NDArray[np.float64]:
-        """(K,) share of each class's pixels that were sure enough; NaN for classes that were never predicted.
+        """(K,) share of each class's pixels above the confidence threshold; NaN for classes that were never predicted.
 
         Where it is far from equal, what is trained on has other proportions than what the network saw.
         """
@@ -160,7 +160,7 @@ def predict(segmenter: Segmenter, frame: RgbdFrame, *, flip: bool) -> tuple[NDAr
     """Winning class and its probability, (H, W) each; the probability is 0 outside the network's crop.
 
     Raises:
-        FrameError: the model takes depth and the frame has none.
+        FrameError: the model requires depth and the frame has none.
         DatasetError: `flip`, and the network's crop is not the same in the mirror.
     """
     spec = segmenter.bundle.input
@@ -170,7 +170,7 @@ def predict(segmenter: Segmenter, frame: RgbdFrame, *, flip: bool) -> tuple[NDAr
     else:
         if abs(spec.crop[1] + spec.crop[3] - 1) > 1e-6:
             raise DatasetError(
-                f"--flip: model '{segmenter.bundle.name}' looks at columns {spec.crop[1]:g} to {spec.crop[3]:g} of the"
+                f"--flip: model '{segmenter.bundle.name}' sees columns {spec.crop[1]:g} to {spec.crop[3]:g} of the"
                 " image, which is not the same part in a mirror image: leave --flip out"
             )
         probabilities = segmenter.probabilities(frame) + segmenter.probabilities(_mirrored(frame))[..., ::-1]
@@ -213,7 +213,7 @@ def ignore_unsure(
     min_confidence: float,
     num_classes: int,
 ) -> PseudoFrame:
-    """Set the pixels of `label` that are not sure enough to IGNORE_INDEX, and count the others."""
+    """Set the pixels of `label` below the confidence threshold to IGNORE_INDEX, and count the others."""
     looked_at = confidence > 0
     mean_confidence = float(confidence[looked_at].mean()) if looked_at.any() else 0.0
     predicted = np.bincount(label[looked_at], minlength=num_classes) / label.size

@@ -22,7 +22,7 @@ class MethodSummary:
     terms: Mapping[str, float]
     """Default weight of each term of its loss."""
 
-    def needs_in_words(self) -> str:
+    def describe_needs(self) -> str:
         """Such as "features, labels, 1 teacher, 3 classes or more"."""
         needs = self.needs
         words = [word for word in ("features", "labels") if getattr(needs, word)]
@@ -33,7 +33,7 @@ class MethodSummary:
             words.append(f"{needs.min_classes} classes or more")
         return ", ".join(words)
 
-    def terms_in_words(self) -> str:
+    def describe_terms(self) -> str:
         """Such as "target 1, non_target 8"."""
         return ", ".join(f"{term} {weight:g}" for term, weight in self.terms.items())
 

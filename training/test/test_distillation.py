@@ -21,7 +21,7 @@ from road_kd_training.config import (
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.engine import STUDENT, Trainer
 from road_kd_training.errors import TrainingError
-from road_kd_training.objective import CROSS_ENTROPY, IdleTerms, supervised_loss
+from road_kd_training.objective import CROSS_ENTROPY, ZeroTerms, supervised_loss
 
 LOGITS = [["logits", "logits"]]
 CWD = DistillerConfig("cwd", {"taps": LOGITS})
@@ -66,9 +66,9 @@ class InterruptedTrainer(Trainer):
 class TestDistillation:
     def test_the_teacher_is_left_as_it_was_and_the_bundle_names_it(self, config, tiny_bundle):
         trainer = Trainer(config)
-        before = {key: value.clone() for key, value in trainer.parts.teachers[0].network.state_dict().items()}
+        before = {key: value.clone() for key, value in trainer.components.teachers[0].network.state_dict().items()}
         bundle = load_bundle(trainer.run())
-        after = trainer.parts.teachers[0].network.state_dict()
+        after = trainer.components.teachers[0].network.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert bundle.provenance["teachers"][0]["bundle"] == str(tiny_bundle)
         assert bundle.provenance["weights"] == {"cross_entropy": 1.0, "cwd/channel_kl": 3.0}
@@ -101,16 +101,16 @@ class TestDistillation:
     def test_several_methods_act_at_once_and_one_may_act_twice(self, config):
         softer = DistillerConfig("cwd", {"taps": LOGITS, "temperature": 1.0}, {"channel_kl": 0.5})
         trainer = Trainer(dataclasses.replace(config, distillers=[CWD, softer, DistillerConfig("kd")]))
-        assert trainer.parts.weights["cwd/channel_kl"] == 3.0
-        assert trainer.parts.weights["cwd_#2/channel_kl"] == 0.5
+        assert trainer.components.weights["cwd/channel_kl"] == 3.0
+        assert trainer.components.weights["cwd_#2/channel_kl"] == 0.5
         trainer.run()
-        assert {f"kd/{term}" for term in DISTILLERS["kd"].default_weights} <= trainer.parts.idle.seen
+        assert {f"kd/{term}" for term in DISTILLERS["kd"].default_weights} <= trainer.components.zero_terms.seen
 
     def test_cpkd_learns_from_the_teacher_alone(self, config):
         taps = {"taps": [["encoder2", "block2"], ["decoder", "decoder"]]}
         trainer = Trainer(dataclasses.replace(config, cross_entropy=0.0, distillers=[DistillerConfig("cpkd", taps)]))
         trainer.run()
-        assert trainer.parts.weights[CROSS_ENTROPY] == 0
+        assert trainer.components.weights[CROSS_ENTROPY] == 0
         assert math.isfinite(trainer.best["score"])
 
     def test_unlabeled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
@@ -154,7 +154,7 @@ class TestDistillation:
 
     def test_a_term_that_is_not_finite_is_named(self, config):
         trainer = Trainer(config)
-        next(trainer.parts.teachers[0].network.parameters()).fill_(math.nan)
+        next(trainer.components.teachers[0].network.parameters()).fill_(math.nan)
         with pytest.raises(TrainingError, match=r"cwd/channel_kl is (nan|inf) at step 0: lower learning_rate or its"):
             trainer.run()
 
@@ -189,7 +189,7 @@ class TestRecipesThatAreWrong:
         self.refused(config, "dkd: no weight for non_target: give one to each term, 0 to drop it", distillers=[wrong])
 
     def test_a_teacher_that_nobody_hears_is_refused(self, config):
-        self.refused(config, r"no distiller listens to teachers \[0\]", distillers=[])
+        self.refused(config, r"no distiller uses teachers \[0\]", distillers=[])
 
     def test_a_teacher_that_does_not_exist_is_refused(self, config):
         self.refused(config, "cwd: teacher 3 of 1", distillers=[DistillerConfig("cwd", {"taps": LOGITS}, teachers=[3])])
@@ -211,26 +211,26 @@ class TestRecipesThatAreWrong:
 
 class TestIdleTerms:
     def test_a_term_that_stays_at_zero_stops_the_run(self):
-        idle = IdleTerms({"a/x": 0, "a/y": 0}, steps=1000)
+        zero_terms = ZeroTerms({"a/x": 0, "a/y": 0}, steps=1000)
         for step in range(1, 50):
-            idle.check({"a/x": 1.0, "a/y": 0.0}, step)
+            zero_terms.check({"a/x": 1.0, "a/y": 0.0}, step)
         with pytest.raises(TrainingError, match="term a/y has been 0 in every step until 50: it teaches nothing here"):
-            idle.check({"a/x": 1.0, "a/y": 0.0}, 50)
+            zero_terms.check({"a/x": 1.0, "a/y": 0.0}, 50)
 
     def test_a_term_may_be_zero_until_it_starts(self):
-        idle = IdleTerms({"a/x": 100}, steps=1000)
+        zero_terms = ZeroTerms({"a/x": 100}, steps=1000)
         for step in range(1, 101):
-            idle.check({"a/x": 0.0}, step)
-        idle.check({"a/x": 1.0}, 101)
+            zero_terms.check({"a/x": 0.0}, step)
+        zero_terms.check({"a/x": 1.0}, 101)
         for step in range(102, 300):
-            idle.check({"a/x": 0.0}, step)
+            zero_terms.check({"a/x": 0.0}, step)
 
     def test_a_run_shorter_than_the_grace_is_checked_at_its_end(self):
-        idle = IdleTerms({"a/x": 0}, steps=4)
+        zero_terms = ZeroTerms({"a/x": 0}, steps=4)
         for step in range(1, 4):
-            idle.check({"a/x": 0.0}, step)
+            zero_terms.check({"a/x": 0.0}, step)
         with pytest.raises(TrainingError, match="until 4"):
-            idle.check({"a/x": 0.0}, 4)
+            zero_terms.check({"a/x": 0.0}, 4)
 
 
 class TestSupervisedLoss:

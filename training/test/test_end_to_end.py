@@ -71,7 +71,7 @@ def test_train_interrupt_resume_distil_export_node_report(stereo_tree, tmp_path,
 
     teacher = recipe_for(stereo_tree, tmp_path, "teacher", {"name": "erfnet", "options": {"depth_channels": 1}})
     said = interrupt_after_the_first_checkpoint(teacher, tmp_path / "teacher")
-    assert "the same command goes on from" in said
+    assert "the same command resumes from" in said
     assert read_result(tmp_path / "teacher") is None
     assert main(["train", "--config", str(teacher), "--validate_every", str(STEPS)]) == 0
     assert "resumed" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def segmenter():
 
 
 class Pictures:
-    """Truths and predictions as label images; a truth may be None."""
+    """Targets and predictions as label images; a target may be None."""
 
     taxonomy = DEFAULT_TAXONOMY
 
@@ -47,8 +47,8 @@ class Pictures:
         return len(self.pairs)
 
     def __getitem__(self, index):
-        truth, prediction = self.pairs[index]
-        return RgbdSample(np.repeat(prediction[..., None], 3, axis=2), None, truth, str(index))
+        target, prediction = self.pairs[index]
+        return RgbdSample(np.repeat(prediction[..., None], 3, axis=2), None, target, str(index))
 
 
 class Recorder:
@@ -85,8 +85,8 @@ class TestScoreDataset:
         assert "boundary_f1" not in report
 
     def test_ignored_and_unlabeled_pixels_are_inert(self, segmenter):
-        truth = halves(1, 255)
-        pairs = [(truth, halves(1, fill)) for fill in (0, 3, 4)] + [(None, halves(2, 2))]
+        target = halves(1, 255)
+        pairs = [(target, halves(1, fill)) for fill in (0, 3, 4)] + [(None, halves(2, 2))]
         score = score_dataset(segmenter, Pictures(*pairs), boundary_px=3)
         assert score.counts.tolist() == np.diag([0, 3 * 64, 0, 0, 0]).tolist()
         assert not score.boundary_counts.any()

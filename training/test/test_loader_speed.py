@@ -94,13 +94,13 @@ class TestEnoughWorkers:
         rates = zip((0, 1, 4), (10.0, 39.0, 40.0), waits, strict=True)
         return [LoaderSpeed(workers, 8, rate, wait, step_ms) for workers, rate, wait in rates]
 
-    def test_without_a_step_it_is_the_fewest_near_the_fastest(self):
+    def test_without_a_step_it_is_the_smallest_near_the_fastest(self):
         assert enough_workers(self.speeds()).workers == 1
 
-    def test_with_a_step_it_is_the_fewest_that_feed_it(self):
+    def test_with_a_step_it_is_the_smallest_that_feed_it(self):
         assert enough_workers(self.speeds(100.0, (90.0, 6.0, 4.0))).workers == 4
 
-    def test_if_all_starve_it_is_the_fewest_near_the_fastest(self):
+    def test_if_all_starve_it_is_the_smallest_near_the_fastest(self):
         best = enough_workers(self.speeds(100.0, (90.0, 50.0, 40.0)))
         assert best.workers == 1
         assert best.starves
@@ -112,7 +112,7 @@ class TestEnoughWorkers:
 
 class TestCommand:
     def test_a_dataset_is_measured_at_the_default_size(self, stereo_tree, tmp_path, capsys):
-        out = tmp_path / "figures.json"
+        out = tmp_path / "results.json"
         command = ["benchmark", "data", "stereo_pothole", f"root={stereo_tree}", "split=all"]
         more = ["--workers", "0", "1", "--seconds", "0.2", "--samples", "3", "--batch_size", "2", "--json", str(out)]
         assert main([*command, *more]) == 0

@@ -207,7 +207,7 @@ class TestPredict:
         np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8), np.full((48, 80), 2.0, np.float32)
     )
 
-    def test_flipping_makes_the_answer_independent_of_the_mirror(self, segmenter):
+    def test_flipping_makes_the_prediction_independent_of_the_mirror(self, segmenter):
         mirror = RgbdFrame(
             np.ascontiguousarray(self.FRAME.rgb[:, ::-1]), np.ascontiguousarray(self.FRAME.depth_m[:, ::-1])
         )
@@ -240,7 +240,7 @@ class TestPredict:
 
     def test_a_crop_that_is_another_in_the_mirror_cannot_be_flipped(self, tiny_bundle, tmp_path):
         segmenter = cropped(tiny_bundle, tmp_path, (0.0, 0.25, 1.0, 1.0))
-        with pytest.raises(DatasetError, match=r"model 'tiny' looks at columns 0\.25 to 1 .* leave --flip out"):
+        with pytest.raises(DatasetError, match=r"model 'tiny' sees columns 0\.25 to 1 .* leave --flip out"):
             predict(segmenter, self.FRAME, flip=True)
 
 

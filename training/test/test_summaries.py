@@ -8,7 +8,7 @@ PLAIN = MethodSummary("x", "Somebody, 2020", Needs(), {"target": 1.0, "non_targe
 
 
 def with_needs(**needs):
-    return dataclasses.replace(PLAIN, needs=Needs(**needs)).needs_in_words()
+    return dataclasses.replace(PLAIN, needs=Needs(**needs)).describe_needs()
 
 
 class TestSummarizeMethods:
@@ -19,12 +19,12 @@ class TestSummarizeMethods:
     def test_what_is_listed_is_what_the_class_says(self):
         dkd = next(method for method in summarize_methods() if method.name == "dkd")
         assert dkd.paper == "Zhao et al., CVPR 2022"
-        assert dkd.needs_in_words() == "labels, 1 teacher, 3 classes or more"
-        assert dkd.terms_in_words() == "target 1, non_target 8"
+        assert dkd.describe_needs() == "labels, 1 teacher, 3 classes or more"
+        assert dkd.describe_terms() == "target 1, non_target 8"
 
 
 class TestMethodSummary:
-    def test_needs_are_put_in_words(self):
+    def test_needs_are_described(self):
         assert with_needs() == "1 teacher"
         assert with_needs(features=True, labels=True) == "features, labels, 1 teacher"
         assert with_needs(unlabeled=True, min_teachers=2, max_teachers=8) == "unlabeled images, 2 to 8 teachers"
@@ -32,4 +32,4 @@ class TestMethodSummary:
         assert with_needs(min_teachers=0, max_teachers=0) == "no teacher"
 
     def test_small_weights_are_not_rounded_away(self):
-        assert dataclasses.replace(PLAIN, terms={"generation": 0.00004}).terms_in_words() == "generation 4e-05"
+        assert dataclasses.replace(PLAIN, terms={"generation": 0.00004}).describe_terms() == "generation 4e-05"

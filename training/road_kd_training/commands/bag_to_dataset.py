@@ -34,7 +34,7 @@ def build_parser() -> ArgumentParser:
         "options", nargs="*", help="options of the dataset 'bag' as key=value, e.g. color_topic=/cam/color labels=DIR"
     )
     parser.add_argument("--out", required=True, help="folder; it must be new or empty")
-    parser.add_argument("--every", type=int, default=1, help="write every so many-th frame")
+    parser.add_argument("--every", type=int, default=1, help="keep every N-th frame")
     parser.add_argument("--rate_hz", type=float, default=None, help="or so many frames per second of the recording")
     return parser
 

@@ -56,7 +56,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure each number of workers")
     parser.add_argument("--samples", type=int, default=50, help="how many samples to time step by step")
-    parser.add_argument("--json", default=None, help="also write the figures to this file")
+    parser.add_argument("--json", default=None, help="also write the results to this file")
     return parser
 
 

@@ -16,7 +16,7 @@ def build_parser() -> ArgumentParser:
 
 
 def run(options: Namespace) -> None:
-    """Train, or go on training.
+    """Train, or resume training.
 
     Raises:
         TrainingError: the recipe distils nothing.

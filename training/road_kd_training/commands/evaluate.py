@@ -61,7 +61,7 @@ def run(options: Namespace) -> None:
 
 
 def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:
-    """Classes that occur in the truth, then the means."""
+    """Classes that occur in the ground truth, then the means."""
     table = Table(title=f"{title}, {score.frames} frames")
     table.add_column("class", no_wrap=True)
     for column in ("IoU", "F1", "precision", "recall", f"boundary F1\n({score.boundary_px} px)"):

@@ -77,7 +77,7 @@ def _open(source: str, weights: str) -> tuple[Bundle, SegmentationNetwork]:
     best = run_folder / "bundle"
     if not (best / MANIFEST).is_file():
         if (run_folder / LAST).is_file():
-            raise TrainingError(f"run {run_folder} has no bundle yet, it has not been validated: go on training")
+            raise TrainingError(f"run {run_folder} has no bundle yet, it has not been validated: resume training")
         if weights == "last":
             raise TrainingError(f"{source} is no run, so it has no last weights: leave --weights out")
         bundle = load_bundle(source)
@@ -107,7 +107,7 @@ def _load_last(run_folder: Path, network: SegmentationNetwork) -> int:
     """Load the averaged weights of a run's last checkpoint; returns its step."""
     state = load_checkpoint(run_folder)
     if state is None:
-        raise TrainingError(f"run {run_folder} has no {LAST}: export its best weights, or train anew")
+        raise TrainingError(f"run {run_folder} has no {LAST}: export its best weights, or retrain")
     try:
         network.load_state_dict(state["averages"][STUDENT])
         return int(state["step"])
@@ -142,7 +142,7 @@ def _check_target(out: Path, new: Bundle, *, onnx: bool) -> None:
             if _identity(old) == _identity(new) and (onnx or old.onnx_sha256 is None):
                 return
             found = f"'{old.name}' ({old.network}, weights {old.weights_sha256[:12]}…)"
-            found += f" with a {ONNX}: add --onnx to write it anew" if _identity(old) == _identity(new) else ""
+            found += f" with a {ONNX}: add --onnx to rewrite it" if _identity(old) == _identity(new) else ""
         except BundleError:
             found = "a damaged bundle"
     raise TrainingError(f"{out} holds {found}: choose another --out, or replace it with --force")

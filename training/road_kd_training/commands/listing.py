@@ -47,7 +47,7 @@ def _networks() -> None:
 def _distillers() -> None:
     table = Table(Column("name", no_wrap=True), "paper", "needs", "terms (default weight)")
     for row in summarize_methods():
-        table.add_row(row.name, row.paper, row.needs_in_words(), row.terms_in_words())
+        table.add_row(row.name, row.paper, row.describe_needs(), row.describe_terms())
     Console().print(table)
 
 

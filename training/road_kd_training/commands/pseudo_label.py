@@ -27,11 +27,11 @@ from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure,
 HELP = "label frames that have no label with a network"
 REPORT = "pseudo_labels.json"
 MOSTLY = 0.5
-"""A class of which less is sure enough deserves a warning."""
+"""A class of which less is above the confidence threshold deserves a warning."""
 
 
 def build_parser() -> ArgumentParser:
-    """A dataset, a bundle, a folder, and how sure is sure enough."""
+    """A dataset, a bundle, a folder, and a confidence threshold."""
     parser = ArgumentParser(
         description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
         " Train on them with the dataset option labels=OUT/label part=labeled."
@@ -127,7 +127,7 @@ def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Pa
     table = Table(title=f"pseudo-labels of {segmenter.bundle.name}, mean confidence {confidence:.3f}")
     table.add_column("class", no_wrap=True)
     table.add_column("share of pixels", justify="right")
-    table.add_column("sure enough", justify="right")
+    table.add_column("above the threshold", justify="right")
     for name, share, sure in zip(names, shares, kept, strict=True):
         table.add_row(name, f"{share:.1%}", "never seen" if np.isnan(sure) else f"{sure:.1%}")
     table.add_section()

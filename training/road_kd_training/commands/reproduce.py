@@ -1,4 +1,4 @@
-"""`road-kd reproduce`: a table of a paper, its figures beside ours."""
+"""`road-kd reproduce`: a table of a paper, reported and reproduced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from road_kd_training.experiments.report import Report, terminal_table, write
 from road_kd_training.experiments.runs import Runner
 from road_kd_training.experiments.scales import meaning_of
 
-HELP = "run a table of a paper, and print its figures beside ours"
+HELP = "run a table of a paper, and print reported and reproduced"
 DEFAULTS = {"scale": "smoke", "out": "out", "data_root": "data"}
 
 
@@ -40,7 +40,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
     parser.add_argument("--out", default=DEFAULTS["out"], help="folder of runs, scenes and reports")
     parser.add_argument("--data_root", default=DEFAULTS["data_root"], help="holds each dataset in a folder of its name")
-    parser.add_argument("--replace", action="store_true", help="train runs anew that were made by another recipe")
+    parser.add_argument("--replace", action="store_true", help="retrain runs that were made by another recipe")
     parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
     return parser
 

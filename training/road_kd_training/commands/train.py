@@ -25,10 +25,10 @@ def build_parser() -> ArgumentParser:
 
 
 def run(options: Namespace) -> None:
-    """Train, or go on training.
+    """Train, or resume training.
 
     Raises:
-        TrainingError: a recipe with an unknown key, or a run that cannot go on.
+        TrainingError: a recipe with an unknown key, or a run that cannot be resumed.
     """
     for path in options.config or ():
         check_recipe(Path(path))

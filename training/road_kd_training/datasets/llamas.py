@@ -79,7 +79,7 @@ def render_label(path: Path) -> NDArray[np.uint8]:
     """Class ids of one label file, (717, 1276): markers of 10 cm width, projected into the image.
 
     As in the public scripts, lanes of fewer than two markers or less than 20 px height are left out, and those that
-    stay are numbered anew from the car outwards.
+    stay are renumbered from the car outwards.
 
     Raises:
         DatasetError: no such file, no JSON (truncated?), or a marker without its coordinates.

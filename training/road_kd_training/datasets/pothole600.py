@@ -36,8 +36,8 @@ LABELS = label_table({0: ROAD, **dict.fromkeys(range(1, 256), NEGATIVE_OBSTACLE)
 class Pothole600:
     """The frames of one split, with depth rebuilt from tdisp on the nominal plane that stereo_pothole uses.
 
-    tdisp has no published scale: its full range is taken for that of the 16-bit tdisp of stereo_pothole, which comes
-    from the same authors' camera.
+    tdisp has no published scale: its full range is assumed to be that of the 16-bit tdisp of stereo_pothole, which is
+    of the same authors' camera.
 
     Raises:
         DatasetError: a missing folder or file, or an image that does not fit; the message prints the expected tree.

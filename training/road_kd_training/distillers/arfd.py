@@ -1,6 +1,6 @@
 """LIX's adaptively recalibrated feature distillation, ARFD (Guo et al., "LIX", TIP 2025).
 
-The equations of the text at hand were lost; what is reconstructed is marked [inferred].
+Reconstructed from the paper's prose where equations were not available; that is marked [inferred].
 B batch, C channels, H W size, N = C·H·W.
 """
 

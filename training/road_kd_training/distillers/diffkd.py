@@ -160,7 +160,7 @@ class DiffkdConfig:
 
 
 class Diffkd(TapDistiller):
-    """The student's features, taken for noisy teacher features, are denoised by a diffusion model of the teacher's.
+    """The student's features, treated as noisy teacher features, are denoised by a diffusion model of the teacher's.
 
     Autoencoder and diffusion model learn beside the student, as published; the code that the student is compared with
     is detached. Memory: every denoising step keeps its activations at the tap's resolution; take stride 8, not logits.

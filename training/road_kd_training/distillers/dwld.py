@@ -1,6 +1,6 @@
 """LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms below it.
 
-The equations of the text at hand were lost; what is reconstructed is marked [inferred].
+Reconstructed from the paper's prose where equations were not available; that is marked [inferred].
 B batch, K classes, H W size, P labeled pixels.
 """
 

@@ -2,7 +2,7 @@
 
 Deviations, and choices where the paper is silent:
 
-- Eq. 2 read literally sums the second and third moments over all pixels, so that every masked-out one adds μ1², and
+- Eq. 2 as printed sums the second and third moments over all pixels, so that every masked-out one adds μ1², and
   divides the third by the variance. Here sums run over the masked pixels and the third is divided by σ³ (the text says
   skewness); `as_published` gives Eq. 2 as printed.
 - An absent class has no moments (0/0 in Eq. 2): it adds 0 to Eq. 4, whose n stays the number of classes.

@@ -26,7 +26,7 @@ from road_kd_training.errors import TrainingError
 def edges(features: Tensor) -> Tensor:
     """Squared distances between the samples, relative to the largest: (B, …) → (B, B), 0 to 1."""
     x = features.flatten(1)
-    # Distances do not depend on the origin; about the mean they cancel fewest digits.
+    # Distances do not depend on the origin; about the mean they cancel the least digits.
     x = x - x.detach().mean(dim=0)
     with autocast_disabled(x):
         products = x @ x.T

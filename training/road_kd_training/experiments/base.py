@@ -10,8 +10,8 @@ from road_kd_training.config import DataConfig, NetworkConfig
 from road_kd_training.errors import TrainingError, suggest
 from road_kd_training.experiments.metrics import Outcome
 
-Role = Literal["teacher", "plain", "distilled", "cited"]
-"""plain: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
+Role = Literal["teacher", "baseline", "distilled", "cited"]
+"""baseline: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
 network or method that is not here; it is shown and not run."""
 
 REAL_FRAMES, WET_ROAD = "real frames", "wet road"
@@ -62,15 +62,15 @@ class Row:
     teachers: tuple[str, ...] = ()
     """Keys of the rows that it learns from."""
     peers: tuple[str, ...] = ()
-    """Networks with random weights that learn along."""
+    """Networks with random weights that are trained jointly."""
     peer_of: str = ""
     """Key of the row whose first peer this is: nothing is trained for it."""
     cross_entropy: float = 1.0
     """Weight of the supervised loss."""
     unlabeled: bool = False
     """Whether it also sees the images without labels."""
-    plain: str = ""
-    """Key of the row that its gain is measured against; empty: the table's first plain row."""
+    baseline: str = ""
+    """Key of the row that its gain is measured against; empty: the table's first baseline row."""
     full: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `TrainConfig` that differ from the protocol's, at full scale."""
     group: str = ""
@@ -113,7 +113,7 @@ class Protocol:
     depth: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `InputConfig` for rows that are fed depth."""
     substitutes: Mapping[str, NetworkConfig] = field(default_factory=dict)
-    """Networks that stand in for others."""
+    """Networks that replace others."""
     pretrained: bool = False
     """Whether rows that ask for ImageNet weights get them."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -169,7 +169,7 @@ class Experiment:
         if len(set(keys)) != len(keys):
             raise TrainingError(f"{self.id}: two rows have the same key")
         for row in self.rows:
-            for other in (*row.teachers, *filter(None, (row.plain, row.peer_of))):
+            for other in (*row.teachers, *filter(None, (row.baseline, row.peer_of))):
                 if other not in keys:
                     raise TrainingError(f"{self.id}: row {row.key} refers to '{other}': {suggest(other, keys)}")
 
@@ -184,8 +184,8 @@ class Experiment:
                 return row
         raise TrainingError(f"{self.id} has no row '{key}': {suggest(key, [row.key for row in self.rows])}")
 
-    def plain_of(self, row: Row) -> Row | None:
-        """The row that a gain is measured against: the one that `row` names, or for a distilled row the first plain."""
-        if row.plain or row.role != "distilled":
-            return self.row(row.plain) if row.plain else None
-        return next((other for other in self.rows if other.role == "plain"), None)
+    def baseline_of(self, row: Row) -> Row | None:
+        """The row that a gain is measured against: the one that `row` names, or the first baseline."""
+        if row.baseline or row.role != "distilled":
+            return self.row(row.baseline) if row.baseline else None
+        return next((other for other in self.rows if other.role == "baseline"), None)

@@ -6,7 +6,7 @@ from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.cpkd import VARIANTS
 from road_kd_training.experiments.base import REAL_FRAMES, WET_ROAD, Experiment, Figures, Method, Metric, Protocol, Row
-from road_kd_training.experiments.metrics import forward_ms, of_all, of_both, of_class, taken_for
+from road_kd_training.experiments.metrics import false_positives, forward_ms, of_all, of_both, of_class
 
 OBSTACLE = "negative_obstacle"
 EPOCHS, TRAIN_FRAMES, BATCH = 200, 3000, 2
@@ -47,12 +47,12 @@ FULL = Protocol(
     depth={"depth": "metric", "depth_low": 0.0, "depth_high": 10.0},
     pretrained=True,
     deviations=(
-        "images are mirrored at random and normalized as the trunks' ImageNet weights expect; the authors' code"
+        "images are mirrored at random and normalized as the backbones' ImageNet weights expect; the authors' code"
         " divides by 255, and its list of augmentations is never applied",
         "networks see the depth image's value in one channel, not its three jet colors",
         "weights are picked on the validation split; the authors' code scores every epoch on the test split",
         "a run ends after 50 epochs without a better validation",
-        "ImageNet weights start all trunks; the paper does not say",
+        "ImageNet weights start all backbones; the paper does not say",
         "networks know the five classes of the default taxonomy, of which NO-4K labels two; figures are of negative"
         " obstacles against all else",
     ),
@@ -74,7 +74,7 @@ def _teacher(paper: Figures) -> Row:
 
 def _supervised(key: str, label: str, paper: Figures, *, scale: float = 0.5) -> Row:
     options = {"input_scale": scale}
-    return Row(key, label, "plain", paper, "mafnet_r18", options, depth=True, pretrained=True)
+    return Row(key, label, "baseline", paper, "mafnet_r18", options, depth=True, pretrained=True)
 
 
 def _distilled(
@@ -101,7 +101,7 @@ def _distilled(
         methods=(Method("cpkd", {"taps": taps}, weights),),
         teachers=("teacher",),
         cross_entropy=0.0,
-        plain="student_s",
+        baseline="student_s",
         note=note,
     )
 
@@ -114,7 +114,7 @@ _FROM_TABLE_1 = (
     _teacher(_means(90.90, 92.64, 86.98)),
     _supervised("student_s", "Student-s", _means(89.57, 91.47, 85.18)),
 )
-_SHOWN = "teacher and student-s stand in Table I; they are here because a gain needs them"
+_SHOWN = "teacher and student-s are in Table I; they are here because a gain needs them"
 
 TABLE_1 = Experiment(
     id="cpkd/table1",
@@ -197,7 +197,7 @@ def _wet_student(key: str, label: str, *, cross_entropy: float, note: str = "") 
         methods=(Method("cpkd", {"taps": taps}),),
         teachers=("teacher",),
         cross_entropy=cross_entropy,
-        plain="student_s",
+        baseline="student_s",
         note=note,
     )
 
@@ -207,13 +207,13 @@ WET = Experiment(
     title="CPKD, Section V-C: does the student escape the teacher's wrong labels of wet areas?",
     dataset="",
     metrics=(
-        Metric("wet road taken for an obstacle", taken_for(OBSTACLE, WET_ROAD), lower_is_better=True),
+        Metric("false positives on wet road", false_positives(OBSTACLE, WET_ROAD), lower_is_better=True),
         Metric("Obstacle IoU", of_class(OBSTACLE, metrics.iou)),
         Metric("mIoU of all classes", of_all(metrics.mean_iou)),
     ),
     rows=(
         Row("teacher", "Teacher", "teacher", network=_WET_NETWORK, depth=True),
-        Row("student_s", "Student-s", "plain", network=_WET_NETWORK, depth=True),
+        Row("student_s", "Student-s", "baseline", network=_WET_NETWORK, depth=True),
         _wet_student("student_c", "Student-c", cross_entropy=0.0),
         _wet_student(
             "student_c_labels",

@@ -1,4 +1,4 @@
-"""A sweep as a picture: our figures along the parameter, one curve per value of the other."""
+"""A sweep as a picture: the reproduced results along the parameter, one curve per value of the other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_curves(report: Report) -> Path | None:
             axes.errorbar(x, y, yerr=spread, marker="o", markersize=4, capsize=3, label=name)
         for style, line in zip(("--", ":", "-."), _levels(report, sweep), strict=False):
             axes.axhline(line[1], color="#7d8590", linestyle=style, label=line[0])
-        axes.set(xlabel=sweep.x_label, ylabel=f"{report.primary.name}, ours")
+        axes.set(xlabel=sweep.x_label, ylabel=f"{report.primary.name}, reproduced")
         axes.legend(frameon=False, fontsize=8)
     canvas.suptitle(f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}", fontsize=9)
     path = report.path("png")

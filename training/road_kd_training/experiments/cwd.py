@@ -50,13 +50,13 @@ def _teacher(paper: Figures) -> Row:
 
 
 def _student(paper: Figures) -> Row:
-    return Row("student", "Student: PSPNet-R18", "plain", paper, "pspnet_r18", pretrained=True)
+    return Row("student", "Student: PSPNet-R18", "baseline", paper, "pspnet_r18", pretrained=True)
 
 
 def _distilled(key: str, label: str, method: Method, miou: float | None, group: str = "") -> Row:
     return Row(
         key, label, "distilled", {"mIoU": miou}, "pspnet_r18", pretrained=True, methods=(method,),
-        teachers=("teacher",), plain="student", group=group,
+        teachers=("teacher",), baseline="student", group=group,
     )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ FIG_3 = Experiment(
         ),
     ),
     notes=(
-        "the figure's values are not in the text at hand; it says that T = 4, α = 3 is best and that a small T is"
+        "the figure's values are not printed; it says that T = 4, α = 3 is best and that a small T is"
         " worse; T = α = 3 is the method of Table 2",
     ),
 )
@@ -171,7 +171,7 @@ def _family(
     pretrained: bool = True,
     skdd: float | None = None,
 ) -> tuple[Row, ...]:
-    """A student and its rows: plain, SKDS, IFVD, ours."""
+    """A student and its rows: baseline, SKDS, IFVD, CWD."""
     methods = {
         "skds": ("+SKDS", (_PIXELS, Method("pa", {"taps": taps}), _HOLISTIC)),
         "ifvd": ("+IFVD", (_PIXELS, Method("ifvd", {"taps": taps}), _HOLISTIC)),
@@ -181,7 +181,7 @@ def _family(
     def figures(value: float) -> Figures:
         return {"mIoU": value, "Params (M)": cost[0], "FLOPs (G)": cost[1]}
 
-    rows = [Row(key, f"S: {label}", "plain", figures(miou[0]), network, pretrained=pretrained, group=label)]
+    rows = [Row(key, f"S: {label}", "baseline", figures(miou[0]), network, pretrained=pretrained, group=label)]
     for (name, (text, terms)), value in zip(methods.items(), miou[1:], strict=True):
         rows.append(
             Row(
@@ -193,13 +193,13 @@ def _family(
                 pretrained=pretrained,
                 methods=terms,
                 teachers=("teacher",),
-                plain=key,
+                baseline=key,
                 group=label,
             )
         )
         if name == "skds" and skdd is not None:
             note = "not run: the journal version of SKDS has the same terms"
-            rows.append(Row(f"{key}_skdd", "+SKDD", "cited", figures(skdd), plain=key, group=label, note=note))
+            rows.append(Row(f"{key}_skdd", "+SKDD", "cited", figures(skdd), baseline=key, group=label, note=note))
     return tuple(rows)
 
 

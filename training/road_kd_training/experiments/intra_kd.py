@@ -99,7 +99,7 @@ def _cited(key: str, label: str, group: str, paper: Figures) -> Row:
 
 def _unet(paper: Figures, full: Mapping[str, Any] | None = None) -> Row:
     return Row(
-        "unet_r34", "UNet-ResNet-34", "plain", paper, "unet_r34", pretrained=True, group=_BASELINE, full=full or {}
+        "unet_r34", "UNet-ResNet-34", "baseline", paper, "unet_r34", pretrained=True, group=_BASELINE, full=full or {}
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def _teacher(paper: Figures) -> Row:
 
 
 def _student(paper: Figures) -> Row:
-    return Row("erfnet", "ERFNet", "plain", paper, "erfnet", group="Student")
+    return Row("erfnet", "ERFNet", "baseline", paper, "erfnet", group="Student")
 
 
 def _erfnet(key: str, label: str, paper: Figures, method: Method, *, teacher: bool = True) -> Row:
@@ -120,7 +120,7 @@ def _erfnet(key: str, label: str, paper: Figures, method: Method, *, teacher: bo
         "erfnet",
         methods=(method,),
         teachers=("teacher",) if teacher else (),
-        plain="erfnet",
+        baseline="erfnet",
         group="Teacher-student distillation" if teacher else "Self distillation",
     )
 
@@ -162,7 +162,7 @@ TABLE_2 = Experiment(
     metrics=(MIOU,),
     rows=(
         _cited("wide_resnet38", "Wide ResNet-38", _BASELINE, {"mIoU": 42.2}),
-        Row("enet", "ENet", "plain", {"mIoU": 39.8}, "enet", group=_BASELINE),
+        Row("enet", "ENet", "baseline", {"mIoU": 39.8}, "enet", group=_BASELINE),
         _cited("resnet50", "ResNet-50", _BASELINE, {"mIoU": 41.3}),
         _unet({"mIoU": 42.4}, _APOLLOSCAPE_BY_32),
         _teacher({"mIoU": 46.6}),
@@ -195,7 +195,7 @@ TABLE_3 = Experiment(
     speed=True,
     notes=(
         "the paper's runtimes are of a GTX TITAN X (Maxwell); its parameters of ERFNet match no published version",
-        "PS-N's figure is not in the text at hand",
+        "PS-N's result was not available",
     ),
 )
 
@@ -241,7 +241,7 @@ FIG_10 = Experiment(
     ),
     full=APOLLOSCAPE,
     notes=(
-        "the figure's bars are not in the text at hand beyond 40.4 and 43.2; it says that all moments from both levels"
+        "the figure's bars are not printed beyond 40.4 and 43.2; it says that all moments from both levels"
         " bring most, that high-level features bring more than middle-level ones, and that attention adds to affinity",
     ),
 )

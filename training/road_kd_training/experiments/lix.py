@@ -64,7 +64,7 @@ MF = Family("mf", "MFNet", "mfnet", "mfnet_rgb", 4, False, {"batch_size": 8, "le
 
 EPOCHS = 500
 _DEVIATIONS = (
-    "input size, learning rate and its schedule are lost in the text at hand: the networks' own authors' rates"
+    "input size, learning rate and its schedule were not available: the networks' own authors' rates"
     " (SNE-RoadSeg 0.001, MFNet 0.01) with polynomial decay are taken",
     "X is inverse depth; the taps and the weights of the terms are not in the text: the deepest encoder tap for the"
     " compared methods, four encoder taps for ARFD and LIX, weights as in `road-kd list distillers`",
@@ -147,7 +147,7 @@ def _baselines(family: Family, data: Dataset, teacher: Figures, student: Figures
     return (
         Row(f"{family.key}_teacher", f"{family.label}: Teacher Network", "teacher", teacher, family.teacher, depth=True,
             pretrained=family.pretrained, full=full, group=family.label),
-        Row(f"{family.key}_student", f"{family.label}: Student Network", "plain", student, family.student,
+        Row(f"{family.key}_student", f"{family.label}: Student Network", "baseline", student, family.student,
             pretrained=family.pretrained, full=full, group=family.label),
     )  # fmt: skip
 
@@ -155,7 +155,7 @@ def _baselines(family: Family, data: Dataset, teacher: Figures, student: Figures
 def _distilled(key: str, label: str, method: Method, paper: Figures, family: Family, data: Dataset, group: str) -> Row:
     return Row(
         f"{family.key}_{key}", label, "distilled", paper, family.student, pretrained=family.pretrained,
-        methods=(method,), teachers=(f"{family.key}_teacher",), plain=f"{family.key}_student",
+        methods=(method,), teachers=(f"{family.key}_teacher",), baseline=f"{family.key}_student",
         full=_schedule(family, data), group=group,
     )  # fmt: skip
 
@@ -181,7 +181,7 @@ def _comparison(number: str, id_: str, data: Dataset, figures: Mapping[str, Eigh
 _MF_TEACHER, _MF_STUDENT = _baselines(
     MF, VKITTI2_DATA, _four(VKITTI2["teacher"], MF), _four(VKITTI2["student"], MF)
 )  # the ablations are of MFNet on vKITTI2
-_SHOWN = "teacher and student stand in Table I; they are here because a gain needs them"
+_SHOWN = "teacher and student are in Table I; they are here because a gain needs them"
 
 
 def _ablation(key: str, label: str, method: Method, paper: Figures) -> Row:
@@ -200,8 +200,8 @@ TABLE_4 = Experiment(
     rows=(
         _MF_TEACHER,
         _MF_STUDENT,
-        Row("unknown", "(label lost)", "cited", _figures(90.90, 96.84, 84.12, 94.03), plain="mf_student",
-            note="not run: the first row's label is a formula that the text at hand has lost"),
+        Row("unknown", "(label lost)", "cited", _figures(90.90, 96.84, 84.12, 94.03), baseline="mf_student",
+            note="not run: the first row's label is a formula that was not available"),
         _ablation("probabilities", "probabilities", Method("dwld", {"with_confidence": False}),
                   _figures(91.42, 96.93, 84.96, 94.22)),
         _ablation("confidence", "probabilities and confidence", Method("dwld"), _figures(92.29, 97.22, 85.94, 94.68)),
@@ -302,7 +302,7 @@ FIG_4 = Experiment(
     ),
     notes=(
         _SHOWN,
-        "the figure's values are not in the text at hand; DWLD's are those of Table I. The text says that DWLD is"
+        "the figure's values are not printed; DWLD's are those of Table I. The text says that DWLD is"
         " better than DKD for every β, that the student's logits serve better than the teacher's, that three layers"
         " do best, and that dropout does not help; the rate of dropout (here 0.5) is not given",
     ),

@@ -91,7 +91,7 @@ def of_class(name: str, derive: Callable[[Counts], metrics.PerClass], *, test: s
     return measure
 
 
-def taken_for(name: str, test: str) -> Measure:
+def false_positives(name: str, test: str) -> Measure:
     """Share of the pixels of a test set that are predicted as one class."""
 
     def measure(outcome: Outcome) -> float:

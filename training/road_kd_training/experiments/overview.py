@@ -39,7 +39,7 @@ METHODS = Experiment(
     rows=(
         Row("teacher", "Teacher: MFNet, RGB-X", "teacher", network=TEACHER, depth=True),
         Row("teacher2", "Second teacher (SSLKD): PSPNet-R18, RGB", "teacher", network=SECOND_TEACHER),
-        Row("plain", "Student: MFNet, RGB", "plain", network=STUDENT),
+        Row("baseline", "Student: MFNet, RGB", "baseline", network=STUDENT),
         _distilled("cpkd", "+ CPKD", Method("cpkd", {"taps": EVERY}), cross_entropy=0.0),
         _distilled("sslkd", "+ SSLKD", Method("sslkd", {"taps": DEEP}), teachers=("teacher", "teacher2")),
         _distilled("intra_kd", "+ IntRA-KD", Method("intra_kd", {"taps": DEEP})),

@@ -98,8 +98,8 @@ def make_plan(
 
 def _wanted(experiment: Experiment, keys: Sequence[str]) -> list[Row]:
     chosen = [experiment.row(key) for key in keys] or list(experiment.rows)
-    plain = [other for row in chosen if (other := experiment.plain_of(row)) is not None]
-    wanted = {row.key for row in (*chosen, *plain)}
+    baseline = [other for row in chosen if (other := experiment.baseline_of(row)) is not None]
+    wanted = {row.key for row in (*chosen, *baseline)}
     return [row for row in experiment.rows if row.key in wanted and row.role != "cited"]
 
 

@@ -44,7 +44,7 @@ def refuse_other_recipe(run: Run) -> None:
     changed = changed_fields(run)
     if changed:
         raise TrainingError(
-            f"{run.folder} holds a run of another recipe (other {', '.join(changed)}): --replace trains it anew,"
+            f"{run.folder} holds a run of another recipe (other {', '.join(changed)}): --replace retrains it,"
             " another --out keeps both"
         )
 

@@ -1,4 +1,4 @@
-"""A table on the terminal, as Markdown and as JSON: the paper's figures beside ours, and how ours came about."""
+"""A table on the terminal, as Markdown and as JSON: reported and reproduced results, and how these came about."""
 
 from __future__ import annotations
 
@@ -53,7 +53,15 @@ class Report:
     def columns(self) -> list[str]:
         """Heads of the main table."""
         name = self.primary.name + (" ↓" if self.primary.lower_is_better else "")
-        return ["row", "network", "params (M)", f"{name}, paper", f"{name}, ours", "gain, paper", "gain, ours"]
+        return [
+            "row",
+            "network",
+            "params (M)",
+            f"{name}, reported",
+            f"{name}, reproduced",
+            "gain, reported",
+            "gain, reproduced",
+        ]
 
     def cells(self, line: Line) -> list[str]:
         """One line of the main table."""
@@ -63,9 +71,9 @@ class Report:
             line.network or NOTHING,
             NOTHING if line.parameters is None else f"{line.parameters / 1e6:.2f}",
             _number(figure.paper, metric),
-            _ours(figure, metric) if figure.ours else line.state if line.state != "cited" else NOTHING,
+            _reproduced(figure, metric) if figure.reproduced else line.state if line.state != "cited" else NOTHING,
             NOTHING if gain is None else _number(gain.paper, metric, sign=True),
-            NOTHING if gain is None else _ours(gain, metric, sign=True),
+            NOTHING if gain is None else _reproduced(gain, metric, sign=True),
         ]
 
 
@@ -90,14 +98,14 @@ def markdown(report: Report) -> str:
         f"# {experiment.title}",
         f"**{meaning_of(plan.scale)}.** {_capital(plan.protocol.summary)}. {_measured_on(experiment)}",
         _markdown_table(report.columns(), _main_rows(report)),
-        "Ours: mean ± standard deviation (number of runs). Gains are over the plain student, which had the same data"
-        " and schedule; ours are paired by seed. Seeds vary the student's first weights and the order of its data; a"
-        " teacher is trained once. ↓ means that lower is better.",
+        "Reproduced: mean ± standard deviation (number of runs). Gains are over the baseline student, which had the"
+        " same data and schedule; reproduced ones are paired by seed. Seeds vary the student's first weights and the"
+        " order of its data; a teacher is trained once. ↓ means that lower is better.",
     ]
     if len(experiment.metrics) > 1:
         names = [metric.name + (" ↓" if metric.lower_is_better else "") for metric in experiment.metrics]
-        heads = ["row", *(f"{name}: paper / ours" for name in names)]
-        blocks += ["## All figures", _markdown_table(heads, _all_rows(report))]
+        heads = ["row", *(f"{name}: reported / reproduced" for name in names)]
+        blocks += ["## All results", _markdown_table(heads, _all_rows(report))]
     blocks += _list("What deviates from the paper", plan.protocol.deviations)
     notes = [f"{line.row.label}: {line.row.note}" for line in report.lines if line.row.note]
     blocks += _list("Notes", [*experiment.notes, *notes])
@@ -165,7 +173,7 @@ def _line_as_data(line: Line) -> dict[str, Any]:
 
 
 def _figure_as_data(figure: Figure) -> dict[str, Any]:
-    return {"paper": figure.paper, "mean": figure.mean, "sd": figure.sd, "runs": list(figure.ours)}
+    return {"paper": figure.paper, "mean": figure.mean, "sd": figure.sd, "runs": list(figure.reproduced)}
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
@@ -188,7 +196,7 @@ def _main_rows(report: Report) -> Iterator[list[str]]:
 def _all_rows(report: Report) -> Iterator[list[str]]:
     for line in report.lines:
         figures = [(line.figures[metric.name], metric) for metric in report.plan.experiment.metrics]
-        yield [line.row.label, *(f"{_number(f.paper, metric)} / {_ours(f, metric)}" for f, metric in figures)]
+        yield [line.row.label, *(f"{_number(f.paper, metric)} / {_reproduced(f, metric)}" for f, metric in figures)]
 
 
 def _environments(report: Report) -> list[str]:
@@ -207,11 +215,11 @@ def _number(value: float | None, metric: Metric, *, sign: bool = False) -> str:
     return NOTHING if value is None else f"{value:{'+' if sign else ''}.{metric.decimals}f}"
 
 
-def _ours(figure: Figure, metric: Metric, *, sign: bool = False) -> str:
+def _reproduced(figure: Figure, metric: Metric, *, sign: bool = False) -> str:
     if figure.mean is None:
         return NOTHING
     spread = "" if figure.sd is None else f" ± {figure.sd:.{metric.decimals}f}"
-    return f"{_number(figure.mean, metric, sign=sign)}{spread} ({len(figure.ours)})"
+    return f"{_number(figure.mean, metric, sign=sign)}{spread} ({len(figure.reproduced)})"
 
 
 def _markdown_table(heads: Sequence[str], rows: Iterator[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""A table's figures, the paper's and ours, gathered from the runs: pure, before anything is printed."""
+"""A table's results, reported and reproduced, gathered from the runs: pure, before anything is printed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Figure:
     """One number of the paper, and the same of our runs, by seed."""
 
     paper: float | None = None
-    ours: Sequence[float] = ()
+    reproduced: Sequence[float] = ()
 
     @property
     def mean(self) -> float | None:
         """Over the runs; None without any."""
-        return statistics.fmean(self.ours) if self.ours else None
+        return statistics.fmean(self.reproduced) if self.reproduced else None
 
     @property
     def sd(self) -> float | None:
         """Sample standard deviation over the runs; None with fewer than two."""
-        return statistics.stdev(self.ours) if len(self.ours) > 1 else None
+        return statistics.stdev(self.reproduced) if len(self.reproduced) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Line:
     figures: Mapping[str, Figure]
     """By name of the metric."""
     gains: Mapping[str, Figure]
-    """Over the plain student; empty for rows that have none. Ours are paired by seed."""
+    """Over the baseline student; empty for rows that have none. Reproduced gains are paired by seed."""
     network: str = ""
     """What ran, with substitutes."""
     parameters: int | None = None
@@ -62,9 +62,9 @@ def _line(plan: Plan, row: Row, records: Mapping[Key, Record], failures: Mapping
     experiment = plan.experiment
     runs = plan.runs_of(row)
     done = [(run, records[row.key, run.seed]) for run in runs if (row.key, run.seed) in records]
-    plain = experiment.plain_of(row)
+    baseline = experiment.baseline_of(row)
     figures = {metric.name: _figure(row, metric, done) for metric in experiment.metrics}
-    gains = {m.name: _gain(row, plain, m, done, records) for m in experiment.metrics} if plain is not None else {}
+    gains = {m.name: _gain(row, baseline, m, done, records) for m in experiment.metrics} if baseline is not None else {}
     return Line(
         row,
         _state(row, runs, len(done), failures),
@@ -88,11 +88,11 @@ def _figure(row: Row, metric: Metric, done: Sequence[tuple[Run, Record]]) -> Fig
 
 
 def _gain(
-    row: Row, plain: Row, metric: Metric, done: Sequence[tuple[Run, Record]], records: Mapping[Key, Record]
+    row: Row, baseline: Row, metric: Metric, done: Sequence[tuple[Run, Record]], records: Mapping[Key, Record]
 ) -> Figure:
-    ours, theirs = row.paper.get(metric.name), plain.paper.get(metric.name)
-    paper = None if ours is None or theirs is None else ours - theirs
-    pairs = [(record, records[plain.key, run.seed]) for run, record in done if (plain.key, run.seed) in records]
+    with_method, without = row.paper.get(metric.name), baseline.paper.get(metric.name)
+    paper = None if with_method is None or without is None else with_method - without
+    pairs = [(record, records[baseline.key, run.seed]) for run, record in done if (baseline.key, run.seed) in records]
     values = [metric.measure(one.outcome) - metric.measure(other.outcome) for one, other in pairs]
     return Figure(paper, [value for value in values if not math.isnan(value)])
 

@@ -1,4 +1,4 @@
-"""Carrying out a plan: run by run, what is finished is kept, what fails is told and the others go on."""
+"""Carrying out a plan: run by run, what is finished is kept, what fails is told and the others run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Runner:
 
     Args:
         plan: what to do.
-        replace: train runs anew whose folder holds another recipe, deleting that.
+        replace: retrain runs whose folder holds another recipe, deleting that.
         console: for progress.
     """
 
@@ -128,7 +128,7 @@ class Runner:
         self.processes.wait_for_everyone()
 
     def _train(self, run: Run) -> Path:
-        """Train a run, or go on with it, after its teachers; the folder."""
+        """Train or resume a run after its teachers; the folder."""
         if not run.trains:
             raise TrainingError(f"it is trained beside {run.row.peer_of}, which has failed")
         teachers = [bundle_of(teacher, self._trained(teacher)) for teacher in run.needs]
@@ -138,7 +138,7 @@ class Runner:
             write_recipe(run)
         Trainer(self._with_teachers(run.config, teachers)).run()
         if self.processes.is_main_process:
-            (run.folder / LAST).unlink(missing_ok=True)  # gigabytes, and only to go on
+            (run.folder / LAST).unlink(missing_ok=True)  # gigabytes, and only to resume
         return run.folder
 
     def _trained(self, teacher: Run) -> Path:

@@ -1,4 +1,4 @@
-"""Scales: the paper's own protocol, or synthetic scenes in three sizes that stand in for its dataset."""
+"""Scales: the paper's own protocol, or synthetic scenes in three sizes that replace its dataset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SyntheticScale:
     settings: Mapping[str, Any]
     substitutes: Mapping[str, NetworkConfig]
     meaning: str
-    """What its figures tell, in plain words."""
+    """What its results tell."""
 
 
 SMOKE = SyntheticScale(
@@ -67,7 +67,7 @@ SMOKE = SyntheticScale(
         "sne_roadseg_r152": NetworkConfig("mfnet"),
         "sne_roadseg_r152_rgb": NetworkConfig("mfnet_rgb"),
     },
-    meaning="smoke proves that every row runs: the figures rank nothing",
+    meaning="smoke proves that every row runs: the results rank nothing",
 )
 
 REDUCED = SyntheticScale(
@@ -89,7 +89,7 @@ REDUCED = SyntheticScale(
         "validate_every": 100,
     },
     substitutes=SMOKE.substitutes,
-    meaning="reduced is small's stand-in for two CPU cores, on images a quarter as wide: it ranks rows there, and says"
+    meaning="reduced is small for two CPU cores, on images a quarter as wide: it ranks rows there, and says"
     " little of larger images",
 )
 
@@ -110,7 +110,7 @@ SMALL = SyntheticScale(
         "validate_every": 500,
     },
     substitutes={},
-    meaning="small ranks rows on synthetic scenes under one short schedule: not comparable with the paper's figures",
+    meaning="small ranks rows on synthetic scenes under one short schedule: not comparable with the reported results",
 )
 
 SYNTHETIC: Mapping[str, SyntheticScale] = {"smoke": SMOKE, "reduced": REDUCED, "small": SMALL}
@@ -141,7 +141,7 @@ def protocol_at(experiment: Experiment, scale: str, *, real_frames: bool = False
 
 
 def meaning_of(scale: str) -> str:
-    """What figures of a scale tell, in plain words."""
+    """What results of a scale tell."""
     return (
         SYNTHETIC[scale].meaning
         if scale in SYNTHETIC
@@ -195,7 +195,7 @@ def _summary(scale: SyntheticScale, labeled: int, unlabeled: int, *, real_frames
 
 
 def _deviations(experiment: Experiment, scale: SyntheticScale) -> tuple[str, ...]:
-    said = [f"synthetic scenes of five classes stand in for {experiment.dataset}"] if experiment.dataset else []
+    said = [f"synthetic scenes of five classes replace {experiment.dataset}"] if experiment.dataset else []
     said.append("no ImageNet weights")
     networks = {row.network for row in experiment.rows} | {peer for row in experiment.rows for peer in row.peers}
     swapped = [f"{scale.substitutes[name].name} for {name}" for name in sorted(networks & scale.substitutes.keys())]

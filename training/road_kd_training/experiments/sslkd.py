@@ -59,7 +59,7 @@ TABLE_1 = Experiment(
         Metric("GFLOPs", gflops, decimals=1, lower_is_better=True),
     ),
     rows=(
-        Row("student", "Student (supervised)", "plain", network=STUDENT, pretrained=True),
+        Row("student", "Student (supervised)", "baseline", network=STUDENT, pretrained=True),
         Row("teacher1", "Teacher #1 (supervised)", "teacher", network=TEACHER_1, pretrained=True),
         Row("teacher2", "Teacher #2 (supervised)", "teacher", network=TEACHER_2, pretrained=True),
         Row(
@@ -123,7 +123,7 @@ TABLE_1 = Experiment(
     labeled_share=LABELED_SHARE,
     real_frames=False,
     notes=(
-        "the paper's Table 1 is a picture whose figures are not in the text at hand, so no figure of it stands here;"
+        "the paper's Table 1 is a picture whose values were not available, so none is given here;"
         " its text says that CMS raises Teacher #1's IoU by 3.64 points, and that Teacher #2's is about 4 points"
         " above the student's",
     ),

@@ -82,7 +82,7 @@ class TestOfARun:
     def test_one_that_was_never_validated_is_refused(self, tmp_path, fails):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "last.pt").touch()
-        assert "has no bundle yet, it has not been validated: go on training" in fails(
+        assert "has no bundle yet, it has not been validated: resume training" in fails(
             "export", tmp_path / "run", "--out", tmp_path / "new"
         )
 
@@ -147,7 +147,7 @@ class TestOnnx:
         assert (out / CARD).read_text() == "by hand"
 
         before = contents(out)
-        assert "with a model.onnx: add --onnx to write it anew" in fails("export", tiny_bundle, "--out", out)
+        assert "with a model.onnx: add --onnx to rewrite it" in fails("export", tiny_bundle, "--out", out)
         assert contents(out) == before
         export(tiny_bundle, "--out", out, "--force")
         assert not (out / ONNX).exists()

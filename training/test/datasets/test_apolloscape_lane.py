@@ -67,10 +67,10 @@ def test_every_form_of_label_says_the_same(form, root):
 
 
 def test_evaluated_only_gives_the_benchmarks_mean_iou(root):
-    truth = ApolloscapeLane(root, evaluated_only=True)[0].label
-    assert truth.tolist() == [[0, 1, 2], [255, 35, 255]]
+    target = ApolloscapeLane(root, evaluated_only=True)[0].label
+    assert target.tolist() == [[0, 1, 2], [255, 35, 255]]
     prediction = np.array([[0, 3, 2], [1, 35, 1]], np.uint8)  # s_w_d is missed; both false s_w_d lie on ignored pixels
-    assert mean_iou(confusion_matrix(truth, prediction, 36)) == pytest.approx((1 + 0 + 1 + 1) / 4)
+    assert mean_iou(confusion_matrix(target, prediction, 36)) == pytest.approx((1 + 0 + 1 + 1) / 4)
 
 
 def test_whole_records_are_held_out(root):

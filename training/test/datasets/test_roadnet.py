@@ -120,7 +120,7 @@ class TestCut:
         assert sample.id == "01_00000_00000"
         assert sample.rgb.shape == (PATCH, PATCH, 3)
         assert (sample.label[:, 4:8] == 1).all()
-        with pytest.raises(DatasetError, match="train_image exists already: remove it to cut anew"):
+        with pytest.raises(DatasetError, match="train_image exists already: remove it to cut again"):
             cut_patches(release, root)
 
     def test_a_missing_region_is_named(self, release, tmp_path):

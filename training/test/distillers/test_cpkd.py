@@ -114,7 +114,7 @@ class TestCpkd:
         for name in ("position", "channel"):
             torch.testing.assert_close(terms[name], alone[0][name] + alone[1][name])
 
-    def test_the_labels_are_the_teachers_not_the_ground_truths(self, tiny_pair):
+    def test_the_labels_are_the_teachers_not_the_ground_truth(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
         distiller = tiny_pair.build("cpkd", taps=self.TAPS)
         with_target = distiller(student, teachers, tiny_pair.target(), 0)["teacher_label_ce"]

@@ -1,6 +1,6 @@
 """A small training run of every method: terms fall, the student improves, the first steps are as they were.
 
-`golden.json` holds the first 20 total losses of each run. After a change that is meant to alter them, write it anew
+`golden.json` holds the first 20 total losses of each run. After a change that is meant to alter them, rewrite it
 with `python training/test/distillers/test_training_runs.py`, and say in the commit why they changed.
 """
 

@@ -16,7 +16,7 @@ PAIRS = [
     if scale != "full" or experiment.full is not None
 ]
 MAY_DIFFER = {"name", "output", "teachers", "distillers", "cross_entropy", "unlabeled", "unlabeled_batch_size"}
-"""Between a distilled run and the plain student of the same seed."""
+"""Between a distilled run and the baseline student of the same seed."""
 
 
 def plan_of(name, scale="smoke", out="out", data_root="data", **options):
@@ -29,13 +29,13 @@ def config_of(plan, key, seed=0):
 
 class TestWhatRowsShare:
     @pytest.mark.parametrize(("name", "scale"), PAIRS)
-    def test_the_plain_student_differs_from_a_distilled_one_in_its_teaching_only(self, name, scale):
+    def test_the_baseline_student_differs_from_a_distilled_one_in_its_teaching_only(self, name, scale):
         plan = plan_of(name, scale)
         for run in plan.runs:
-            plain = plan.experiment.plain_of(run.row)
-            if plain is None or not run.trains:
+            baseline = plan.experiment.baseline_of(run.row)
+            if baseline is None or not run.trains:
                 continue
-            ours, theirs = vars(run.config), vars(config_of(plan, plain.key, run.seed))
+            ours, theirs = vars(run.config), vars(config_of(plan, baseline.key, run.seed))
             assert {field for field in ours if ours[field] != theirs[field]} <= MAY_DIFFER
 
     @pytest.mark.parametrize(("name", "scale"), PAIRS)
@@ -147,7 +147,7 @@ class TestRecipesOfThePapers:
 
 
 class TestRows:
-    def test_a_row_brings_its_teacher_and_its_plain_student(self):
+    def test_a_row_brings_its_teacher_and_its_baseline_student(self):
         assert [run.row.key for run in plan_of("cpkd/table1", rows=["student_c"]).runs] == [
             "student_s",
             "teacher",

@@ -1,4 +1,4 @@
-"""Real runs of a tiny table: what is finished stays, what fails is told, and the others go on."""
+"""Real runs of a tiny table: what is finished stays, what fails is told, and the others run."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ PROTOCOL = Protocol(
     seeds=(0,),
 )
 TEACHER = Row("teacher", "Teacher", "teacher", {"IoU": 80.0}, "mfnet", depth=True)
-PLAIN = Row("plain", "Student", "plain", {"IoU": 60.0}, "mfnet_rgb")
+PLAIN = Row("baseline", "Student", "baseline", {"IoU": 60.0}, "mfnet_rgb")
 DISTILLED = Row(
     "kd", "Student (KD)", "distilled", {"IoU": 70.0}, "mfnet_rgb", methods=(Method("kd"),), teachers=("teacher",)
 )
@@ -73,11 +73,11 @@ class TestATable:
     def test_rows_are_trained_scored_and_reported(self, reproduce, tmp_path):
         code, report, printed = reproduce(table("tiny/one", TEACHER, PLAIN, DISTILLED))
         assert code == 0
-        assert states(report) == {"teacher": "done", "plain": "done", "kd": "done"}
+        assert states(report) == {"teacher": "done", "baseline": "done", "kd": "done"}
         rows = {row["key"]: row for row in report["rows"]}
-        assert rows["teacher"]["parameters"] > rows["plain"]["parameters"]
+        assert rows["teacher"]["parameters"] > rows["baseline"]["parameters"]
         assert rows["kd"]["gains"]["IoU"]["paper"] == 10
-        ours = [rows[key]["figures"]["IoU"]["mean"] for key in ("kd", "plain")]
+        ours = [rows[key]["figures"]["IoU"]["mean"] for key in ("kd", "baseline")]
         assert rows["kd"]["gains"]["IoU"]["mean"] == pytest.approx(ours[0] - ours[1])
         assert "A tiny table" in printed
         assert (tmp_path / "out" / "tiny_one_full.md").read_text().startswith("# A tiny table")
@@ -108,12 +108,12 @@ class TestATable:
     def test_costs_are_counted_and_timed_where_a_table_shows_them(self, reproduce):
         columns = (Metric("ms", forward_ms), Metric("GFLOPs", gflops))
         _, report, _ = reproduce(table("tiny/one", TEACHER, PLAIN, metrics=columns, speed=True))
-        teacher, plain = (row["figures"] for row in report["rows"])
-        assert teacher["GFLOPs"]["mean"] > plain["GFLOPs"]["mean"] > 1
-        assert plain["ms"]["mean"] > 0
+        teacher, baseline = (row["figures"] for row in report["rows"])
+        assert teacher["GFLOPs"]["mean"] > baseline["GFLOPs"]["mean"] > 1
+        assert baseline["ms"]["mean"] > 0
 
     def test_a_sweep_is_drawn(self, reproduce, tmp_path):
-        sweep = Sweep("x", {"plain": ("a curve", 1.0)}, levels=("plain",))
+        sweep = Sweep("x", {"baseline": ("a curve", 1.0)}, levels=("baseline",))
         _, _, printed = reproduce(table("tiny/one", PLAIN, sweeps=(sweep,)))
         assert (tmp_path / "out" / "tiny_one_full.png").stat().st_size > 5000
         assert "tiny_one_full.png" in printed.replace("\n", "")
@@ -125,13 +125,13 @@ class TestSharing:
         before = trained(tmp_path)
         _, report, printed = reproduce(table("tiny/two", dataclasses.replace(PLAIN, key="student")))
         assert trained(tmp_path) == before
-        assert report["rows"][0]["shared"] == ["tiny_one/full/plain/seed0"]
+        assert report["rows"][0]["shared"] == ["tiny_one/full/baseline/seed0"]
         assert "the same run as" in printed
 
     def test_a_peer_is_scored_from_its_hosts_run_and_teaches(self, reproduce):
         host = Row("one", "1", "teacher", {}, "mfnet_rgb", methods=(Method("cms"),), peers=("enet",), unlabeled=True)
         peer = Row("two", "2", "teacher", {}, peer_of="one")
-        student = Row("kd", "3", "plain", {}, "mfnet_rgb", methods=(Method("kd"),), teachers=("two",))
+        student = Row("kd", "3", "baseline", {}, "mfnet_rgb", methods=(Method("kd"),), teachers=("two",))
         code, report, _ = reproduce(table("tiny/peers", host, peer, student))
         assert code == 0
         assert [row["network"] for row in report["rows"]] == ["mfnet_rgb", "enet", "mfnet_rgb"]
@@ -153,7 +153,7 @@ class TestFailure:
         broken = dataclasses.replace(DISTILLED, key="broken", methods=(Method("at", {"taps": (("no", "such"),)}),))
         code, report, printed = reproduce(table("tiny/one", TEACHER, broken, PLAIN, DISTILLED))
         assert code == 1
-        assert states(report) == {"teacher": "done", "broken": "failed", "plain": "done", "kd": "done"}
+        assert states(report) == {"teacher": "done", "broken": "failed", "baseline": "done", "kd": "done"}
         assert "network 'mfnet_rgb' has no tap 'no'" in report["rows"][1]["failures"][0]
         assert "1 of 4 runs failed (rows broken)" in printed
         failure = tmp_path / "out" / "tiny_one" / "full" / "broken" / "seed0" / "failure.txt"
@@ -163,7 +163,7 @@ class TestFailure:
         broken = dataclasses.replace(TEACHER, network="mfnet_rgb")  # takes no depth
         code, report, _ = reproduce(table("tiny/one", broken, PLAIN, DISTILLED))
         assert code == 1
-        assert states(report) == {"teacher": "failed", "plain": "done", "kd": "failed"}
+        assert states(report) == {"teacher": "failed", "baseline": "done", "kd": "failed"}
         assert report["rows"][2]["failures"] == ["seed 0: its teacher teacher has failed"]
 
     def test_a_diverging_row_says_so(self, reproduce):
@@ -187,7 +187,7 @@ class TestAnotherRecipe:
         before = trained(tmp_path)
         code, report, printed = reproduce(table("tiny/one", PLAIN, protocol=self.LONGER))
         assert code == 1
-        assert "holds a run of another recipe (other steps): --replace trains" in report["rows"][0]["failures"][0]
+        assert "holds a run of another recipe (other steps): --replace retrains" in report["rows"][0]["failures"][0]
         assert trained(tmp_path) == before
         _, _, printed = reproduce(table("tiny/one", PLAIN, protocol=self.LONGER), "--dry_run")
         assert "stale:" in printed
@@ -196,8 +196,8 @@ class TestAnotherRecipe:
         reproduce(table("tiny/one", PLAIN))
         code, report, _ = reproduce(table("tiny/one", PLAIN, protocol=self.LONGER), "--replace")
         assert code == 0
-        assert states(report) == {"plain": "done"}
-        result = json.loads((tmp_path / "out" / "tiny_one" / "full" / "plain" / "seed0" / "result.json").read_text())
+        assert states(report) == {"baseline": "done"}
+        result = json.loads((tmp_path / "out" / "tiny_one" / "full" / "baseline" / "seed0" / "result.json").read_text())
         assert result["steps"] == 3
 
 
@@ -205,20 +205,20 @@ def test_ctrl_c_reports_what_is_done_and_the_same_command_goes_on(reproduce, mon
     train = Trainer.run
 
     def interrupted(trainer):
-        if trainer.config.name == "tiny_one_plain":
+        if trainer.config.name == "tiny_one_baseline":
             raise KeyboardInterrupt
         return train(trainer)
 
     monkeypatch.setattr(Trainer, "run", interrupted)
     code, report, printed = reproduce(table("tiny/one", TEACHER, PLAIN))
     assert code == 130
-    assert states(report) == {"teacher": "done", "plain": "not run"}
+    assert states(report) == {"teacher": "done", "baseline": "not run"}
     assert "interrupted" in printed
     before = trained(tmp_path)
     monkeypatch.setattr(Trainer, "run", train)
     code, report, _ = reproduce(table("tiny/one", TEACHER, PLAIN))
     assert code == 0
-    assert states(report) == {"teacher": "done", "plain": "done"}
+    assert states(report) == {"teacher": "done", "baseline": "done"}
     assert before.items() < trained(tmp_path).items()
 
 

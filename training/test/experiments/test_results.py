@@ -16,12 +16,12 @@ from road_kd_training.experiments.metrics import (
     SetScore,
     against_rest,
     benchmark,
+    false_positives,
     of_all,
     of_both,
     of_class,
     overall_accuracy,
     share,
-    taken_for,
 )
 from road_kd_training.experiments.plan import make_plan
 from road_kd_training.experiments.records import Record
@@ -30,7 +30,7 @@ from road_kd_training.experiments.results import gather
 
 CLASSES = ("road", "hole", "box")
 COUNTS = np.array([[80, 10, 10], [5, 15, 0], [0, 0, 0]])
-"""Truth by prediction: 100 pixels of road, 20 of holes, none of boxes."""
+"""Ground truth by prediction: 100 pixels of road, 20 of holes, none of boxes."""
 
 
 def outcome(counts=COUNTS, **more):
@@ -57,12 +57,12 @@ class TestMetrics:
     def test_means_run_over_classes_that_occur(self):
         assert of_all(metrics.mean_iou)(outcome()) == pytest.approx(50 * (80 / 105 + 15 / 30))
 
-    def test_accuracy_and_what_is_taken_for_a_class(self):
+    def test_accuracy_and_false_positives_of_a_class(self):
         assert overall_accuracy("hole")(outcome()) == pytest.approx(100 * 105 / 120)
-        assert taken_for("hole", "test")(outcome()) == pytest.approx(100 * 25 / 120)
+        assert false_positives("hole", "test")(outcome()) == pytest.approx(100 * 25 / 120)
 
     def test_a_test_set_that_is_not_there_has_no_figure(self):
-        assert np.isnan(taken_for("hole", "wet")(outcome()))
+        assert np.isnan(false_positives("hole", "wet")(outcome()))
         assert np.isnan(of_class("hole", metrics.iou, test="wet")(outcome()))
 
     def test_a_benchmark_stands_before_its_stand_in(self):
@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
     metrics=(Metric("IoU", of_class("hole", metrics.iou)), Metric("box IoU", of_class("box", metrics.iou))),
     rows=(
         Row("cited", "Older", "cited", {"IoU": 40.0}),
-        Row("plain", "Student", "plain", {"IoU": 50.0}, "mfnet_rgb"),
+        Row("baseline", "Student", "baseline", {"IoU": 50.0}, "mfnet_rgb"),
         Row("good", "Distilled | well", "distilled", {"IoU": 55.5}, "mfnet_rgb", note="a note"),
         Row("bad", "Distilled badly", "distilled", {}, "mfnet_rgb"),
         Row("late", "Distilled later", "distilled", {"IoU": 51.0}, "mfnet_rgb"),
@@ -100,7 +100,7 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture
 def report(tmp_path):
-    """Two seeds: plain at 40 and 50, good at 50 and 75, the bad one failed, the late one did not run."""
+    """Two seeds: baseline at 40 and 50, good at 50 and 75, the bad one failed, the late one did not run."""
     plan = make_plan(EXPERIMENT, "smoke", out=tmp_path, data_root=tmp_path, seeds=[0, 1])
 
     def record(key, seed, hits):
@@ -108,7 +108,7 @@ def report(tmp_path):
         folder = next(run.folder for run in plan.runs if (run.row.key, run.seed) == (key, seed))
         return Record(outcome(counts), folder, 10, 10, 30.0, {"git": "abc", "device": "CPU"})
 
-    hits = {("plain", 0): 40, ("plain", 1): 50, ("good", 0): 50, ("good", 1): 75}
+    hits = {("baseline", 0): 40, ("baseline", 1): 50, ("good", 0): 50, ("good", 1): 75}
     records = {(key, seed): record(key, seed, value) for (key, seed), value in hits.items()}
     failures = {("bad", 0): "cross_entropy is nan at step 3", ("bad", 1): "cross_entropy is nan at step 4"}
     return Report.of(plan, records, failures, "road-kd reproduce x/table1")
@@ -119,16 +119,16 @@ class TestGather:
         good = next(line for line in report.lines if line.row.key == "good")
         figure, gain = good.figures["IoU"], good.gains["IoU"]
         assert (figure.paper, figure.mean, figure.sd) == (55.5, pytest.approx(62.5), pytest.approx(17.67767))
-        assert (gain.paper, list(gain.ours)) == (5.5, [pytest.approx(10), pytest.approx(25)])
+        assert (gain.paper, list(gain.reproduced)) == (5.5, [pytest.approx(10), pytest.approx(25)])
         assert gain.sd == pytest.approx(10.60660)
 
     def test_states(self, report):
         states = {line.row.key: line.state for line in report.lines}
-        assert states == {"cited": "cited", "plain": "done", "good": "done", "bad": "failed", "late": "not run"}
+        assert states == {"cited": "cited", "baseline": "done", "good": "done", "bad": "failed", "late": "not run"}
 
     def test_a_missing_seed_is_told(self, report):
-        done = {("plain", 0): next(iter(report_records(report)))}
-        line = next(line for line in gather(report.plan, done, {}) if line.row.key == "plain")
+        done = {("baseline", 0): next(iter(report_records(report)))}
+        line = next(line for line in gather(report.plan, done, {}) if line.row.key == "baseline")
         assert line.state == "1 of 2 done"
 
     def test_figures_that_are_no_number_are_left_out(self, report):
@@ -144,7 +144,7 @@ class TestMarkdown:
     def test_the_table_reads_as_it_should(self, report):
         table = [line for line in markdown(report).splitlines() if line.startswith("| ")][:7]
         assert table == [
-            "| row | network | params (M) | IoU, paper | IoU, ours | gain, paper | gain, ours |",
+            "| row | network | params (M) | IoU, reported | IoU, reproduced | gain, reported | gain, reproduced |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             "| Older | – | – | 40.00 | – | – | – |",
             "| Student | mfnet_rgb | 1.50 | 50.00 | 45.00 ± 7.07 (2) | – | – |",
@@ -155,12 +155,12 @@ class TestMarkdown:
 
     def test_it_says_what_the_scale_means_and_how_it_was_made(self, report):
         text = markdown(report)
-        assert "**smoke proves that every row runs: the figures rank nothing.** 10 steps" in text
+        assert "**smoke proves that every row runs: the results rank nothing.** 10 steps" in text
         assert "road-kd reproduce x/table1" in text
         assert "CPU; revision abc" in text
         assert "Distilled badly, seed 1: cross_entropy is nan at step 4." in text
         assert "Distilled | well: a note." in text
-        assert "Synthetic scenes of five classes stand in for X, test." in text
+        assert "Synthetic scenes of five classes replace X, test." in text
 
     def test_headings_of_a_table_stand_in_it(self, tmp_path):
         plan = make_plan(EXPERIMENTS["cwd/table5"], "smoke", out=tmp_path, data_root=tmp_path)
@@ -176,7 +176,7 @@ class TestData:
         assert data["scale"] == "smoke"
 
     def test_shared_runs_are_told_by_their_folder(self, report):
-        run = next(run for run in report.plan.runs if run.row.key == "plain")
+        run = next(run for run in report.plan.runs if run.row.key == "baseline")
         elsewhere = Record(outcome(), Path(report.plan.out, "y_table2/smoke/other/seed0"), 10, 10, 30.0, {})
-        line = next(x for x in gather(report.plan, {("plain", run.seed): elsewhere}, {}) if x.row.key == "plain")
+        line = next(x for x in gather(report.plan, {("baseline", run.seed): elsewhere}, {}) if x.row.key == "baseline")
         assert line.shared == ["y_table2/smoke/other/seed0"]

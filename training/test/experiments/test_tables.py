@@ -56,8 +56,8 @@ class TestFiguresOfThePapers:
     ])  # fmt: skip
     def test_cwds_gains_are_those_that_its_table_2_prints(self, row, gain):
         experiment = EXPERIMENTS["cwd/table2"]
-        plain = experiment.plain_of(experiment.row(row))
-        assert experiment.row(row).paper["mIoU"] - plain.paper["mIoU"] == pytest.approx(gain, abs=1e-9)
+        baseline = experiment.baseline_of(experiment.row(row))
+        assert experiment.row(row).paper["mIoU"] - baseline.paper["mIoU"] == pytest.approx(gain, abs=1e-9)
 
     def test_intra_kds_student_has_21_times_fewer_parameters_and_is_16_times_as_fast(self):
         teacher, student = (EXPERIMENTS["intra_kd/table3"].row(key).paper for key in ("teacher", "intra_kd"))
@@ -112,7 +112,7 @@ class TestFiguresOfThePapers:
             find_experiment("cpkd/tabel1")
 
     @pytest.mark.parametrize(("rows", "message"), [
-        ([Row("a", "A", "plain"), Row("a", "B", "plain")], "two rows have the same key"),
+        ([Row("a", "A", "baseline"), Row("a", "B", "baseline")], "two rows have the same key"),
         ([Row("a", "A", "distilled", teachers=("b",))], "row a refers to 'b'"),
     ])  # fmt: skip
     def test_rows_that_do_not_fit_together_are_refused(self, rows, message):

@@ -38,7 +38,7 @@ def cut_patches(release: Path, root: Path) -> dict[str, int]:
     """
     for prefix in REGIONS:
         if (root / f"{prefix}_image").exists():
-            raise DatasetError(f"roadnet: {root / f'{prefix}_image'} exists already: remove it to cut anew")
+            raise DatasetError(f"roadnet: {root / f'{prefix}_image'} exists already: remove it to cut again")
     counts = dict.fromkeys(REGIONS, 0)
     for prefix, regions in REGIONS.items():
         for number in track(regions, description=f"cutting {prefix}", transient=True):

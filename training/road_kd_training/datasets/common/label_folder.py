@@ -1,4 +1,4 @@
-"""A folder of label images, one per frame: what a person painted, or a network. `replay_eval --labels` reads it too."""
+"""A folder of label images, one per frame: annotated, or predicted. `replay_eval --labels` reads it too."""
 
 from __future__ import annotations
 

@@ -49,22 +49,22 @@ def lanes_from_probabilities(probabilities: NDArray[np.float32]) -> list[Lane]:
     return lanes
 
 
-def match_lanes(truth: Sequence[Lane], prediction: Sequence[Lane], size: tuple[int, int]) -> tuple[int, int, int]:
+def match_lanes(target: Sequence[Lane], prediction: Sequence[Lane], size: tuple[int, int]) -> tuple[int, int, int]:
     """True positives, false positives and false negatives of one image.
 
     Lanes are assigned one to one so that the sum of their IoUs is greatest; a pair counts above an IoU of 0.5. (The
     public evaluator stops its search within 0.01 of the greatest sum; here it is exact.)
     """
-    overlap = lane_ious(truth, prediction, size)
+    overlap = lane_ious(target, prediction, size)
     hits = int((overlap[assign(overlap)] > IOU_THRESHOLD).sum())
-    return hits, len(prediction) - hits, len(truth) - hits
+    return hits, len(prediction) - hits, len(target) - hits
 
 
-def lane_ious(truth: Sequence[Lane], prediction: Sequence[Lane], size: tuple[int, int]) -> NDArray[np.float64]:
+def lane_ious(target: Sequence[Lane], prediction: Sequence[Lane], size: tuple[int, int]) -> NDArray[np.float64]:
     """IoU of every true with every predicted lane, each drawn 30 px wide in an image of `size` (H, W)."""
-    if not truth or not prediction:
-        return np.zeros((len(truth), len(prediction)))
-    true, predicted = (np.stack([draw(lane, size).ravel() for lane in lanes]) for lanes in (truth, prediction))
+    if not target or not prediction:
+        return np.zeros((len(target), len(prediction)))
+    true, predicted = (np.stack([draw(lane, size).ravel() for lane in lanes]) for lanes in (target, prediction))
     # Counts of pixels stay below 2**24, so that float32 holds them exactly.
     shared = true.astype(np.float32) @ predicted.astype(np.float32).T
     union = true.sum(1, dtype=np.int64)[:, None] + predicted.sum(1, dtype=np.int64) - shared

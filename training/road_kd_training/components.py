@@ -1,4 +1,4 @@
-"""From a recipe to the parts of a run: data, networks, methods, and what may not be combined."""
+"""From a recipe to the components of a run: data, networks, methods, and what may not be combined."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from road_kd_training.data import Pool, build_datasets, common_taxonomy, trainin
 from road_kd_training.datasets import RgbdDataset
 from road_kd_training.distillers import NetworkInfo
 from road_kd_training.errors import TrainingError
-from road_kd_training.objective import STUDENT, IdleTerms, Learner, build_methods, weights_by_term
+from road_kd_training.objective import STUDENT, Learner, ZeroTerms, build_methods, weights_by_term
 from road_kd_training.teachers import Teacher
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What a run is made of."""
 
     pools: Sequence[Pool]
@@ -35,10 +35,10 @@ class Parts:
     """The trained ones, by index."""
     weights: Mapping[str, float]
     """Of every term."""
-    idle: IdleTerms
+    zero_terms: ZeroTerms
 
 
-def assemble(config: TrainConfig, device: torch.device) -> Parts:
+def build_components(config: TrainConfig, device: torch.device) -> Components:
     """Build everything that a recipe names; the learner is still on the CPU.
 
     Raises:
@@ -58,7 +58,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
     weights = weights_by_term(config.cross_entropy, methods)
     starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
     specs = {STUDENT: input_spec(config.input)}
-    return Parts(
+    return Components(
         pools=pools,
         validation=validation,
         taxonomy=taxonomy,
@@ -66,7 +66,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Parts:
         specs=specs | {i: input_spec(config.teachers[i].input or config.input) for i in peers},
         teachers=teachers,
         weights=weights,
-        idle=IdleTerms({term: starts.get(term, 0) for term, weight in weights.items() if weight}, config.steps),
+        zero_terms=ZeroTerms({term: starts.get(term, 0) for term, weight in weights.items() if weight}, config.steps),
     )
 
 
