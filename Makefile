@@ -44,6 +44,8 @@ test: lint
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell .
+	! git grep -n -i -w -E -f .ci/retired-phrases.txt -- . ':!.ci'
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -63,7 +63,7 @@ setup(
             *REPLAY,
             *ONNX,
         ],
-        "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "import-linter>=2.5"],
+        "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "codespell", "import-linter>=2.5"],
     },
     zip_safe=False,
     entry_points={
