@@ -54,8 +54,8 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
     infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
     infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
     in_order = [infos[i] for i in range(len(infos))]
-    methods = build_methods(config.distillers, NetworkInfo.of(config.network.name, student), in_order, list(peers))
-    weights = weights_by_term(config.cross_entropy, methods)
+    methods = build_methods(config, NetworkInfo.of(config.network.name, student), in_order, list(peers))
+    weights = weights_by_term(config.cross_entropy, methods, peers=bool(peers))
     starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
     specs = {STUDENT: input_spec(config.input)}
     return Components(

@@ -99,6 +99,8 @@ class DistillerConfig:
     """Weight of every term; None for the paper's."""
     teachers: list[int] | None = None
     """Which of the run's teachers it uses, counted from 0; None: all."""
+    start_step: int = 0
+    """First step of the method; before it, its terms are 0."""
 
 
 @dataclass(frozen=True)

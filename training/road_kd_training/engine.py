@@ -30,7 +30,7 @@ from road_kd_training.data import training_loader
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
 from road_kd_training.interrupts import deferred_interrupt
-from road_kd_training.objective import STUDENT, Learner, View
+from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_environment
 from road_kd_training.run_folder import claim_folder, write_result
 from road_kd_training.schedules import learning_rate
@@ -175,7 +175,7 @@ class Trainer:
         try:
             with self.accelerator.autocast():
                 frozen = {index: teacher(rgb, depth_m) for index, teacher in self.components.teachers.items()}
-                terms = self.learner(self._views(rgb, depth_m), frozen, label, self.step)
+                terms = self.learner(self._inputs(rgb, depth_m), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
             loss = torch.stack([self.components.weights[name] * term.float() for name, term in terms.items()]).sum()
@@ -194,12 +194,12 @@ class Trainer:
             update_average(self.averages[index], network, config.ema_decay)
         return values
 
-    def _views(self, rgb: Tensor, depth_m: Tensor) -> dict[int, View]:
-        views: dict[int, View] = {}
+    def _inputs(self, rgb: Tensor, depth_m: Tensor) -> dict[int, NetworkInput]:
+        inputs: dict[int, NetworkInput] = {}
         for index, spec in self.components.specs.items():
             color, depth = preprocess(rgb, depth_m, resized(spec, rgb))
-            views[index] = color.contiguous(memory_format=self.memory_format), depth
-        return views
+            inputs[index] = color.contiguous(memory_format=self.memory_format), depth
+        return inputs
 
     def _refuse_non_finite(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -218,9 +218,9 @@ class Trainer:
         for name, value in values.items():
             writer.add_scalar(f"terms/{name}", value, self.step)
             writer.add_scalar(f"weighted/{name}", weighted[name], self.step)
-        for name, distiller in self._bare_learner.distillers.items():
-            for statistic, value in getattr(distiller, "statistics", {}).items():
-                writer.add_scalar(f"statistics/{name}/{statistic}", float(value), self.step)
+        for name, method in self.components.learner.methods.items():
+            for statistic, scalar in method.distiller.statistics.items():
+                writer.add_scalar(f"statistics/{name}/{statistic}", float(scalar), self.step)
         writer.add_scalar("learning_rate", learning_rate(self.config, self.step - 1), self.step)
         return sum(weighted.values())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,18 +13,18 @@ from torch import Tensor, nn
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegmentationNetwork, SegOutput
-from road_kd_training.config import DistillerConfig
+from road_kd_training.config import DistillerConfig, TrainConfig
 from road_kd_training.distillers import DISTILLERS, Distiller, NetworkInfo
 from road_kd_training.distillers.common.functional import align_spatial, resize_labels
 from road_kd_training.errors import TrainingError, suggest
 
-CROSS_ENTROPY = "cross_entropy"
-"""The term that every run has; those of a method are called method/term."""
+CROSS_ENTROPY, PEER_CROSS_ENTROPY = "cross_entropy", "peer_cross_entropy"
+"""The student's term, which every run has, and the same of its peers; those of a method are called method/term."""
 
 STUDENT = -1
 """Where a mapping by index of teacher holds what is the student's."""
 
-View = tuple[Tensor, Tensor | None]
+NetworkInput = tuple[Tensor, Tensor | None]
 """What one network is fed: color (B, 3, H, W) and encoded depth (B, C, H, W)."""
 
 
@@ -44,39 +43,36 @@ def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None
 
 
 @dataclass(frozen=True)
-class Method:
-    """One distiller of a run, its weights by term, and the teachers that it uses."""
+class ActiveMethod:
+    """One distiller of a run, its weights by term, the teachers that it uses, and its first step."""
 
     distiller: Distiller
     weights: Mapping[str, float]
     teachers: Sequence[int]
-
-    @property
-    def start_step(self) -> int:
-        """Before this step its terms may be 0."""
-        return int(getattr(self.distiller.config, "start_step", 0))
+    start_step: int
 
 
 def build_methods(
-    configs: Sequence[DistillerConfig], student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
-) -> dict[str, Method]:
+    config: TrainConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
+) -> dict[str, ActiveMethod]:
     """Every distiller of a run by name; a method used twice is numbered from the second on.
 
     Args:
-        configs: of the recipe.
+        config: of the run.
         student: the network that is distilled.
         teachers: all teachers of the recipe, in order.
         peers: which of them learn too.
 
     Raises:
-        TrainingError: an unknown method, option, term or teacher, a missing weight, or a method that trains its
-            teachers with one that is frozen (or the reverse).
+        TrainingError: an unknown method, option, term or teacher, a missing weight, a method that trains its
+            teachers with one that is frozen (or the reverse), too small a batch, or a start after the run's end.
     """
-    methods: dict[str, Method] = {}
-    for config in configs:
-        same = sum(name.split("_#")[0] == config.method for name in methods)
-        name = config.method if not same else f"{config.method}_#{same + 1}"
-        methods[name] = _build_method(config, student, teachers, peers)
+    methods: dict[str, ActiveMethod] = {}
+    for chosen in config.distillers:
+        same = sum(name.split("_#")[0] == chosen.method for name in methods)
+        name = chosen.method if not same else f"{chosen.method}_#{same + 1}"
+        methods[name] = _build_method(chosen, student, teachers, peers)
+        _check_run(name, methods[name], config)
     unused = set(range(len(teachers))) - {index for method in methods.values() for index in method.teachers}
     if unused:
         raise TrainingError(f"no distiller uses teachers {sorted(unused)}: add one, or remove the teachers")
@@ -85,7 +81,7 @@ def build_methods(
 
 def _build_method(
     config: DistillerConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
-) -> Method:
+) -> ActiveMethod:
     if config.method not in DISTILLERS:
         raise TrainingError(f"distiller '{config.method}' is unknown: {suggest(config.method, DISTILLERS)}")
     kind = DISTILLERS[config.method]
@@ -99,11 +95,23 @@ def _build_method(
             wanted = "a network that learns beside the student" if kind.trains_peers else "a trained bundle"
             raise TrainingError(f"{config.method}: teacher {index} must be {wanted}: correct the recipe's teachers")
     distiller = kind(_settings(config, kind), student, [teachers[index] for index in used])
-    return Method(distiller, _weights(config, kind), used)
+    return ActiveMethod(distiller, _weights(config, kind), used, config.start_step)
+
+
+def _check_run(name: str, method: ActiveMethod, config: TrainConfig) -> None:
+    """Refuse a run that the method cannot do; `Distiller` checks networks and teachers itself."""
+    samples = config.batch_size + config.unlabeled_batch_size
+    if samples < method.distiller.needs.min_batch:
+        raise TrainingError(
+            f"{name}: batch_size is {samples}, expected {method.distiller.needs.min_batch} or more: it compares the"
+            " images of a batch with each other"
+        )
+    if not 0 <= method.start_step < config.steps:
+        raise TrainingError(f"{name}: start_step is {method.start_step}, expected 0 to below steps, {config.steps}")
 
 
 def _settings(config: DistillerConfig, kind: type[Distiller]) -> Any:
-    settings = typing.get_type_hints(kind.__init__)["config"]
+    settings: Any = kind.Config
     known = [field.name for field in dataclasses.fields(settings)]
     for option in config.options:
         if option not in known:
@@ -149,14 +157,14 @@ class Learner(nn.Module):
         self,
         student: SegmentationNetwork,
         peers: Mapping[int, SegmentationNetwork],
-        methods: Mapping[str, Method],
+        methods: Mapping[str, ActiveMethod],
         class_weights: Tensor | None,
     ) -> None:
         super().__init__()
         self.student = student
         self.peers = nn.ModuleDict({str(index): peer for index, peer in peers.items()})
         self.distillers = nn.ModuleDict({name: method.distiller for name, method in methods.items()})
-        self.teachers_of = {name: method.teachers for name, method in methods.items()}
+        self.methods = methods
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.stage = "nothing yet"
         """What is being computed, for the message when memory runs out."""
@@ -172,41 +180,49 @@ class Learner(nn.Module):
         return {STUDENT: self.student, **self.peers_by_index}
 
     def forward(
-        self, views: Mapping[int, View], frozen: Mapping[int, SegOutput], target: Tensor, step: int
+        self, inputs: Mapping[int, NetworkInput], frozen: Mapping[int, SegOutput], target: Tensor, step: int
     ) -> dict[str, Tensor]:
         """Unweighted terms by name, all at the size of the student's logits.
 
         Args:
-            views: of the student (STUDENT) and of each peer (its index among the teachers).
+            inputs: of the student (STUDENT) and of each peer (its index among the teachers).
             frozen: outputs of the other teachers, by index.
             target: class ids (B, H, W), 255 = ignore.
-            step: for warm-ups.
+            step: for warm-ups, and for methods that have not started.
         """
         self.stage = "the student's forward pass"
-        student = self.student(*views[STUDENT])
+        student = self.student(*inputs[STUDENT])
         self.stage = "the peers' forward pass"
-        outputs = {**frozen, **{index: peer(*views[index]) for index, peer in self.peers_by_index.items()}}
+        peers = {index: peer(*inputs[index]) for index, peer in self.peers_by_index.items()}
+        outputs = {**frozen, **peers}
         size = student.logits.shape[-2:]
         target = resize_labels(target, size)
         outputs = {index: _resize_logits(output, size) for index, output in outputs.items()}
         self.stage = CROSS_ENTROPY
-        terms = {CROSS_ENTROPY: supervised_loss(student.logits.float(), target, self.class_weights)}
-        for name, distiller in self.distillers.items():
+        terms = {CROSS_ENTROPY: self._supervised(student, target)}
+        if peers:
+            terms[PEER_CROSS_ENTROPY] = torch.stack([self._supervised(outputs[i], target) for i in peers]).sum()
+        for name, method in self.methods.items():
             self.stage = name
-            used = [outputs[index] for index in self.teachers_of[name]]
-            found: dict[str, Tensor] = distiller(student, used, target, step)
+            found = {term: target.new_zeros((), dtype=torch.float32) for term in method.weights}
+            if step >= method.start_step:
+                teachers = [outputs[index] for index in method.teachers]
+                found = self.distillers[name](student, teachers, target, step - method.start_step)
             terms |= {f"{name}/{term}": value for term, value in found.items()}
         self.stage = "the backward pass"
         return terms
+
+    def _supervised(self, output: SegOutput, target: Tensor) -> Tensor:
+        return supervised_loss(output.logits.float(), target, self.class_weights)
 
 
 def _resize_logits(output: SegOutput, size: Sequence[int]) -> SegOutput:
     return output._replace(logits=align_spatial(output.logits, size))
 
 
-def weights_by_term(cross_entropy: float, methods: Mapping[str, Method]) -> dict[str, float]:
-    """The weight of every term that `Learner` returns."""
-    return {CROSS_ENTROPY: cross_entropy} | {
+def weights_by_term(cross_entropy: float, methods: Mapping[str, ActiveMethod], *, peers: bool) -> dict[str, float]:
+    """The weight of every term that `Learner` returns; peers learn from labels with the student's weight."""
+    return {CROSS_ENTROPY: cross_entropy, **({PEER_CROSS_ENTROPY: cross_entropy} if peers else {})} | {
         f"{name}/{term}": weight for name, method in methods.items() for term, weight in method.weights.items()
     }
 

@@ -152,6 +152,20 @@ class TestDistillation:
         trainer.run()
         assert trainer.step == 1
 
+    @pytest.mark.parametrize(
+        ("method", "taps"),
+        [("fitnet", [["encoder2", "block3"]]), ("psn", [["encoder1", "block2"], ["encoder2", "block3"]])],
+    )
+    def test_a_method_waits_for_its_first_step(self, config, method, taps):
+        waiting = DistillerConfig(method, {"taps": taps}, start_step=2)
+        trainer = Trainer(dataclasses.replace(config, distillers=[waiting]))
+        found = []
+        step = trainer._train_step
+        trainer._train_step = lambda *batch: found.append(step(*batch)) or found[-1]
+        trainer.run()
+        values = [value for terms in found for name, value in terms.items() if name != CROSS_ENTROPY]
+        assert [value == 0 for value in values] == [True, True, False, False]
+
     def test_a_term_that_is_not_finite_is_named(self, config):
         trainer = Trainer(config)
         next(trainer.components.teachers[0].network.parameters()).fill_(math.nan)
@@ -205,6 +219,14 @@ class TestRecipesThatAreWrong:
     def test_a_teacher_must_be_one_thing(self, config):
         self.refused(config, r"teacher 0: give either a bundle \(trained\) or a network", teachers=[TeacherConfig()])
 
+    def test_a_batch_of_one_for_a_method_that_compares_images_is_refused(self, config):
+        rkd = [DistillerConfig("rkd", {"taps": [["encoder2", "block3"]]})]
+        self.refused(config, "rkd: batch_size is 1, expected 2 or more: it compares", distillers=rkd, batch_size=1)
+
+    def test_a_start_after_the_end_is_refused(self, config):
+        late = [dataclasses.replace(CWD, start_step=4)]
+        self.refused(config, "cwd: start_step is 4, expected 0 to below steps, 4", distillers=late)
+
     def test_unlabeled_sources_need_a_share_of_the_batch(self, config):
         self.refused(config, "unlabeled lists 1 sources and unlabeled_batch_size is 0", unlabeled=config.train)
 
@@ -241,6 +263,12 @@ class TestSupervisedLoss:
         expected = torch.nn.functional.cross_entropy(logits, target, weights, ignore_index=255)
         assert supervised_loss(logits, target, weights) == pytest.approx(float(expected), rel=1e-5)
 
+    def test_ignored_pixels_are_inert(self):
+        logits, target = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+        target[0, 0] = 255
+        poisoned = torch.where((target == 255)[:, None], 1e4, logits)
+        assert supervised_loss(poisoned, target) == supervised_loss(logits, target)
+
     def test_a_batch_without_labels_gives_zero_and_a_gradient_of_zero(self):
         logits = torch.randn(1, 3, 4, 5, requires_grad=True)
         loss = supervised_loss(logits, torch.full((1, 4, 5), 255))
@@ -252,4 +280,6 @@ class TestSupervisedLoss:
 def test_the_recipe_is_written_with_everything_resolved(config, tmp_path):
     Trainer(config)
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert saved["distillers"] == [{"method": "cwd", "options": {"taps": LOGITS}, "weights": None, "teachers": None}]
+    assert saved["distillers"] == [
+        {"method": "cwd", "options": {"taps": LOGITS}, "weights": None, "teachers": None, "start_step": 0}
+    ]

@@ -86,6 +86,7 @@ class Afdcd(TapDistiller):
     tap of 576x1024 input in batches of 8 has 256 patches of 256², 67 MB.
     """
 
+    Config = AfdcdConfig
     paper = "Fan et al., NeurIPS 2023"
     needs = Needs(features=True)
     default_weights: ClassVar = {"generation": 0.00004, "contrast": 0.001}

@@ -6,6 +6,7 @@ B batch, C channels, H W size, N = C·H·W.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -145,8 +146,9 @@ class Arfd(TapDistiller):
     estimate of HSIC is biased: unrelated features score near 1 as well, so expect small values of this term.
     """
 
+    Config = ArfdConfig
     paper = "Guo et al., TIP 2025: LIX, features"
-    needs = Needs(features=True)
+    needs = Needs(features=True, min_batch=2)
     default_weights: ClassVar = {"feature_consistency": 1.0}
     term = "feature_consistency"
 
@@ -154,6 +156,8 @@ class Arfd(TapDistiller):
         super().__init__(config, student, teachers)
         if config.bandwidth <= 0:
             raise TrainingError(f"arfd: bandwidth is {config.bandwidth}, expected a positive number: 1 is the default")
+        if config.consistency != "cka":
+            self.needs = dataclasses.replace(self.needs, min_batch=1)
         self.adapters = ChannelAdapters(self.channels, always=True)
 
     def forward(

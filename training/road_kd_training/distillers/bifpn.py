@@ -7,7 +7,7 @@ transfer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, check_tap_pairs, paired_taps
-from road_kd_training.distillers.intra_kd import attention_loss
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.attention_transfer import attention_loss
+from road_kd_training.distillers.common.base import Needs
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import TapDistiller
 
 
 def neighbors(count: int) -> list[tuple[int, int]]:
@@ -34,25 +34,18 @@ class BifpnConfig:
     """(student tap, teacher tap) pairs from early to late, two or more."""
 
 
-class Bifpn(Distiller):
+class Bifpn(TapDistiller):
     """BiFPN (Zhu et al., ECCV 2018, as IntRA-KD compares it): attention of neighboring layers, in both directions."""
 
-    paper: ClassVar[str] = "Zhu et al., ECCV 2018"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
-    default_weights: ClassVar[Mapping[str, float]] = {"attention": 0.1}
-    config: BifpnConfig
-
-    def __init__(self, config: BifpnConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
-        check_tap_pairs("BiFPN", student, teachers[0], config.taps)
-        if len(config.taps) < 2:
-            raise TrainingError("BiFPN: one pair of taps is configured, expected two or more: it compares neighbors")
-        self.student_info, self.teacher_info = student, teachers[0]
+    Config = BifpnConfig
+    paper = "Zhu et al., ECCV 2018"
+    needs = Needs(features=True, unlabeled=True, min_taps=2)
+    default_weights: ClassVar = {"attention": 0.1}
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; `target` is not used."""
-        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        pairs = self.pairs(student, teachers)
         losses = [attention_loss(pairs[i].student, pairs[j].teacher) for i, j in neighbors(len(pairs))]
         return {"attention": torch.stack(losses).mean()}

@@ -7,7 +7,7 @@ there is one per perturbation, not up to six: seven predictions of 5 classes at 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,10 +57,10 @@ class Cct(Distiller):
     No teacher. The auxiliary decoders train with the student and are dropped after training.
     """
 
-    paper: ClassVar[str] = "Ouali et al., CVPR 2020"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0)
-    default_weights: ClassVar[Mapping[str, float]] = {"consistency": 30.0}
-    config: CctConfig
+    Config = CctConfig
+    paper = "Ouali et al., CVPR 2020"
+    needs = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0)
+    default_weights: ClassVar = {"consistency": 30.0}
 
     def __init__(self, config: CctConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
@@ -69,7 +69,6 @@ class Cct(Distiller):
             raise TrainingError(
                 f"CCT: perturbations is {config.perturbations}, expected one or more of {', '.join(_NAMES)}"
             )
-        self.student_info = student
         channels = student.tap(config.tap).channels
         self.decoders = nn.ModuleList(
             nn.Conv2d(channels, student.num_classes, 1, bias=False) for _ in config.perturbations

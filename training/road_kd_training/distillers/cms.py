@@ -7,7 +7,7 @@ pseudo-labels: that is `min_confidence`, 0 in SSLKD.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import ClassVar
@@ -19,7 +19,7 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
 from road_kd_training.distillers.common.functional import mean_over
-from road_kd_training.distillers.cps import peer_logits, supervised_loss
+from road_kd_training.distillers.cps import peer_logits
 from road_kd_training.errors import TrainingError
 
 
@@ -55,15 +55,14 @@ class CmsConfig:
 class Cms(Distiller):
     """CMS (Ma et al., IGARSS 2023): the student and one or more peers of other architectures label for each other.
 
-    `peer_ce` is the peers' own cross entropy on labeled images, added, as the student's is the engine's.
+    The cross entropy of all on labeled images is the engine's. SSLKD begins with that alone: the recipe's `start_step`.
     """
 
-    paper: ClassVar[str] = "Ma et al., IGARSS 2023"
-    needs: ClassVar[Needs] = Needs(unlabeled=True, max_teachers=8)
-    default_weights: ClassVar[Mapping[str, float]] = {"cross_model_ce": 1.0, "peer_ce": 1.0}
-    trains_peers: ClassVar[bool] = True
-    """The "teachers" learn too: give them gradient, and the optimizer their parameters."""
-    config: CmsConfig
+    Config = CmsConfig
+    paper = "Ma et al., IGARSS 2023"
+    needs = Needs(unlabeled=True, max_teachers=8)
+    default_weights: ClassVar = {"cross_model_ce": 1.0}
+    trains_peers = True
 
     def __init__(self, config: CmsConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
@@ -75,7 +74,4 @@ class Cms(Distiller):
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; the peers' outputs carry gradient."""
         logits = peer_logits(student, teachers)
-        return {
-            "cross_model_ce": cross_model_loss(logits, self.config.min_confidence),
-            "peer_ce": supervised_loss(logits[1:], target),
-        }
+        return {"cross_model_ce": cross_model_loss(logits, self.config.min_confidence)}

@@ -18,15 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import (
-    TapPair,
-    align_spatial,
-    check_tap_pairs,
-    paired_logits,
-    paired_taps,
-)
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.common.base import Needs
+from road_kd_training.distillers.common.functional import TapPair, align_spatial, paired_logits
+from road_kd_training.distillers.common.taps import TapDistiller
 
 _EPSILON = 1e-5
 """Of the batch normalization without parameters; PyTorch's default, as in the authors' code."""
@@ -106,30 +100,23 @@ class CpkdConfig:
     """Reproduce the authors' broadcast, which compares different samples of a batch."""
 
 
-class Cpkd(Distiller):
+class Cpkd(TapDistiller):
     """CPKD (Feng et al., ITSC 2023): position and channel terms summed over taps; the teacher's classes as labels.
 
     Position-only and channel-only (Table III) are a weight of 0. The paper's student sees no ground truth: give the
     engine's own cross entropy the weight 0 to follow it.
     """
 
-    paper: ClassVar[str] = "Feng et al., ITSC 2023"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
-    default_weights: ClassVar[Mapping[str, float]] = {"position": 0.5, "channel": 0.5, "teacher_label_ce": 1.0}
-    config: CpkdConfig
-
-    def __init__(self, config: CpkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
-        check_tap_pairs("CPKD", student, teachers[0], config.taps)
-        if len(set(config.taps)) != len(config.taps):
-            raise TrainingError(f"CPKD: taps {config.taps} name a pair twice: list each pair once")
-        self.student_info, self.teacher_info = student, teachers[0]
+    Config = CpkdConfig
+    paper = "Feng et al., ITSC 2023"
+    needs = Needs(features=True, unlabeled=True)
+    default_weights: ClassVar = {"position": 0.5, "channel": 0.5, "teacher_label_ce": 1.0}
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; `target` is not used."""
-        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        pairs = self.pairs(student, teachers)
         as_published = self.config.as_published
         return {
             "position": torch.stack(

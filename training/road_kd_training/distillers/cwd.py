@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from road_kd_training.distillers.common.base import Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, check_same_shape
+from road_kd_training.distillers.common.functional import TapPair, check_same_shape, check_temperature
 from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.soft_targets import soft_target_kl
 
-_MEND = "align the student with an adapter"
+_HINT = "align the student with an adapter"
 
 
 def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
@@ -36,35 +36,21 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) 
     Raises:
         ShapeMismatch: the shapes differ.
     """
-    check_same_shape("channel_wise_kl", student, teacher, hint=_MEND)
+    check_same_shape("channel_wise_kl", student, teacher, hint=_HINT)
     log_s = (student.flatten(2) / temperature).log_softmax(dim=-1)
     log_t = (teacher.detach().flatten(2) / temperature).log_softmax(dim=-1)
     return F.kl_div(log_s, log_t, log_target=True, reduction="sum") * temperature**2 / student.shape[:2].numel()
 
 
-def pixel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Table 4, PI: the same divergence between the distributions over the channels of each pixel, averaged over pixels.
-
-    Args:
-        student: activations, (B, C, H, W).
-        teacher: the same shape; no gradient flows into them.
-        temperature: softens each pixel's distribution over C.
-    """
-    check_same_shape("pixel_wise_kl", student, teacher, hint=_MEND)
-    log_s = (student / temperature).log_softmax(dim=1)
-    log_t = (teacher.detach() / temperature).log_softmax(dim=1)
-    return F.kl_div(log_s, log_t, log_target=True, reduction="sum") * temperature**2 / student[:, 0].numel()
-
-
 def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
     """Table 4, L2 without normalization: squared distance of the channel vectors (B, C, H, W), averaged over pixels."""
-    check_same_shape("squared_error", student, teacher, hint=_MEND)
+    check_same_shape("squared_error", student, teacher, hint=_HINT)
     return (student - teacher.detach()).square().sum() / student[:, 0].numel()
 
 
 def channel_wise_squared_error(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Table 4, L2 with channel normalization: Eq. 4 with the squared error in place of the KL divergence."""
-    check_same_shape("channel_wise_squared_error", student, teacher, hint=_MEND)
+    check_same_shape("channel_wise_squared_error", student, teacher, hint=_HINT)
     p_s = (student.flatten(2) / temperature).softmax(dim=-1)
     p_t = (teacher.detach().flatten(2) / temperature).softmax(dim=-1)
     return (p_s - p_t).square().sum() * temperature**2 / student.shape[:2].numel()
@@ -72,7 +58,7 @@ def channel_wise_squared_error(student: Tensor, teacher: Tensor, temperature: fl
 
 def channel_wise_bhattacharyya(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     """Table 4, Bhat: Eq. 4 with the Bhattacharyya distance -log Σ √(p q), computed from logarithms throughout."""
-    check_same_shape("channel_wise_bhattacharyya", student, teacher, hint=_MEND)
+    check_same_shape("channel_wise_bhattacharyya", student, teacher, hint=_HINT)
     log_s = (student.flatten(2) / temperature).log_softmax(dim=-1)
     log_t = (teacher.detach().flatten(2) / temperature).log_softmax(dim=-1)
     return -((log_s + log_t) / 2).logsumexp(dim=-1).sum() * temperature**2 / student.shape[:2].numel()
@@ -100,6 +86,7 @@ class Cwd(TapDistiller):
     logs show 35 to 40 there, and 3 (with temperature 4) is their README's for logits.
     """
 
+    Config = CwdConfig
     paper = "Shu et al., ICCV 2021"
     needs = Needs(features=True)
     default_weights: ClassVar = {"channel_kl": 3.0}
@@ -119,7 +106,7 @@ class Cwd(TapDistiller):
         adapted = self.adapters.adapt(index, student, teacher)
         temperature = self.config.temperature
         if self.config.variant == "pi":
-            return pixel_wise_kl(adapted, teacher, temperature)
+            return soft_target_kl(adapted, teacher, temperature)
         if self.config.variant == "l2":
             return squared_error(adapted, teacher)
         if self.config.variant == "l2_channel":
@@ -127,13 +114,3 @@ class Cwd(TapDistiller):
         if self.config.variant == "bhattacharyya":
             return channel_wise_bhattacharyya(adapted, teacher, temperature)
         return channel_wise_kl(adapted, teacher, temperature)
-
-
-def check_temperature(method: str, temperature: float) -> None:
-    """Refuse a temperature that is not a positive finite number.
-
-    Raises:
-        TrainingError: it is not.
-    """
-    if not 0 < temperature < float("inf"):
-        raise TrainingError(f"{method}: temperature is {temperature}, expected a positive number: 1 changes nothing")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS
 from road_kd_training.distillers.cwd import Cwd, CwdConfig
@@ -24,7 +23,5 @@ class CwkdConfig(CwdConfig):
 class Cwkd(Cwd):
     """`Cwd` under other defaults."""
 
+    Config = CwkdConfig
     needs = Needs()
-
-    def __init__(self, config: CwkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)

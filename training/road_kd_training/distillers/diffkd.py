@@ -166,6 +166,7 @@ class Diffkd(TapDistiller):
     is detached. Memory: every denoising step keeps its activations at the tap's resolution; take stride 8, not logits.
     """
 
+    Config = DiffkdConfig
     paper = "Huang et al., NeurIPS 2023"
     needs = Needs(features=True)
     default_weights: ClassVar = {"denoised_hint": 1.0, "diffusion": 1.0, "reconstruction": 1.0}

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import paired_logits
+from road_kd_training.distillers.common.functional import check_temperature, paired_logits
 from road_kd_training.distillers.common.taps import mean_or_zero, pixels_to_rows
-from road_kd_training.distillers.cwd import check_temperature
 
 
 def pearson_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -40,6 +39,7 @@ class Dist(Distiller):
     (the authors advise against it too), hence at least three.
     """
 
+    Config = DistConfig
     paper = "Huang et al., NeurIPS 2022"
     needs = Needs(min_classes=3)
     default_weights: ClassVar = {"inter_class": 1.0, "intra_class": 1.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import ClassVar
@@ -56,16 +56,15 @@ class Dks(Distiller):
     The classifiers train with the student and are dropped after training.
     """
 
-    paper: ClassVar[str] = "Sun et al., CVPR 2019"
-    needs: ClassVar[Needs] = Needs(features=True, labels=True, min_teachers=0, max_teachers=0)
-    default_weights: ClassVar[Mapping[str, float]] = {"auxiliary_ce": 1.0, "synergy": 1.0}
-    config: DksConfig
+    Config = DksConfig
+    paper = "Sun et al., CVPR 2019"
+    needs = Needs(features=True, labels=True, min_teachers=0, max_teachers=0)
+    default_weights: ClassVar = {"auxiliary_ce": 1.0, "synergy": 1.0}
 
     def __init__(self, config: DksConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
         if not config.taps:
             raise TrainingError("DKS: no taps are configured, expected one or more to put a classifier on")
-        self.student_info = student
         self.classifiers = nn.ModuleList(
             nn.Conv2d(student.tap(name).channels, student.num_classes, 1) for name in config.taps
         )

@@ -1,4 +1,4 @@
-"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), and the decoupled terms below it.
+"""LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), on DKD's decoupled terms.
 
 Reconstructed from the paper's prose where equations were not available; that is marked [inferred].
 B batch, K classes, H W size, P labeled pixels.
@@ -9,108 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.errors import ShapeMismatch
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import check_same_shape, full_precision, paired_logits
-from road_kd_training.distillers.common.taps import autocast_disabled, mean_or_zero, pixels_to_rows
+from road_kd_training.distillers.common.functional import full_precision, paired_logits, require_target
+from road_kd_training.distillers.common.taps import autocast_disabled, mean_or_zero
+from road_kd_training.distillers.dkd import decouple, divergence_entries, labeled_rows, non_target_entries
 from road_kd_training.errors import TrainingError
 
 LOWEST_WEIGHT = 1.0
 HIGHEST_WEIGHT = 10.0
-
-
-class DkdTerms(NamedTuple):
-    """Divergences of each labeled pixel; target + (1 - p_t) * non_target is the KL divergence over all classes."""
-
-    target: Tensor
-    """(P,), between the pairs (target, not target): TCLD, TCKD in DKD."""
-    non_target: Tensor
-    """(P,), between the distributions over the other classes: NCLD, NCKD in DKD."""
-
-
-def dkd_terms(student: Tensor, teacher: Tensor, target: Tensor, temperature: float = 1.0) -> DkdTerms:
-    """KL divergence from the teacher to the student, decoupled into target and non-target classes (Eqs. 1 to 3).
-
-    Args:
-        student: logits, (B, K, H, W).
-        teacher: the same shape; no gradient flows into them.
-        target: class ids (B, H, W); pixels labeled 255 are dropped.
-        temperature: softens both; the terms are not multiplied by its square.
-
-    Raises:
-        ShapeMismatch: the shapes differ.
-        TrainingError: fewer than three classes, where the non-target distribution is a single 1.
-    """
-    ours, theirs, labels = labeled_rows("dkd_terms", student, teacher, target)
-    log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
-    return DkdTerms(_divergence(log_s.pair, log_t.pair).sum(-1), _divergence(log_s.rest, log_t.rest).sum(-1))
-
-
-class DecoupledLogProbabilities(NamedTuple):
-    """One distribution over K classes as two."""
-
-    pair: Tensor
-    """(P, 2), log probability of the target and of all others."""
-    rest: Tensor
-    """(P, K - 1), log probabilities among the others, in ascending order of class."""
-
-
-def decouple(logits: Tensor, labels: Tensor) -> DecoupledLogProbabilities:
-    """Split logits (P, K) by the class ids (P,); exact for logits of any size, since nothing is masked by a number."""
-    log_p = logits.log_softmax(dim=-1)
-    others = non_target_entries(log_p, labels)
-    log_not_target = others.logsumexp(dim=-1, keepdim=True)
-    return DecoupledLogProbabilities(
-        torch.cat((log_p.gather(1, labels[:, None]), log_not_target), dim=1),
-        non_target_entries(logits, labels).log_softmax(dim=-1),
-    )
-
-
-def non_target_entries(x: Tensor, labels: Tensor) -> Tensor:
-    """The columns of x (P, K) other than each row's label: (P, K - 1)."""
-    columns = torch.arange(x.shape[1] - 1, device=x.device)
-    return x.gather(1, columns + (columns >= labels[:, None]))
-
-
-def labeled_rows(where: str, student: Tensor, teacher: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Student's and teacher's logits (P, K), the latter detached, and the class ids (P,) of the labeled pixels.
-
-    Raises:
-        ShapeMismatch: the shapes of the logits differ, or the target's.
-        TrainingError: fewer than three classes.
-    """
-    check_same_shape(where, student, teacher, hint="feed both networks the same images and classes")
-    if target.shape != student[:, 0].shape:
-        raise ShapeMismatch(f"{where}: target", target.shape, student[:, 0].shape, hint="resize the labels")
-    if student.shape[1] < 3:
-        raise TrainingError(
-            f"{where}: {student.shape[1]} classes, expected at least 3: with two, the non-target term is always zero"
-        )
-    rows = pixels_to_rows(student, target), pixels_to_rows(teacher.detach(), target)
-    return *rows, pixels_to_rows(target[:, None], target)[:, 0]
-
-
-def require_target(method: str, target: Tensor | None) -> Tensor:
-    """The labels, for a method that cannot do without.
-
-    Raises:
-        TrainingError: there are none.
-    """
-    if target is None:
-        raise TrainingError(f"{method}: needs labels, but the batch has none: leave unlabeled images out of the run")
-    return target
-
-
-def _divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
-    """Entries of the KL divergence, before their sum."""
-    return F.kl_div(log_s, log_t, log_target=True, reduction="none")
 
 
 def weighable_divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
@@ -119,7 +31,7 @@ def weighable_divergence(log_s: Tensor, log_t: Tensor) -> Tensor:
     Their sum over a distribution is the KL divergence, as that of p log(p/q) alone; but these may be weighted one by
     one without moving the minimum.
     """
-    return _divergence(log_s, log_t) + log_s.exp() - log_t.exp()
+    return divergence_entries(log_s, log_t) + log_s.exp() - log_t.exp()
 
 
 class DynamicWeightController(nn.Module):
@@ -208,6 +120,7 @@ class Dwld(Distiller):
     `statistics` holds the weights' mean, min and max of the latest step, to be logged.
     """
 
+    Config = DwldConfig
     paper = "Guo et al., TIP 2025: LIX, logits"
     needs = Needs(labels=True, min_classes=3)
     default_weights: ClassVar = {"target": 1.0, "non_target": 1.0}
@@ -228,7 +141,6 @@ class Dwld(Distiller):
             layers=config.layers,
             dropout=config.dropout,
         )
-        self.statistics: dict[str, Tensor] = {}
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
@@ -239,10 +151,10 @@ class Dwld(Distiller):
             "dwld", *paired_logits(student, teachers[0]), require_target("dwld", target)
         )
         log_s, log_t = decouple(ours / temperature, labels), decouple(theirs / temperature, labels)
-        entries = (_divergence if self.config.as_published else weighable_divergence)(log_s.rest, log_t.rest)
+        entries = (divergence_entries if self.config.as_published else weighable_divergence)(log_s.rest, log_t.rest)
         weights = self.weights(theirs if self.config.controller_input == "teacher" else ours, labels)
         return {
-            "target": mean_or_zero(_divergence(log_s.pair, log_t.pair).sum(-1)) * temperature**2,
+            "target": mean_or_zero(divergence_entries(log_s.pair, log_t.pair).sum(-1)) * temperature**2,
             "non_target": mean_or_zero((weights * entries).sum(-1)) * temperature**2,
         }
 
@@ -255,5 +167,5 @@ class Dwld(Distiller):
         if not as_published:
             weights = hold_mean(weights, self.config.mean_weight)
         low, high = weights.detach().aminmax()
-        self.statistics = {"weight_mean": weights.detach().mean(), "weight_min": low, "weight_max": high}
+        self.statistics.update(weight_mean=weights.detach().mean(), weight_min=low, weight_max=high)
         return weights

@@ -42,6 +42,7 @@ class FactorTransfer(TapDistiller):
     the term `reconstruction` alone: the factors that the student imitates are detached.
     """
 
+    Config = FactorTransferConfig
     paper = "Kim et al., NeurIPS 2018"
     needs = Needs(features=True)
     default_weights: ClassVar = {"factor": 200.0, "reconstruction": 1.0}

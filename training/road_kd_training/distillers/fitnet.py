@@ -31,6 +31,7 @@ class Fitnet(TapDistiller):
     As in later comparisons, the hint is learned together with the task, not in a stage before it.
     """
 
+    Config = FitnetConfig
     paper = "Romero et al., ICLR 2015"
     needs = Needs(features=True)
     default_weights: ClassVar = {"hint": 100.0}

@@ -94,6 +94,7 @@ class Holistic(Distiller):
     is not among the discriminator's inputs, as in the published code. A distiller sees outputs only.
     """
 
+    Config = HolisticConfig
     paper = "Liu et al., CVPR 2019: holistic"
     needs = Needs()
     default_weights: ClassVar = {"holistic": 0.001, "discriminator": 0.1}

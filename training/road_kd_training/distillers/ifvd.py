@@ -5,17 +5,22 @@ B batch, C channels, K classes, H W size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, align_spatial, mean_over, resize_labels, valid_pixels
+from road_kd_training.distillers.common.base import Needs
+from road_kd_training.distillers.common.functional import (
+    TapPair,
+    align_spatial,
+    mean_over,
+    require_target,
+    resize_labels,
+    valid_pixels,
+)
 from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled
-from road_kd_training.distillers.dwld import require_target
 
 
 def intra_class_similarity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -55,13 +60,11 @@ class Ifvd(TapDistiller):
     code counts ignored pixels as their own prototypes (a difference of 0); here they do not count.
     """
 
+    Config = IfvdConfig
     paper = "Wang et al., ECCV 2020"
     needs = Needs(features=True, labels=True)
     default_weights: ClassVar = {"intra_class_variation": 200.0}
     term = "intra_class_variation"
-
-    def __init__(self, config: IfvdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`.

@@ -13,7 +13,7 @@ Deviations, and choices where the paper is silent:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, NamedTuple
@@ -23,16 +23,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import (
-    TapPair,
-    align_spatial,
-    check_same_shape,
-    check_tap_pairs,
-    paired_taps,
-)
-from road_kd_training.distillers.common.taps import autocast_disabled
+from road_kd_training.distillers.attention_transfer import attention_loss, attention_map
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, check_same_shape, require_target
+from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled
 from road_kd_training.errors import TrainingError
+
+__all__ = [
+    "IntraKd",
+    "IntraKdConfig",
+    "Moments",
+    "affinity_graph",
+    "affinity_loss",
+    "aoi_masks",
+    "attention_loss",
+    "attention_map",
+    "moment_pool",
+]
 
 _EPSILON = 1e-6
 """Added to a variance before it divides; features have a variance around 1 after batch normalization."""
@@ -170,34 +177,6 @@ def affinity_loss(student: Tensor, teacher: Tensor, present: Tensor) -> Tensor:
     return (student - teacher.detach()).square().where(both, 0).mean()
 
 
-def attention_map(features: Tensor, size: Sequence[int] | None = None) -> Tensor:
-    """Spatial attention of Zagoruyko and Komodakis: the energy over channels, of unit L2 norm over the image.
-
-    Args:
-        features: (B, C, h, w).
-        size: (H, W) to resize the energy to, bilinearly, before it is normalized; None for the features' own.
-
-    Returns:
-        (B, H, W); unchanged by a scale.
-    """
-    # Dividing by the largest value first keeps the fourth powers in the norm from overflowing.
-    peak = features.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-    energy = (features / peak).square().mean(dim=1, keepdim=True)
-    aligned = energy if size is None else align_spatial(energy, size)
-    return F.normalize(aligned.flatten(1), dim=1).view(aligned.shape[0], *aligned.shape[-2:])
-
-
-def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of the attention maps, summed over pixels (Eq. 6) and averaged over the batch.
-
-    Args:
-        student: (B, Cs, h, w).
-        teacher: (B, Ct, H, W); no gradient flows into it.
-    """
-    theirs = attention_map(teacher.detach())
-    return (attention_map(student, theirs.shape[-2:]) - theirs).square().sum(dim=(1, 2)).mean()
-
-
 @dataclass(frozen=True)
 class IntraKdConfig:
     """Settings of IntRA-KD."""
@@ -213,24 +192,22 @@ class IntraKdConfig:
     """Pool moments with Eq. 2 as printed."""
 
 
-class IntraKd(Distiller):
+class IntraKd(TapDistiller):
     """IntRA-KD (Hou et al., CVPR 2020): affinity graphs of class regions (Eqs. 2 to 4) and attention maps (Eq. 6).
 
     One class has but one node, whose affinity with itself is 1: refused. Fig. 10's variants without one of the terms
     are a weight of 0.
     """
 
-    paper: ClassVar[str] = "Hou et al., CVPR 2020"
-    needs: ClassVar[Needs] = Needs(features=True, labels=True, min_classes=2)
-    default_weights: ClassVar[Mapping[str, float]] = {"affinity": 0.1, "attention": 0.1}
-    config: IntraKdConfig
+    Config = IntraKdConfig
+    paper = "Hou et al., CVPR 2020"
+    needs = Needs(features=True, labels=True, min_classes=2)
+    default_weights: ClassVar = {"affinity": 0.1, "attention": 0.1}
 
     def __init__(self, config: IntraKdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
-        check_tap_pairs("IntRA-KD", student, teachers[0], config.taps)
         if not config.moments or len(set(config.moments)) != len(config.moments) or set(config.moments) - {1, 2, 3}:
             raise TrainingError(f"IntRA-KD: moments is {config.moments}, expected a subset of (1, 2, 3), each once")
-        self.student_info, self.teacher_info = student, teachers[0]
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
@@ -240,9 +217,8 @@ class IntraKd(Distiller):
         Raises:
             TrainingError: no labels.
         """
-        if target is None:
-            raise TrainingError("IntRA-KD: target is None, expected labels: its regions are the ground truth's classes")
-        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        target = require_target("IntRA-KD", target)
+        pairs = self.pairs(student, teachers)
         affinity = []
         for pair in pairs:
             ours, present = self._graph(pair.student, target)

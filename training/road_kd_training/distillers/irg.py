@@ -7,7 +7,7 @@ of neighboring layers are averaged to the smaller's channels and size before the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, check_tap_pairs, paired_logits, paired_taps
-from road_kd_training.distillers.common.taps import autocast_disabled
+from road_kd_training.distillers.common.base import Needs
+from road_kd_training.distillers.common.functional import TapPair, paired_logits
+from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled
 from road_kd_training.errors import TrainingError
 
 
@@ -62,23 +62,16 @@ class IrgConfig:
     """(student tap, teacher tap) pairs from early to late, two or more; transforms run between neighbors."""
 
 
-class Irg(Distiller):
+class Irg(TapDistiller):
     """IRG (Liu et al., CVPR 2019): logits as vertexes, distances between samples as edges, both also from tap to tap.
 
     A batch of one has no edges and is refused.
     """
 
-    paper: ClassVar[str] = "Liu et al., CVPR 2019 (IRG)"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
-    default_weights: ClassVar[Mapping[str, float]] = {"vertex": 0.1, "edge": 5.0, "transform": 5.0}
-    config: IrgConfig
-
-    def __init__(self, config: IrgConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
-        check_tap_pairs("IRG", student, teachers[0], config.taps)
-        if len(config.taps) < 2:
-            raise TrainingError("IRG: one pair of taps is configured, expected two or more: it compares neighbors")
-        self.student_info, self.teacher_info = student, teachers[0]
+    Config = IrgConfig
+    paper = "Liu et al., CVPR 2019 (IRG)"
+    needs = Needs(features=True, unlabeled=True, min_taps=2, min_batch=2)
+    default_weights: ClassVar = {"vertex": 0.1, "edge": 5.0, "transform": 5.0}
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
@@ -90,7 +83,7 @@ class Irg(Distiller):
         """
         if student.logits.shape[0] < 2:
             raise TrainingError("IRG: got a batch of 1, expected 2 or more: a single sample has no relations")
-        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        pairs = self.pairs(student, teachers)
         logits_s, logits_t = paired_logits(student, teachers[0])
         ours, theirs = [pair.student for pair in pairs], [pair.teacher for pair in pairs]
         edges_s, edges_t = _edges_of(ours), _edges_of(theirs)

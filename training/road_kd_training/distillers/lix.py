@@ -6,6 +6,7 @@ The two halves are `dwld` and `arfd`; their functions can be imported from here.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +16,8 @@ from torch import Tensor
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.arfd import Arfd, ArfdConfig, cka, recalibrate
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.dwld import Dwld, DwldConfig, DynamicWeightController, dkd_terms
+from road_kd_training.distillers.dkd import dkd_terms
+from road_kd_training.distillers.dwld import Dwld, DwldConfig, DynamicWeightController
 
 __all__ = [
     "Arfd",
@@ -39,19 +41,17 @@ class LixConfig(DwldConfig, ArfdConfig):
 class Lix(Distiller):
     """Eq. 18 without its first term, the cross entropy, which is the engine's. Its λ are not in the text: 1 each."""
 
+    Config = LixConfig
     paper = "Guo et al., TIP 2025: LIX"
-    needs = Needs(features=True, labels=True, min_classes=3)
+    needs = Needs(features=True, labels=True, min_classes=3, min_batch=2)
     default_weights: ClassVar = {**Dwld.default_weights, **Arfd.default_weights}
 
     def __init__(self, config: LixConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
         self.logit = Dwld(config, student, teachers)
         self.feature = Arfd(config, student, teachers)
-
-    @property
-    def statistics(self) -> dict[str, Tensor]:
-        """Mean, min and max of the logit weights of the latest step."""
-        return self.logit.statistics
+        self.needs = dataclasses.replace(self.needs, min_batch=self.feature.needs.min_batch)
+        self.statistics = self.logit.statistics
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int

@@ -8,7 +8,6 @@ B batch, C channels, H W size.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair, align_spatial
 from road_kd_training.distillers.common.taps import TapDistiller
 
@@ -55,13 +54,11 @@ class Local(TapDistiller):
     channels compare, and the term is of the features' order; the weight that CWD's authors gave it is not known.
     """
 
+    Config = LocalConfig
     paper = "Xie et al., BMVC 2018"
     needs = Needs(features=True)
     default_weights: ClassVar = {"local_similarity": 1.0}
     term = "local_similarity"
-
-    def __init__(self, config: LocalConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted."""

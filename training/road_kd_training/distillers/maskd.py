@@ -20,6 +20,7 @@ from road_kd_training.distillers.common.functional import (
     TapPair,
     full_precision,
     mean_over,
+    require_target,
     resize_labels,
     valid_pixels,
 )
@@ -30,7 +31,6 @@ from road_kd_training.distillers.common.taps import (
     TapDistiller,
     autocast_disabled,
 )
-from road_kd_training.distillers.dwld import require_target
 from road_kd_training.errors import TrainingError
 
 
@@ -93,6 +93,7 @@ class Maskd(TapDistiller):
     logits face the labels directly; of features, where the teacher's head is out of reach, a 1x1 classifier does.
     """
 
+    Config = MaskdConfig
     paper = "Huang et al., ICLR 2023"
     needs = Needs(labels=True)
     default_weights: ClassVar = {"masked_error": 1.0, "mask_task": 1.0, "mask_overlap": 1.0}

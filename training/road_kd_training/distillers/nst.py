@@ -5,14 +5,13 @@ B batch, C channels, H W size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, common_size
 
@@ -49,13 +48,11 @@ class Nst(TapDistiller):
     Ct·Cs numbers per image, since the kernel needs the Gram matrices only.
     """
 
+    Config = NstConfig
     paper = "Huang and Wang, arXiv 2017"
     needs = Needs(features=True)
     default_weights: ClassVar = {"selectivity": 50.0}
     term = "selectivity"
-
-    def __init__(self, config: NstConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted."""

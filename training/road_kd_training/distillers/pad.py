@@ -36,6 +36,7 @@ class Pad(TapDistiller):
     norm. The term is a negative log likelihood and may be negative.
     """
 
+    Config = PadConfig
     paper = "Zhang et al., ECCV 2020"
     needs = Needs(features=True)
     default_weights: ClassVar = {"uncertain_hint": 1.0}

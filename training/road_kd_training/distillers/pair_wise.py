@@ -5,14 +5,13 @@ B batch, C channels, H W size, N nodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, common_size
 
@@ -24,9 +23,21 @@ def affinity(features: Tensor) -> Tensor:
         return nodes.transpose(1, 2) @ nodes
 
 
-def pair_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the affinities of (B, Cs, H, W) and (B, Ct, H, W); none flows into the teacher."""
-    return F.mse_loss(affinity(student), affinity(teacher.detach()))
+def pair_wise_loss(student: Tensor, teacher: Tensor, node_size: int = 2, max_nodes: int = 2304) -> Tensor:
+    """Mean squared difference of the affinities of all pairs of nodes (Eqs. 2 and 3).
+
+    Args:
+        student: (B, Cs, h, w).
+        teacher: (B, Ct, H, W); no gradient flows into it.
+        node_size: side in pixels of the smaller map of the square that is averaged to one node.
+        max_nodes: nodes are larger where there would be more than this.
+
+    Returns:
+        Scalar, averaged over batch and pairs.
+    """
+    grid = node_grid(common_size(student, teacher), node_size, max_nodes)
+    ours, theirs = (affinity(F.adaptive_avg_pool2d(x, grid)) for x in (student, teacher.detach()))
+    return F.mse_loss(ours, theirs)
 
 
 def node_grid(size: tuple[int, int], node_size: int, max_nodes: int) -> tuple[int, int]:
@@ -56,15 +67,12 @@ class PairWise(TapDistiller):
     batch of 8 with gradients. The published code pools by maximum; the paper, and this, by average.
     """
 
+    Config = PairWiseConfig
     paper = "Liu et al., CVPR 2019: pair-wise"
     needs = Needs(features=True)
     default_weights: ClassVar = {"pair_affinity": 0.5}
     term = "pair_affinity"
 
-    def __init__(self, config: PairWiseConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
-
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted."""
-        grid = node_grid(common_size(student, teacher), self.config.node_size, self.config.max_nodes)
-        return pair_wise_loss(F.adaptive_avg_pool2d(student, grid), F.adaptive_avg_pool2d(teacher, grid))
+        return pair_wise_loss(student, teacher, self.config.node_size, self.config.max_nodes)

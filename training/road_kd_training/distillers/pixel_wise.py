@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_training.distillers.common.base import Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, mean_over, resize_labels, valid_pixels
+from road_kd_training.distillers.common.functional import TapPair, check_temperature, resize_labels, valid_pixels
 from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS, ChannelAdapters, TapDistiller
-from road_kd_training.distillers.cwd import check_temperature
+from road_kd_training.distillers.soft_targets import soft_target_kl
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class PixelWiseConfig:
 class PixelWise(TapDistiller):
     """KL divergence of each pixel's distribution over channels, averaged over pixels, those labeled 255 left out."""
 
+    Config = PixelWiseConfig
     paper = "Liu et al., CVPR 2019: pixel-wise"
     needs = Needs()
     default_weights: ClassVar = {"pixel_kl": 10.0}
@@ -44,8 +44,5 @@ class PixelWise(TapDistiller):
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`."""
         temperature = self.config.temperature
-        log_s = (self.adapters.adapt(index, student, teacher) / temperature).log_softmax(dim=1)
-        log_t = (teacher / temperature).log_softmax(dim=1)
-        divergence: Tensor = F.kl_div(log_s, log_t, log_target=True, reduction="none").sum(dim=1)
         valid = None if target is None else valid_pixels(resize_labels(target, teacher.shape[-2:]))
-        return mean_over(divergence, valid) * float(temperature**2)
+        return soft_target_kl(self.adapters.adapt(index, student, teacher), teacher, temperature, valid)

@@ -7,7 +7,7 @@ to the teacher's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import TapPair, check_same_shape, check_tap_pairs, paired_taps
-from road_kd_training.distillers.common.taps import ChannelAdapters, autocast_disabled
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair, check_same_shape
+from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller, autocast_disabled
 
 
 def flow_matrix(earlier: Tensor, later: Tensor) -> Tensor:
@@ -57,29 +56,23 @@ class PsnConfig:
     """(student tap, teacher tap) pairs from early to late, two or more; neighbors are compared."""
 
 
-class Psn(Distiller):
+class Psn(TapDistiller):
     """PS-N (Yim et al., CVPR 2017): the student's flow matrix of neighboring taps imitates the teacher's."""
 
-    paper: ClassVar[str] = "Yim et al., CVPR 2017"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True)
-    default_weights: ClassVar[Mapping[str, float]] = {"flow": 1.0}
-    config: PsnConfig
+    Config = PsnConfig
+    paper = "Yim et al., CVPR 2017"
+    needs = Needs(features=True, unlabeled=True, min_taps=2)
+    default_weights: ClassVar = {"flow": 1.0}
 
     def __init__(self, config: PsnConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
-        check_tap_pairs("PS-N", student, teachers[0], config.taps)
-        if len(config.taps) < 2:
-            raise TrainingError("PS-N: one pair of taps is configured, expected two or more: it compares neighbors")
-        self.student_info, self.teacher_info = student, teachers[0]
-        self.adapters = ChannelAdapters(
-            [(student.tap(ours).channels, teachers[0].tap(theirs).channels) for ours, theirs in config.taps], bias=False
-        )
+        self.adapters = ChannelAdapters(self.channels, bias=False)
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; `target` is not used."""
-        pairs = paired_taps(student, teachers[0], self.student_info, self.teacher_info, self.config.taps)
+        pairs = self.pairs(student, teachers)
         ours = [adapter(pair.student) for adapter, pair in zip(self.adapters, pairs, strict=True)]
         theirs = [pair.teacher for pair in pairs]
         losses = [

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, mean_or_zero, require_batch
 
@@ -61,12 +61,10 @@ class Rkd(TapDistiller):
     over the pairs and triples of different images; the public implementation counts an image's relation to itself.
     """
 
+    Config = RkdConfig
     paper = "Park et al., CVPR 2019"
-    needs = Needs(features=True)
+    needs = Needs(features=True, min_batch=2)
     default_weights: ClassVar = {"distance": 25.0, "angle": 50.0}
-
-    def __init__(self, config: RkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int

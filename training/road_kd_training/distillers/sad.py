@@ -6,7 +6,7 @@ one, whose map is a target without gradient, so that knowledge flows from deep t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -51,32 +51,30 @@ class SadConfig:
 
     taps: tuple[str, ...] = ("block2", "block3")
     """Taps of the student from shallow to deep, two or more; each learns from the next."""
-    start_step: int = 0
-    """SAD begins here, once the deep attention is worth imitating; the paper starts about half-way."""
 
 
 class Sad(Distiller):
-    """SAD (Hou et al., ICCV 2019): self-distillation, without a teacher; shallow attention imitates deep attention."""
+    """SAD (Hou et al., ICCV 2019): self-distillation, without a teacher; shallow attention imitates deep attention.
 
-    paper: ClassVar[str] = "Hou et al., ICCV 2019"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0)
-    default_weights: ClassVar[Mapping[str, float]] = {"self_attention": 0.1}
-    config: SadConfig
+    The paper begins about half-way, once the deep attention is worth imitating: the recipe's `start_step`.
+    """
+
+    Config = SadConfig
+    paper = "Hou et al., ICCV 2019"
+    needs = Needs(features=True, unlabeled=True, min_teachers=0, max_teachers=0, min_taps=2)
+    default_weights: ClassVar = {"self_attention": 0.1}
 
     def __init__(self, config: SadConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
         for name in config.taps:
             student.tap(name)
-        if len(config.taps) < 2:
+        if len(config.taps) < self.needs.min_taps:
             raise TrainingError(f"SAD: taps is {config.taps}, expected two or more: each learns from the next")
-        self.student_info = student
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
-        """See `Distiller.forward`; `target` is not used. The term is 0 before `start_step`."""
-        if step < self.config.start_step:
-            return {"self_attention": student.logits.new_zeros(())}
+        """See `Distiller.forward`; `target` is not used."""
         features = [take_tap(student, self.student_info, name) for name in self.config.taps]
         losses = [self_attention_loss(shallow, deep) for shallow, deep in pairwise(features)]
         return {"self_attention": torch.stack(losses).sum()}

@@ -5,14 +5,13 @@ B batch, N elements per image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.distillers.common.taps import TapDistiller, autocast_disabled, require_batch
 
@@ -48,15 +47,11 @@ class SimilarityPreserving(TapDistiller):
     Memory: B² numbers beside the features, which are neither copied per pair nor resized.
     """
 
+    Config = SimilarityPreservingConfig
     paper = "Tung and Mori, ICCV 2019"
-    needs = Needs(features=True)
+    needs = Needs(features=True, min_batch=2)
     default_weights: ClassVar = {"similarity": 3000.0}
     term = "similarity"
-
-    def __init__(
-        self, config: SimilarityPreservingConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]
-    ) -> None:
-        super().__init__(config, student, teachers)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted.

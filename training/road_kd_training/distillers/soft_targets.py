@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,15 +10,20 @@ from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import check_same_shape, mean_over, paired_logits, valid_pixels
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.common.functional import (
+    check_same_shape,
+    check_temperature,
+    mean_over,
+    paired_logits,
+    valid_pixels,
+)
 
 
 def soft_target_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, valid: Tensor | None = None) -> Tensor:
-    """KL divergence between the softened class probabilities of each pixel, times T².
+    """KL divergence between the softened distributions over the channels of each pixel, times T².
 
     Args:
-        student: logits (B, K, H, W).
+        student: logits (B, K, H, W), or any activations.
         teacher: the same shape; no gradient flows into it.
         temperature: T, divides the logits; the factor T² keeps the gradient's size.
         valid: bool (B, H, W), the pixels that count; None for all.
@@ -46,15 +51,14 @@ class SoftTargetsConfig:
 class SoftTargets(Distiller):
     """Hinton et al. 2015: the teacher's probabilities as soft targets of every pixel that is not ignored."""
 
-    paper: ClassVar[str] = "Hinton et al., NIPS workshop 2014, arXiv 1503.02531, 2015"
-    needs: ClassVar[Needs] = Needs(unlabeled=True)
-    default_weights: ClassVar[Mapping[str, float]] = {"soft_target_kl": 1.0}
-    config: SoftTargetsConfig
+    Config = SoftTargetsConfig
+    paper = "Hinton et al., NIPS workshop 2014, arXiv 1503.02531, 2015"
+    needs = Needs(unlabeled=True)
+    default_weights: ClassVar = {"soft_target_kl": 1.0}
 
     def __init__(self, config: SoftTargetsConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
-        if config.temperature <= 0:
-            raise TrainingError(f"KD: temperature is {config.temperature}, expected above 0: 1 leaves the logits as is")
+        check_temperature("kd", config.temperature)
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int

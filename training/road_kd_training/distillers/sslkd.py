@@ -7,7 +7,7 @@ paper is silent: the "aggregated" prediction is the mean of the teachers' probab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,16 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
 from road_kd_training.distillers.common.functional import (
     TapPair,
     check_same_shape,
-    check_tap_pairs,
     full_precision,
     paired_logits,
-    paired_taps,
 )
-from road_kd_training.distillers.common.taps import ChannelAdapters
+from road_kd_training.distillers.common.taps import ChannelAdapters, TapDistiller
 from road_kd_training.errors import TrainingError
 
 
@@ -83,50 +81,41 @@ class SslkdConfig:
     """(student tap, teacher tap) pairs of the feature term; the paper's is the end of the backbone."""
     feature_teacher: int = 0
     """Index of the teacher whose features are imitated: the one of the student's architecture."""
-    start_step: int = 0
-    """Distillation begins here, after a start on labels alone; the paper does not say how long."""
 
 
-class Sslkd(Distiller):
+class Sslkd(TapDistiller):
     """SSLKD's second step: one teacher's features (Eq. 2), all teachers' mean probabilities, and labels made of them.
 
-    All three need no ground truth, so that labeled and unlabeled images are treated alike.
+    All three need no ground truth, so that labeled and unlabeled images are treated alike. The paper begins on labels
+    alone and does not say how long: the recipe's `start_step`.
     """
 
-    paper: ClassVar[str] = "Ma et al., arXiv 2402.05305, 2024"
-    needs: ClassVar[Needs] = Needs(features=True, unlabeled=True, min_teachers=2, max_teachers=8)
-    default_weights: ClassVar[Mapping[str, float]] = {
+    Config = SslkdConfig
+    paper = "Ma et al., arXiv 2402.05305, 2024"
+    needs = Needs(features=True, unlabeled=True, min_teachers=2, max_teachers=8)
+    default_weights: ClassVar = {
         "feature_mae": 1.0,
         "probability_mae": 1.0,
         "pseudo_label_ce": 1.0,
     }
-    config: SslkdConfig
 
     def __init__(self, config: SslkdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
-        super().__init__(config, student, teachers)
-        if not 0 <= config.feature_teacher < len(teachers):
+        self.tap_teacher = config.feature_teacher
+        if not 0 <= config.feature_teacher < max(1, len(teachers)):
             raise TrainingError(
                 f"SSLKD: feature_teacher is {config.feature_teacher}, expected 0 to {len(teachers) - 1}:"
                 " it counts the recipe's teachers from 0"
             )
-        self.student_info, self.teacher_info = student, teachers[config.feature_teacher]
-        check_tap_pairs("SSLKD", student, self.teacher_info, config.taps)
-        channels = [
-            (student.tap(ours).channels, self.teacher_info.tap(theirs).channels) for ours, theirs in config.taps
-        ]
-        self.adapters = ChannelAdapters(channels, bias=False)
+        super().__init__(config, student, teachers)
+        self.adapters = ChannelAdapters(self.channels, bias=False)
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
-        """See `Distiller.forward`; `target` is not used. All terms are 0 before `start_step`."""
-        if step < self.config.start_step:
-            return {name: student.logits.new_zeros(()) for name in self.default_weights}
-        teacher = teachers[self.config.feature_teacher]
-        pairs = paired_taps(student, teacher, self.student_info, self.teacher_info, self.config.taps)
+        """See `Distiller.forward`; `target` is not used."""
         features = [
             feature_mae(self.adapters.adapt(index, pair.student, pair.teacher), pair.teacher, pair.where)
-            for index, pair in enumerate(pairs)
+            for index, pair in enumerate(self.pairs(student, teachers))
         ]
         logits, _ = paired_logits(student, teachers[0])
         probabilities = ensemble_probabilities([one.logits for one in teachers])

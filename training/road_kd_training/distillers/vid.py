@@ -49,6 +49,7 @@ class Vid(TapDistiller):
     The term is a negative log likelihood and may be negative.
     """
 
+    Config = VidConfig
     paper = "Ahn et al., CVPR 2019"
     needs = Needs(features=True)
     default_weights: ClassVar = {"information": 1.0}

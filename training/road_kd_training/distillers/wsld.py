@@ -14,10 +14,8 @@ from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import paired_logits
+from road_kd_training.distillers.common.functional import check_temperature, paired_logits, require_target
 from road_kd_training.distillers.common.taps import mean_or_zero, pixels_to_rows
-from road_kd_training.distillers.cwd import check_temperature
-from road_kd_training.distillers.dwld import require_target
 
 
 def soft_label_weight(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -51,6 +49,7 @@ class Wsld(Distiller):
     are equal, and this one is 0 where the networks agree.
     """
 
+    Config = WsldConfig
     paper = "Zhou et al., ICLR 2021"
     needs = Needs(labels=True)
     default_weights: ClassVar = {"weighted_kl": 2.5}

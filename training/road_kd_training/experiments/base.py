@@ -10,7 +10,7 @@ from road_kd_training.config import DataConfig, NetworkConfig
 from road_kd_training.errors import TrainingError, suggest
 from road_kd_training.experiments.metrics import Outcome
 
-Role = Literal["teacher", "baseline", "distilled", "cited"]
+RowRole = Literal["teacher", "baseline", "distilled", "cited"]
 """baseline: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
 network or method that is not here; it is shown and not run."""
 
@@ -38,6 +38,8 @@ class Method:
     """Its settings; values may be `Share`."""
     weights: Mapping[str, float] | None = None
     """Weight of every term; None for the defaults."""
+    start: float = 0.0
+    """Share of the run's steps after which it begins."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Row:
     """Names the row on the command line and its folder."""
     label: str
     """As the paper prints it."""
-    role: Role
+    role: RowRole
     paper: Figures = field(default_factory=dict)
     network: str = ""
     """Name in `NETWORKS`; empty for a cited row, and for one that is `peer_of` another."""

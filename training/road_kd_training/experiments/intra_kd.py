@@ -9,7 +9,7 @@ from typing import Any
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.common.functional import TapPair
-from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Share
+from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row
 from road_kd_training.experiments.metrics import benchmark, forward_ms, of_all, of_class, parameters_m, share
 
 MIDDLE: TapPair = ("block2", "encoder3")
@@ -138,7 +138,7 @@ def intra(
 
 _METHODS: Mapping[str, tuple[str, Method, bool]] = {
     "dks": ("ERFNet-DKS", Method("dks"), False),
-    "sad": ("ERFNet-SAD", Method("sad", {"start_step": Share(0.5)}), False),
+    "sad": ("ERFNet-SAD", Method("sad", start=0.5), False),
     "kd": ("ERFNet-KD", Method("kd"), True),
     "skd": ("ERFNet-SKD", Method("skd"), True),
     "psn": ("ERFNet-PS-N", Method("psn"), True),

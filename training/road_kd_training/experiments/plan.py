@@ -193,7 +193,8 @@ def _distiller(method: Method, steps: int) -> DistillerConfig:
         name: round(value.of_steps * steps) if isinstance(value, Share) else value
         for name, value in method.options.items()
     }
-    return DistillerConfig(method.name, options, None if method.weights is None else dict(method.weights))
+    weights = None if method.weights is None else dict(method.weights)
+    return DistillerConfig(method.name, options, weights, start_step=round(method.start * steps))
 
 
 def fingerprint(config: TrainConfig, teachers: Sequence[str] = ()) -> str:

@@ -113,7 +113,7 @@ TABLE_1 = Experiment(
             "distilled",
             network=STUDENT,
             pretrained=True,
-            methods=(Method("sslkd", {"start_step": Share(0.1)}),),
+            methods=(Method("sslkd", start=0.1),),
             teachers=("teacher1_cms", "teacher2_cms"),
             unlabeled=True,
             group=_SEMI,

@@ -1,5 +1,3 @@
-import typing
-
 import pytest
 import torch
 
@@ -24,7 +22,7 @@ class TinyPair:
     def build(self, method, *, teacher=None, **options):
         """The named method under its own configuration; `taps` is filled in where the method has no default."""
         kind = DISTILLERS[method]
-        config_class = typing.get_type_hints(kind.__init__)["config"]
+        config_class = kind.Config
         torch.manual_seed(0)
         return kind(config_class(**options), self.student, [teacher or self.teacher])
 

@@ -126,11 +126,14 @@ class TestArfd:
 
     def test_the_loss_is_the_mean_over_taps(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
-        one = tiny_pair.build("arfd", taps=(("mid", "mid"),))
-        two = tiny_pair.build("arfd", taps=(("mid", "mid"), ("mid", "mid")))
-        two.adapters[1].load_state_dict(two.adapters[0].state_dict())
-        term = "feature_consistency"
-        torch.testing.assert_close(two(student, teachers, None, 0)[term], one(student, teachers, None, 0)[term])
+        taps = (("mid", "mid"), ("deep", "deep"))
+        both = tiny_pair.build("arfd", taps=taps)
+        each = [tiny_pair.build("arfd", taps=(pair,)) for pair in taps]
+        for index, one in enumerate(each):
+            one.adapters[0].load_state_dict(both.adapters[index].state_dict())
+        terms = [one(student, teachers, None, 0)["feature_consistency"] for one in each]
+        together = both(student, teachers, None, 0)["feature_consistency"]
+        torch.testing.assert_close(together, torch.stack(terms).mean())
 
     def test_a_batch_of_one_is_refused_with_cka_only(self, tiny_pair):
         student, teachers = tiny_pair.outputs(batch=1)

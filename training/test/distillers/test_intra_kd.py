@@ -321,5 +321,5 @@ class TestIntraKd:
 
     def test_missing_labels_are_refused(self, tiny_pair):
         student, teachers = tiny_pair.outputs()
-        with pytest.raises(TrainingError, match="target is None, expected labels"):
+        with pytest.raises(TrainingError, match="needs labels, but the batch has none"):
             tiny_pair.build("intra_kd", taps=self.TAPS)(student, teachers, None, 0)

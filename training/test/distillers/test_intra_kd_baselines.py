@@ -9,9 +9,9 @@ from road_kd_training.distillers.bifpn import neighbors
 from road_kd_training.distillers.dks import Dks, DksConfig, synergy_loss
 from road_kd_training.distillers.intra_kd import attention_loss
 from road_kd_training.distillers.irg import edges, vertex_transform
+from road_kd_training.distillers.pair_wise import affinity, pair_wise_loss
 from road_kd_training.distillers.psn import flow_loss, flow_matrix
 from road_kd_training.distillers.sad import Sad, SadConfig, self_attention_loss, softmax_attention
-from road_kd_training.distillers.skd import pair_wise_loss, similarity_of_nodes
 from road_kd_training.distillers.soft_targets import soft_target_kl
 from road_kd_training.errors import TrainingError
 
@@ -80,7 +80,7 @@ class TestSkd:
         features = torch.tensor([[[[1.0, 0.0, 1.0]], [[0.0, 2.0, 1.0]]]], dtype=torch.float64)
         half = 0.5**0.5
         expected = torch.tensor([[[1.0, 0.0, half], [0.0, 1.0, half], [half, half, 1.0]]], dtype=torch.float64)
-        torch.testing.assert_close(similarity_of_nodes(features, (1, 3)), expected)
+        torch.testing.assert_close(affinity(features), expected)
 
     def test_a_rotation_and_a_gain_of_the_channels_change_nothing(self):
         rotation, _ = torch.linalg.qr(noise(3, 3, seed=2))
@@ -95,7 +95,11 @@ class TestSkd:
     def test_a_node_averages_its_pixels(self):
         coarse = noise(2, 3, 2, 3)
         fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        torch.testing.assert_close(similarity_of_nodes(fine, (2, 3)), similarity_of_nodes(coarse, (2, 3)))
+        teacher = noise(2, 5, 2, 3, seed=1)
+        torch.testing.assert_close(
+            pair_wise_loss(fine, teacher.repeat_interleave(2, 2).repeat_interleave(2, 3), 2),
+            pair_wise_loss(coarse, teacher, 1),
+        )
 
     def test_maps_of_unequal_size_share_the_grid_of_the_smaller(self):
         assert pair_wise_loss(torch.ones(1, 3, 4, 6), torch.ones(1, 5, 8, 12)) < 1e-12
@@ -210,7 +214,7 @@ class TestBifpn:
 
 @pytest.mark.parametrize("method", ["psn", "irg", "bifpn"])
 def test_methods_of_neighboring_layers_refuse_a_single_tap(tiny_pair, method):
-    with pytest.raises(TrainingError, match="expected two or more"):
+    with pytest.raises(TrainingError, match="expected 2 or more"):
         tiny_pair.build(method, taps=TAPS[:1])
 
 
@@ -234,12 +238,6 @@ class TestSad:
     def test_gradcheck(self):
         deep = noise(1, 3, 2, 2, seed=1)
         assert torch.autograd.gradcheck(lambda s: self_attention_loss(s, deep), noise(1, 2, 4, 4).requires_grad_())
-
-    def test_it_waits_for_its_first_step(self, tiny_pair):
-        student, _ = tiny_pair.outputs()
-        distiller = Sad(SadConfig(taps=("mid", "deep"), start_step=3), tiny_pair.student, [])
-        assert distiller(student, [], None, 2)["self_attention"] == 0
-        assert distiller(student, [], None, 3)["self_attention"] > 0
 
     def test_a_single_tap_is_refused(self, tiny_pair):
         with pytest.raises(TrainingError, match="expected two or more: each learns from the next"):

@@ -10,7 +10,7 @@ class TestPairWiseLoss:
         """Cosine of (1, 0) and (1, 1) is 1/√2, of the teacher's pixels 0: two of the four pairs differ."""
         student = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 2, 1, 2)
         teacher = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
-        assert float(pair_wise_loss(student, teacher)) == pytest.approx(2 * 0.5 / 4)
+        assert float(pair_wise_loss(student, teacher, 1)) == pytest.approx(2 * 0.5 / 4)
 
     def test_affinity_is_a_cosine(self):
         a = affinity(noise(2, 3, 4, 5) * 100)
@@ -22,15 +22,15 @@ class TestPairWiseLoss:
         student, teacher = noise(2, 3, 4, 5), noise(2, 6, 4, 5, seed=1)
         rotation = torch.linalg.qr(noise(3, 3, seed=2))[0]
         rotated = 5 * torch.einsum("dc,bchw->bdhw", rotation, student)
-        torch.testing.assert_close(pair_wise_loss(rotated, teacher), pair_wise_loss(student, teacher))
+        torch.testing.assert_close(pair_wise_loss(rotated, teacher, 1), pair_wise_loss(student, teacher, 1))
 
     def test_gradcheck(self):
         student = noise(1, 2, 2, 2).requires_grad_()
-        assert torch.autograd.gradcheck(lambda x: pair_wise_loss(x, noise(1, 3, 2, 2, seed=1)), student)
+        assert torch.autograd.gradcheck(lambda x: pair_wise_loss(x, noise(1, 3, 2, 2, seed=1), 1), student)
 
     def test_no_gradient_reaches_the_teacher(self):
         student, teacher = noise(1, 2, 2, 2).requires_grad_(), noise(1, 2, 2, 2, seed=1).requires_grad_()
-        pair_wise_loss(student, teacher).backward()
+        pair_wise_loss(student, teacher, 1).backward()
         assert teacher.grad is None
 
 

@@ -8,7 +8,6 @@ import copy
 import dataclasses
 import functools
 import json
-import typing
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ def teacher_of(seed):
 
 def config_of(kind, from_trained):
     """The method's defaults, with the tiny networks' taps, and a discriminator of their size."""
-    config_class = typing.get_type_hints(kind.__init__)["config"]
+    config_class = kind.Config
     changes = {}
     for field in dataclasses.fields(config_class):
         if field.name == "taps" and "logits" not in str(field.default):
@@ -101,7 +100,7 @@ def config_of(kind, from_trained):
             changes["tap"] = "deep"
         if field.name == "ramp_steps" and from_trained:
             changes["ramp_steps"] = 0
-        if kind.__name__ == "Ho" and field.name == "width":
+        if kind.__name__ == "Holistic" and field.name == "width":
             changes["width"] = 2
     return config_class(**changes)
 
@@ -119,7 +118,7 @@ def run_of(method, from_trained):
     """Train a student with the method's default weights beside the cross entropy."""
     kind = DISTILLERS[method]
     student = copy.deepcopy(teacher_of(2)).train().requires_grad_() if from_trained else network_of(5, seed=1)
-    learns = getattr(kind, "trains_peers", False)
+    learns = kind.trains_peers
     count = kind.needs.min_teachers
     teachers = [network_of(5, seed=2 + i) if learns else teacher_of(2 + i) for i in range(count)]
     infos = [NetworkInfo.of("tiny", network) for network in (student, *teachers)]
@@ -135,9 +134,11 @@ def run_of(method, from_trained):
     for step in range(STEPS):
         image, label = toy_batch(step % 8)
         output = student(image)
-        terms = distiller(output, [teacher(image) for teacher in teachers], label, step)
+        others_output = [teacher(image) for teacher in teachers]
+        terms = distiller(output, others_output, label, step)
         weighted = sum(kind.default_weights[name] * term for name, term in terms.items())
-        total = F.cross_entropy(output.logits, label, ignore_index=255) + weighted
+        supervised = [output, *(others_output if learns else [])]
+        total = weighted + sum(F.cross_entropy(one.logits, label, ignore_index=255) for one in supervised)
         optimizer.zero_grad()
         total.backward()
         for party in parties:

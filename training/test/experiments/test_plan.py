@@ -131,7 +131,7 @@ class TestRecipesOfThePapers:
     def test_shares_of_the_steps_follow_the_schedule(self):
         for scale, half in (("smoke", 5), ("small", 750), ("full", 90_000)):
             config = config_of(plan_of("intra_kd/table2", scale), "sad")
-            assert config.distillers[0].options["start_step"] == half
+            assert config.distillers[0].start_step == half
 
     def test_wrong_labels_of_wet_road_are_trained_on_and_not_tested_on(self):
         plan = plan_of("cpkd/wet", "small")

@@ -180,7 +180,7 @@ class TestEveryRowCanBeBuilt:
             student, *teachers = (info_for(config) for config in networks_of(run))
             peers = range(len(run.needs), len(teachers))
             with torch.device("meta"):
-                methods = build_methods(run.config.distillers, student, teachers, list(peers))
+                methods = build_methods(run.config, student, teachers, list(peers))
             assert all(method.start_step < run.config.steps for method in methods.values())
 
     def test_every_loss_of_the_smoke_scale_is_finite_and_teaches_the_student(self):
@@ -195,7 +195,7 @@ class TestEveryRowCanBeBuilt:
                 seen.add(case)
                 student, *teachers = (info_for(config) for config in configs)
                 peers = list(range(len(run.needs), len(teachers)))
-                check_losses(build_methods(run.config.distillers, student, teachers, peers), student, teachers)
+                check_losses(build_methods(run.config, student, teachers, peers), student, teachers)
         assert len(seen) > 60
 
 

@@ -38,7 +38,7 @@ class NetworkInfo:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a method asks of a run; the engine checks it before the first step."""
+    """What a method requires of a run: checked before the first step."""
 
     features: bool = False
     """Taps of student and teacher."""
@@ -49,25 +49,35 @@ class Needs:
     min_teachers: int = 1
     max_teachers: int = 1
     min_classes: int = 1
+    min_taps: int = 1
+    """Pairs of taps, or taps of the student; 2 where neighbors are compared."""
+    min_batch: int = 1
+    """Samples per step and process; 2 where the images of a batch are compared with each other."""
 
 
 class Distiller(nn.Module):
     """A distillation method: adapters (if any) and the terms of its loss.
 
-    Subclasses set the class attributes, build their adapters in `__init__`, and compute their terms in `forward`.
+    Subclasses set the class attributes, build their adapters in `__init__` (if they have any), and compute their terms
+    in `forward`.
     """
 
+    Config: ClassVar[type]
+    """Frozen dataclass of the method's settings."""
     paper: ClassVar[str]
     """Authors, venue, year."""
-    needs: ClassVar[Needs]
+    needs: Needs
     default_weights: ClassVar[Mapping[str, float]]
     """Weight of each term as in the paper; its keys are the names of the terms."""
     trains_peers: ClassVar[bool] = False
-    """Whether the teachers are peers that learn beside the student, with gradient and in train mode."""
+    """Whether the teachers are peers that train jointly with the student; the engine adds their cross entropy."""
 
     def __init__(self, config: Any, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__()
         self.config = config
+        self.student_info = student
+        self.statistics: dict[str, Tensor] = {}
+        """Scalars of the latest step, to be logged."""
         check_needs(type(self).__name__, self.needs, student, teachers)
 
     def forward(
@@ -79,7 +89,7 @@ class Distiller(nn.Module):
             student: with gradient.
             teachers: one or more, without gradient.
             target: class ids int64 (B, H, W), 255 = ignore; None for unlabeled images.
-            step: optimizer step, for warm-ups.
+            step: optimizer step since the method's start, for warm-ups.
         """
         raise TypeError(f"{type(self).__name__} does not define forward")
 

@@ -69,14 +69,22 @@ def check_same_shape(where: str, student: Tensor, teacher: Tensor, *, hint: str)
         raise ShapeMismatch(where, student.shape, teacher.shape, hint=hint)
 
 
-def check_tap_pairs(method: str, student: NetworkInfo, teacher: NetworkInfo, pairs: Sequence[TapPair]) -> None:
+def check_tap_pairs(
+    method: str, student: NetworkInfo, teacher: NetworkInfo, pairs: Sequence[TapPair], min_taps: int = 1
+) -> None:
     """Refuse taps that a network does not have, before the first step.
 
     Raises:
-        TrainingError: no pair at all, or an unknown tap; the message lists those that exist.
+        TrainingError: fewer than `min_taps` pairs, a pair twice, or an unknown tap; the message lists those that exist.
     """
     if not pairs:
         raise TrainingError(f"{method}: no taps are configured, expected at least one (student tap, teacher tap) pair")
+    if len(pairs) < min_taps:
+        raise TrainingError(
+            f"{method}: one pair of taps is configured, expected {min_taps} or more: it compares neighbors"
+        )
+    if len(set(pairs)) != len(pairs):
+        raise TrainingError(f"{method}: taps {pairs} name a pair twice: list each pair once")
     for student_tap, teacher_tap in pairs:
         student.tap(student_tap)
         teacher.tap(teacher_tap)
@@ -140,3 +148,24 @@ def paired_logits(student: SegOutput, teacher: SegOutput) -> tuple[Tensor, Tenso
         hint="feed both networks the same images and classes",
     )
     return full_precision(student.logits), full_precision(teacher.logits).detach()
+
+
+def check_temperature(method: str, temperature: float) -> None:
+    """Refuse a temperature that is not a positive finite number.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    if not 0 < temperature < float("inf"):
+        raise TrainingError(f"{method}: temperature is {temperature}, expected a positive number: 1 changes nothing")
+
+
+def require_target(method: str, target: Tensor | None) -> Tensor:
+    """The labels, for a method that cannot do without.
+
+    Raises:
+        TrainingError: there are none.
+    """
+    if target is None:
+        raise TrainingError(f"{method}: needs labels, but the batch has none: leave unlabeled images out of the run")
+    return target

@@ -33,21 +33,23 @@ LOGITS_TO_LOGITS: tuple[TapPair, ...] = ((LOGITS, LOGITS),)
 
 
 class TapDistiller(Distiller):
-    """One term: the sum of `compare` over the configured pairs of taps.
+    """A method that compares pairs of taps: by itself one term, the sum of `compare` over the configured pairs.
 
     The configuration has a field `taps` of (student tap, teacher tap) pairs. `self.channels` holds the channels of
-    each pair, for adapters.
+    each pair, for adapters. Methods with several terms define `forward` on top of `pairs`.
     """
 
     term: ClassVar[str]
     """Name of the one term."""
+    tap_teacher: int = 0
+    """Index of the teacher whose taps are imitated."""
 
     def __init__(self, config: Any, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
         self.taps: tuple[TapPair, ...] = tuple((str(ours), str(theirs)) for ours, theirs in config.taps)
         self.student_info = with_logits_tap(student)
-        self.teacher_info = with_logits_tap(teachers[0])
-        check_tap_pairs(type(self).__name__, self.student_info, self.teacher_info, self.taps)
+        self.teacher_info = with_logits_tap(teachers[self.tap_teacher])
+        check_tap_pairs(type(self).__name__, self.student_info, self.teacher_info, self.taps, self.needs.min_taps)
         self.channels = [
             (self.student_info.tap(ours).channels, self.teacher_info.tap(theirs).channels) for ours, theirs in self.taps
         ]
@@ -59,7 +61,11 @@ class TapDistiller(Distiller):
             ShapeMismatch: wrong channels or different batches; the message names the taps and both shapes.
         """
         return paired_taps(
-            _expose_logits(student), _expose_logits(teachers[0]), self.student_info, self.teacher_info, self.taps
+            _expose_logits(student),
+            _expose_logits(teachers[self.tap_teacher]),
+            self.student_info,
+            self.teacher_info,
+            self.taps,
         )
 
     def forward(
