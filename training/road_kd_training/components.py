@@ -17,6 +17,7 @@ from road_kd_training.data import Pool, build_datasets, common_taxonomy, trainin
 from road_kd_training.datasets import RgbdDataset
 from road_kd_training.distillers import NetworkInfo
 from road_kd_training.errors import TrainingError
+from road_kd_training.feature_taps import module_taps, tap_modules
 from road_kd_training.objective import STUDENT, Learner, ZeroTerms, build_methods, weights_by_term
 from road_kd_training.teachers import Teacher
 
@@ -51,6 +52,7 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
     student = _initial_student(config, taxonomy)
     peers = {i: _build(t.network, taxonomy) for i, t in enumerate(config.teachers) if t.network is not None}
     teachers = _load_teachers(config, taxonomy, device)
+    _tap_named_modules(config, [student, *peers.values(), *(teacher.network for teacher in teachers.values())])
     infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
     infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
     in_order = [infos[i] for i in range(len(infos))]
@@ -85,6 +87,13 @@ def build_optimizer(config: TrainConfig, learner: Learner) -> torch.optim.Optimi
         return torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _tap_named_modules(config: TrainConfig, networks: Sequence[SegmentationNetwork]) -> None:
+    """Add the taps that recipes name by module path to the networks that have such a module."""
+    for network in networks:
+        paths = {path for method in config.distillers for path in module_taps(network, method.options)}
+        tap_modules(network, sorted(paths), (config.input.height, config.input.width))
 
 
 def _build(network: NetworkConfig, taxonomy: Taxonomy) -> SegmentationNetwork:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from road_kd_seg.bundle import load_bundle
+from road_kd_seg.networks import build_network
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import (
     AugmentConfig,
@@ -61,6 +62,30 @@ class InterruptedTrainer(Trainer):
         if self.step == 2:
             raise KeyboardInterrupt
         return super()._train_step(rgb, depth_m, label)
+
+
+def first_convolution(name: str, **options: object) -> str:
+    """Module path of a network's first convolution, which is no named tap of it."""
+    network = build_network(name, 5, **options)
+    return next(path for path, module in network.named_modules() if isinstance(module, torch.nn.Conv2d))
+
+
+class TestTapsByModulePath:
+    def test_modules_of_student_and_teacher_are_compared_and_the_run_resumes(self, config):
+        taps = [[first_convolution("enet"), first_convolution("erfnet", depth_channels=1)]]
+        distillers = [DistillerConfig("cwd", {"taps": taps})]
+        with pytest.raises(KeyboardInterrupt):
+            InterruptedTrainer(dataclasses.replace(config, distillers=distillers)).run()
+        trainer = Trainer(dataclasses.replace(config, distillers=distillers))
+        assert trainer.step == 2
+        bundle = trainer.run()
+        assert trainer.components.zero_terms.seen >= {"cwd/channel_kl"}
+        assert load_bundle(bundle).build_network().feature_info.keys() == build_network("enet", 5).feature_info.keys()
+
+    def test_a_path_that_neither_a_tap_nor_a_module_has_is_refused(self, config):
+        distillers = [DistillerConfig("cwd", {"taps": [["wing", "logits"]]})]
+        with pytest.raises(TrainingError, match="has no tap 'wing': use one of .*, or the path of a module"):
+            Trainer(dataclasses.replace(config, distillers=distillers))
 
 
 class TestDistillation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from road_kd_seg.plugins import WithPlugins
 from road_kd_training.datasets.ade20k import Ade20k
 from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
 from road_kd_training.datasets.bag import Bag
@@ -27,25 +28,29 @@ from road_kd_training.errors import DatasetError
 
 __all__ = ["BASELINES", "BENCHMARKS", "DATASETS", "Benchmark", "RgbdDataset", "RgbdSample", "build_dataset"]
 
-DATASETS: Mapping[str, Callable[..., RgbdDataset]] = {
-    "synthetic": SyntheticScenes,
-    "bag": Bag,
-    "frames": Frames,
-    "stereo_pothole": StereoPothole,
-    "pothole600": Pothole600,
-    "no4k": No4k,
-    "roadnet": RoadNet,
-    "apolloscape_lane": ApolloscapeLane,
-    "culane": CuLane,
-    "llamas": Llamas,
-    "cityscapes": Cityscapes,
-    "camvid": CamVid,
-    "kitti_semantics": KittiSemantics,
-    "vkitti2": VirtualKitti2,
-    "nuimages": NuImages,
-    "voc": PascalVoc,
-    "ade20k": Ade20k,
-}
+DATASETS: Mapping[str, Callable[..., RgbdDataset]] = WithPlugins(
+    "road_kd.datasets",
+    {
+        "synthetic": SyntheticScenes,
+        "bag": Bag,
+        "frames": Frames,
+        "stereo_pothole": StereoPothole,
+        "pothole600": Pothole600,
+        "no4k": No4k,
+        "roadnet": RoadNet,
+        "apolloscape_lane": ApolloscapeLane,
+        "culane": CuLane,
+        "llamas": Llamas,
+        "cityscapes": Cityscapes,
+        "camvid": CamVid,
+        "kitti_semantics": KittiSemantics,
+        "vkitti2": VirtualKitti2,
+        "nuimages": NuImages,
+        "voc": PascalVoc,
+        "ade20k": Ade20k,
+    },
+)
+"""Builders by name; those of other packages enter by entry points."""
 
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
 """What needs no network, printed beside every score on that dataset."""

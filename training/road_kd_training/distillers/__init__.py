@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from road_kd_seg.plugins import WithPlugins
 from road_kd_training.distillers.afdcd import Afdcd
 from road_kd_training.distillers.attention_transfer import AttentionTransfer
 from road_kd_training.distillers.bifpn import Bifpn
@@ -43,42 +44,46 @@ from road_kd_training.distillers.wsld import Wsld
 
 __all__ = ["DISTILLERS", "Distiller", "Needs", "NetworkInfo"]
 
-DISTILLERS: Mapping[str, type[Distiller]] = {
-    "afdcd": Afdcd,
-    "arfd": Arfd,
-    "at": AttentionTransfer,
-    "bifpn": Bifpn,
-    "cct": Cct,
-    "cms": Cms,
-    "cpkd": Cpkd,
-    "cps": Cps,
-    "cwd": Cwd,
-    "cwkd": Cwkd,
-    "diffkd": Diffkd,
-    "dist": Dist,
-    "dkd": Dkd,
-    "dks": Dks,
-    "dwld": Dwld,
-    "fitnet": Fitnet,
-    "ft": FactorTransfer,
-    "ho": Holistic,
-    "ifvd": Ifvd,
-    "intra_kd": IntraKd,
-    "irg": Irg,
-    "kd": SoftTargets,
-    "lix": Lix,
-    "local": Local,
-    "maskd": Maskd,
-    "nst": Nst,
-    "pa": PairWise,
-    "pad": Pad,
-    "pi": PixelWise,
-    "psn": Psn,
-    "rkd": Rkd,
-    "sad": Sad,
-    "skd": Skd,
-    "sp": SimilarityPreserving,
-    "sslkd": Sslkd,
-    "vid": Vid,
-    "wsld": Wsld,
-}
+DISTILLERS: Mapping[str, type[Distiller]] = WithPlugins(
+    "road_kd.distillers",
+    {
+        "afdcd": Afdcd,
+        "arfd": Arfd,
+        "at": AttentionTransfer,
+        "bifpn": Bifpn,
+        "cct": Cct,
+        "cms": Cms,
+        "cpkd": Cpkd,
+        "cps": Cps,
+        "cwd": Cwd,
+        "cwkd": Cwkd,
+        "diffkd": Diffkd,
+        "dist": Dist,
+        "dkd": Dkd,
+        "dks": Dks,
+        "dwld": Dwld,
+        "fitnet": Fitnet,
+        "ft": FactorTransfer,
+        "ho": Holistic,
+        "ifvd": Ifvd,
+        "intra_kd": IntraKd,
+        "irg": Irg,
+        "kd": SoftTargets,
+        "lix": Lix,
+        "local": Local,
+        "maskd": Maskd,
+        "nst": Nst,
+        "pa": PairWise,
+        "pad": Pad,
+        "pi": PixelWise,
+        "psn": Psn,
+        "rkd": Rkd,
+        "sad": Sad,
+        "skd": Skd,
+        "sp": SimilarityPreserving,
+        "sslkd": Sslkd,
+        "vid": Vid,
+        "wsld": Wsld,
+    },
+)
+"""Methods by name; those of other packages enter by entry points."""

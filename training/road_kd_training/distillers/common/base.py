@@ -32,7 +32,10 @@ class NetworkInfo:
             TrainingError: the network has no such tap; the message lists those it has.
         """
         if name not in self.feature_info:
-            raise TrainingError(f"network '{self.name}' has no tap '{name}': use one of {', '.join(self.feature_info)}")
+            raise TrainingError(
+                f"network '{self.name}' has no tap '{name}': use one of {', '.join(self.feature_info)},"
+                " or the path of a module"
+            )
         return self.feature_info[name]
 
 
