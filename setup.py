@@ -1,7 +1,9 @@
+import shutil
 from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 PACKAGE = "road_kd_seg"
 ONNX = ["onnxruntime", "onnx", "onnxscript"]  # runs model.onnx; the other two write it
@@ -18,6 +20,16 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
     ]
 
 
+class BuildWithShared(build_py):
+    """Put config/ and models/ into the package, where they are found however it is installed."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for folder in ("config", "models"):
+                shutil.copytree(folder, Path(self.build_lib) / PACKAGE / "shared" / folder, dirs_exist_ok=True)
+
+
 setup(
     name=PACKAGE,
     version="0.1.0",
@@ -32,8 +44,8 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         *tree("config"),
-        *tree("models"),
     ],
+    cmdclass={"build_py": BuildWithShared},
     python_requires=">=3.10",
     install_requires=[
         "setuptools",

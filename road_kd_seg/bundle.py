@@ -5,28 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 
-from road_kd_seg.errors import BundleError, RoadKdError
-from road_kd_seg.networks import SegmentationNetwork, build_network
+from road_kd_seg.errors import BundleError, RoadKdError, printable, shown
+from road_kd_seg.files import read_file, write_file
+from road_kd_seg.networks import NETWORKS, SegmentationNetwork, build_network
+from road_kd_seg.networks.common.options import check_options
+from road_kd_seg.plain_data import MAX_BYTES, Field, parse_yaml
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.share import share_candidates
 from road_kd_seg.taxonomy import Taxonomy
+from road_kd_seg.weights import read_weights
 
 FORMAT_VERSION = 1
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
+MAX_WEIGHTS_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What model.yaml says. The weights are checked when it is loaded, and read when the network is built."""
+    """What model.yaml says, checked, and the weights, whose hash was checked; nothing is built yet."""
 
     path: Path
     name: str
@@ -38,6 +44,8 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     onnx_sha256: str | None = None
     """None: the bundle has no model.onnx."""
+    weights: bytes = field(default=b"", repr=False, compare=False)
+    """The very bytes that were hashed."""
 
     def build_network(self) -> SegmentationNetwork:
         """The network with the bundle's weights, in eval mode, on the CPU.
@@ -45,26 +53,40 @@ class Bundle:
         Raises:
             BundleError: an unknown network, or tensors that do not fit it.
         """
-        weights = self.path / WEIGHTS
         try:
-            network = build_network(self.network, len(self.taxonomy), **self.network_kwargs)
+            if self.network in NETWORKS:
+                check_options(self.network, NETWORKS[self.network], self.network_kwargs)
+            with torch.device("meta"):  # shapes without memory: the file is compared with them before it is loaded
+                network = self._build()
         except RoadKdError as error:
-            raise BundleError(f"model bundle {self.path}: {error}") from error
+            raise BundleError(f"model bundle {self.path}: {MANIFEST}: {error}. {_FIX}") from error
         try:
-            tensors = load_file(weights)
-        except (SafetensorError, OSError) as error:
-            raise BundleError(f"model bundle {self.path}: {WEIGHTS} cannot be read: {error}. {_MEND}") from error
-        expected = network.state_dict()
-        missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        misshapen = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
-        if missing or unexpected or misshapen:
+            tensors = read_weights(self.weights, network.state_dict())
+        except RoadKdError as error:
             raise BundleError(
                 f"model bundle {self.path}: {WEIGHTS} does not fit network '{self.network}'"
-                f" with {len(self.taxonomy)} classes: missing {_some(missing)}, unexpected {_some(unexpected)},"
-                f" other shape {_some(sorted(misshapen))}. {_MEND}"
-            )
-        network.load_state_dict(tensors)
+                f" with {len(self.taxonomy)} classes: {error}. {_FIX}"
+            ) from error
+        network.load_state_dict(tensors, assign=True)
+        if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
+            network = self._build()  # it computes something that it does not store
+            network.load_state_dict(tensors)
         return network.eval()
+
+    def _build(self) -> SegmentationNetwork:
+        try:
+            network = build_network(self.network, len(self.taxonomy), **self.network_kwargs)
+        except RoadKdError:
+            raise
+        except Exception as error:  # values that no check foresaw
+            raise RoadKdError(f"network {shown(self.network)} cannot be built: {printable(error, 200)}") from error
+        channels = 0 if self.input.depth is None else self.input.depth.channels
+        if network.depth_channels != channels or any(side % network.size_divisor for side in self.input.size):
+            raise RoadKdError(
+                f"network {shown(self.network)} takes {network.depth_channels} depth channels and multiples of"
+                f" {network.size_divisor} pixels, input gives {channels} and {self.input.size}"
+            )
+        return network
 
     def read_onnx(self) -> bytes:
         """The content of model.onnx; checked only here, so that nobody else needs the file.
@@ -80,63 +102,86 @@ class Bundle:
         return _read_checked(self.path, ONNX, self.onnx_sha256)
 
 
-_MEND = "Fetch it again, or write a new bundle with 'road-kd export'."
+_FIX = "Fetch it again, or write a new bundle with 'road-kd export'."
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:
-    """Folder of a bundle, given its path or the name of one that ships with the package.
+    """Folder of a bundle: of one that ships with the package if it is a bare name, otherwise a path.
+
+    A path is what has a slash (or is a `Path`): a folder that happens to lie in the working directory never stands in
+    for a shipped model.
 
     Raises:
-        BundleError: neither exists; the message lists where it was looked for.
+        BundleError: there is none; the message says where it was looked for.
     """
-    candidates = [Path(name_or_path).expanduser()]
-    if len(Path(name_or_path).parts) == 1:
-        candidates += share_candidates(Path("models") / name_or_path)
+    bare = isinstance(name_or_path, str) and "/" not in name_or_path and name_or_path not in (".", "..")
+    if bare:
+        candidates = share_candidates(Path("models") / name_or_path)
+    else:
+        try:
+            candidates = [Path(name_or_path).expanduser()]
+        except RuntimeError as error:  # the home of a user who does not exist
+            raise BundleError(f"model bundle {shown(name_or_path)}: {error}") from error
     for candidate in candidates:
-        if (candidate / MANIFEST).is_file():
+        if _is_file(candidate / MANIFEST):
             return candidate.resolve()
+    hint = f"write ./{name_or_path} for the folder here" if bare and _is_file(Path(name_or_path) / MANIFEST) else _NAMES
     looked = ", ".join(str(c) for c in candidates)
-    raise BundleError(
-        f"model bundle '{name_or_path}': no {MANIFEST} in {looked}:"
-        " pass the folder of a bundle, or the name of a shipped one (road_student)"
-    )
+    raise BundleError(f"model bundle {shown(str(name_or_path))}: no {MANIFEST} in {looked}: {hint}")
+
+
+_NAMES = "pass the folder of a bundle, with a slash in it, or the name of a shipped one (road_student)"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null
+        return False
 
 
 def load_bundle(name_or_path: str | Path) -> Bundle:
     """Read and check a bundle.
+
+    Everything in it is somebody else's data: files are read within bounds, fields are typed and ranged, and nothing is
+    built before `Bundle.build_network`.
 
     Raises:
         BundleError: a missing file, an unreadable manifest, a format of another version, or a wrong hash.
     """
     path = resolve_bundle(name_or_path)
     try:
-        manifest = yaml.safe_load((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"model bundle {path}: {MANIFEST} cannot be read: {_one_line(error)}. {_MEND}") from error
-    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
-        version = manifest.get("format_version") if isinstance(manifest, dict) else None
-        raise BundleError(
-            f"model bundle {path}: {MANIFEST} has format_version {version},"
-            f" this package reads {FORMAT_VERSION}. {_MEND}"
-        )
-    try:
-        bundle = Bundle(
-            path=path,
-            name=str(manifest["name"]),
-            network=str(manifest["network"]["name"]),
-            network_kwargs=dict(manifest["network"]["kwargs"]),
-            taxonomy=Taxonomy.from_dicts(manifest["classes"]),
-            input=InputSpec.from_dict(manifest["input"]),
-            weights_sha256=str(manifest["weights"]["sha256"]),
-            provenance=dict(manifest.get("provenance") or {}),
-            onnx_sha256=str(manifest["onnx"]["sha256"]) if "onnx" in manifest else None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"model bundle {path}: {MANIFEST} lacks or misstates {error}. {_MEND}") from error
+        return _from_manifest(path, _read_manifest(path))
+    except BundleError:
+        raise
     except RoadKdError as error:
-        raise BundleError(f"model bundle {path}: {MANIFEST}: {error}") from error
-    _read_checked(path, WEIGHTS, bundle.weights_sha256)
-    return bundle
+        raise BundleError(f"model bundle {path}: {MANIFEST}: {error}. {_FIX}") from error
+
+
+def _read_manifest(folder: Path) -> Any:
+    return parse_yaml(read_file(folder / MANIFEST, MAX_BYTES), "it")
+
+
+def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundle:
+    manifest = Field(data, "")
+    version = manifest["format_version"]
+    if version.value != FORMAT_VERSION:
+        raise RoadKdError(f"format_version is {shown(version.value)}, this package reads {FORMAT_VERSION}")
+    network, weights, onnx = manifest["network"], manifest["weights"], manifest.get("onnx")
+    provenance = manifest.get("provenance")
+    sha256 = weights["sha256"].text()
+    return Bundle(
+        path=path,
+        name=manifest["name"].text(),
+        network=network["name"].text(),
+        network_kwargs=network["kwargs"].map(),
+        taxonomy=Taxonomy.from_dicts(manifest["classes"].value),
+        input=InputSpec.from_dict(manifest["input"].value),
+        weights_sha256=sha256,
+        provenance={} if provenance is None else provenance.map(),
+        onnx_sha256=None if onnx is None else onnx["sha256"].text(),
+        weights=_read_checked(path, WEIGHTS, sha256) if with_weights else b"",
+    )
 
 
 def save_bundle(
@@ -166,61 +211,57 @@ def save_bundle(
         The folder.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ONNX).unlink(missing_ok=True)  # it holds the older weights
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it 0600, which nobody else could load
+    weights = save(state)
     manifest = {
         "format_version": FORMAT_VERSION,
         "name": name,
-        "network": {"name": network_name, "kwargs": dict(network_kwargs)},
+        "network": {"name": network_name, "kwargs": {k: v for k, v in network_kwargs.items() if k != "pretrained"}},
         "classes": taxonomy.to_dicts(),
         "input": input_spec.to_dict(),
-        "weights": {"file": WEIGHTS, "sha256": _sha256((folder / WEIGHTS).read_bytes()), "dtype": "float32"},
+        "weights": {"file": WEIGHTS, "sha256": _sha256(weights), "dtype": "float32"},
         "provenance": dict(provenance or {}),
     }
-    _write_manifest(folder, manifest)
+    text = _manifest_text(folder, manifest)
+    write_file(folder / WEIGHTS, weights, error=BundleError)
+    (folder / ONNX).unlink(missing_ok=True)  # it holds the older weights
+    write_file(folder / MANIFEST, text, error=BundleError)
     return folder
 
 
 def add_onnx(path: str | Path, model: bytes) -> None:
     """Write `model` as the model.onnx of a bundle that lies in the folder `path`; an older one is replaced."""
     folder = Path(path)
-    manifest = yaml.safe_load((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / ONNX).write_bytes(model)
-    manifest["onnx"] = {"file": ONNX, "sha256": _sha256(model), "dtype": "float32"}
-    _write_manifest(folder, manifest)
+    manifest = _read_manifest(folder) | {"onnx": {"file": ONNX, "sha256": _sha256(model), "dtype": "float32"}}
+    text = _manifest_text(folder, manifest)
+    write_file(folder / ONNX, model, error=BundleError)
+    write_file(folder / MANIFEST, text, error=BundleError)
 
 
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    (folder / MANIFEST).write_text(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8")
+def _manifest_text(folder: Path, manifest: Mapping[str, Any]) -> bytes:
+    """The content of model.yaml; refused if `load_bundle` would refuse it."""
+    text = yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True).encode()
+    try:
+        _from_manifest(folder, parse_yaml(text, "it"), with_weights=False)
+    except RoadKdError as error:
+        raise BundleError(f"model bundle {folder}: {MANIFEST}: {error}") from error
+    return text
 
 
 def _read_checked(folder: Path, name: str, expected_sha256: str) -> bytes:
     """A file of the bundle in `folder`, or BundleError if it is missing, unreadable or another than model.yaml says."""
     try:
-        content = (folder / name).read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(f"model bundle {folder}: {name} is missing. {_MEND}") from error
-    except OSError as error:
-        raise BundleError(f"model bundle {folder}: {name} cannot be read: {error}. {_MEND}") from error
+        content = read_file(folder / name, MAX_WEIGHTS_BYTES)
+    except RoadKdError as error:
+        raise BundleError(f"model bundle {error}. {_FIX}") from error
     digest = _sha256(content)
     if digest != expected_sha256:
         raise BundleError(
             f"model bundle {folder}: {name} has sha256 {digest[:12]}…, {MANIFEST} expects {expected_sha256[:12]}…."
-            f" The download was cut short or the file was edited. {_MEND}"
+            f" The download was cut short or the file was edited. {_FIX}"
         )
     return content
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return (", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")) or "none"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

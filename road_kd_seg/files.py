@@ -57,9 +57,11 @@ def read_file(path: Path, limit: int, *, error: type[RoadKdError] = RoadKdError)
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise error(f"{path}: is no regular file")
+                raise error(f"{path} is no regular file")
             if status.st_size > limit:
-                raise error(f"{path}: has {status.st_size} bytes, expected at most {limit}")
+                raise error(f"{path} has {status.st_size} bytes, expected at most {limit}")
             return stream.read(status.st_size)
+    except FileNotFoundError as problem:
+        raise error(f"{path} is missing") from problem
     except OSError as problem:
-        raise error(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise error(f"{path} cannot be read ({problem.strerror})") from problem

@@ -1,32 +1,32 @@
-"""Where models/, config/ and launch/ are: in a source checkout, a colcon install or a pip install."""
+"""Where models/ and config/ are: inside the installed package, or in the checkout it runs from."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 
 from road_kd_seg.errors import RoadKdError
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent
 
 
 def share_candidates(relative: str | Path) -> list[Path]:
     """Every place where a shared file may be, in the order in which to look.
 
+    An installation carries them as `shared/` inside the package, so that they are wherever pip or colcon put it:
+    `--user`, `--target` and a distribution's own prefix differ in where other files go.
+
     Args:
         relative: e.g. "config/fastdds_shm.xml".
     """
-    folders = [Path(__file__).resolve().parents[1]]
-    # Without ROS there is no index to import, and without colcon's setup.bash nothing in it (LookupError).
-    with contextlib.suppress(ImportError, LookupError, OSError):
-        from ament_index_python.packages import get_package_share_directory
-
-        folders.append(Path(get_package_share_directory("road_kd_seg")))
-    folders.append(Path(sys.prefix) / "share" / "road_kd_seg")
+    folders = [_PACKAGE / "shared"]
+    if (_CHECKOUT / "package.xml").is_file():
+        folders.insert(0, _CHECKOUT)
     return [folder / relative for folder in folders]
 
 
 def share_file(relative: str) -> Path:
-    """Find a file of this package, in a source checkout, a colcon install or a pip install.
+    """Find a file of this package.
 
     Args:
         relative: e.g. "config/fastdds_shm.xml".

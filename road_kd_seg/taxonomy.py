@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.plain_data import Field
 
 
 class Role(str, Enum):
@@ -39,12 +40,14 @@ class Taxonomy:
     """An ordered set of classes with ids 0..K-1.
 
     Raises:
-        RoadKdError: ids are not 0..K-1 in order, or a name is used twice.
+        RoadKdError: ids are not 0..K-1 in order, there are none or more than 255, or a name is used twice.
     """
 
     classes: tuple[SemanticClass, ...]
 
     def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= IGNORE_INDEX:
+            raise RoadKdError(f"taxonomy: {len(self.classes)} classes, expected 1 to {IGNORE_INDEX}")
         if [c.id for c in self.classes] != list(range(len(self.classes))):
             raise RoadKdError(f"taxonomy: ids are {[c.id for c in self.classes]}, expected 0, 1, 2, … in order")
         if len(set(self.names)) != len(self.classes):
@@ -81,28 +84,19 @@ class Taxonomy:
         return json.dumps({"classes": self.to_dicts()})
 
     @staticmethod
-    def from_dicts(classes: Iterable[Mapping[str, Any]]) -> Taxonomy:
+    def from_dicts(classes: Any) -> Taxonomy:
         """Inverse of `to_dicts`.
 
         Raises:
-            RoadKdError: a class lacks a key or names an unknown role.
+            RoadKdError: a class lacks a key, has a value of another type or range, or names an unknown role.
         """
-        try:
-            parsed = tuple(
-                SemanticClass(
-                    int(c["id"]),
-                    str(c["name"]),
-                    Role(c["role"]),
-                    (int(c["color"][0]), int(c["color"][1]), int(c["color"][2])),
-                )
-                for c in classes
-            )
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            roles = ", ".join(role.value for role in Role)
-            raise RoadKdError(
-                f"taxonomy: each class needs id, name, role ({roles}) and color [r, g, b]: {error}"
-            ) from error
-        return Taxonomy(parsed)
+        return Taxonomy(tuple(_class_from_field(item) for item in Field(classes, "classes").items(1, IGNORE_INDEX)))
+
+
+def _class_from_field(item: Field) -> SemanticClass:
+    red, green, blue = (value.integer(0, 255) for value in item["color"].items(3, 3))
+    role = Role(item["role"].choice([role.value for role in Role]))
+    return SemanticClass(item["id"].integer(0, IGNORE_INDEX - 1), item["name"].text(), role, (red, green, blue))
 
 
 DEFAULT_TAXONOMY = Taxonomy(

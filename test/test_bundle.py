@@ -37,7 +37,9 @@ class TestLoadBundle:
         assert all(torch.equal(state[key], stored[key]) for key in state)
 
     def test_a_missing_bundle_says_where_it_was_looked_for(self, tmp_path):
-        with pytest.raises(BundleError, match=r"'nowhere': no model.yaml in nowhere, .*models/nowhere"):
+        with pytest.raises(
+            BundleError, match=r"'nowhere': no model.yaml in .*models/nowhere.*: pass the folder of a bundle"
+        ):
             load_bundle("nowhere")
         with pytest.raises(BundleError, match="pass the folder of a bundle"):
             load_bundle(tmp_path)
@@ -66,13 +68,13 @@ class TestLoadBundle:
 
     def test_another_format_version_says_which_is_read(self, bundle):
         edit_manifest(bundle, lambda m: m.update(format_version=99))
-        with pytest.raises(BundleError, match="has format_version 99, this package reads 1"):
+        with pytest.raises(BundleError, match="format_version is 99, this package reads 1"):
             load_bundle(bundle)
 
     @pytest.mark.parametrize("key", ["name", "network", "classes", "input", "weights"])
     def test_every_missing_key_is_named(self, bundle, key):
         edit_manifest(bundle, lambda m: m.pop(key))
-        with pytest.raises(BundleError, match=f"lacks or misstates '{key}'"):
+        with pytest.raises(BundleError, match=f"model.yaml: {key}.* is missing"):
             load_bundle(bundle)
 
 
@@ -101,10 +103,32 @@ class TestBuildNetwork:
         (bundle / WEIGHTS).write_bytes(b"not tensors")
         digest = hashlib.sha256(b"not tensors").hexdigest()
         edit_manifest(bundle, lambda m: m["weights"].update(sha256=digest))
-        with pytest.raises(BundleError, match="weights.safetensors cannot be read"):
+        with pytest.raises(BundleError, match="does not fit network .* no safetensors file"):
             load_bundle(bundle).build_network()
 
 
-def test_a_relative_path_is_resolved(bundle, monkeypatch):
-    monkeypatch.chdir(bundle.parent)
-    assert resolve_bundle("bundle") == bundle
+class TestNames:
+    def test_a_relative_path_is_resolved(self, bundle, monkeypatch):
+        monkeypatch.chdir(bundle.parent)
+        assert resolve_bundle("./bundle") == resolve_bundle("bundle/") == bundle
+        monkeypatch.chdir(bundle)
+        assert resolve_bundle(".") == bundle
+
+    def test_a_folder_here_never_stands_in_for_a_shipped_model(self, bundle, monkeypatch):
+        shipped = resolve_bundle("road_student")
+        monkeypatch.chdir(bundle.parent)
+        bundle.rename(bundle.parent / "road_student")
+        assert resolve_bundle("road_student") == shipped
+
+    def test_who_means_the_folder_here_is_told_how_to_say_so(self, bundle, monkeypatch):
+        monkeypatch.chdir(bundle.parent)
+        with pytest.raises(BundleError, match=r"write \./bundle for the folder here"):
+            resolve_bundle("bundle")
+
+    @pytest.mark.parametrize(
+        "name", ["", "x" * 5000, "a\0b", "~nosuchuser/x", "/proc/self/mem", "\ud800/x", "..", "a\nb/c"]
+    )
+    def test_names_that_are_none_are_refused_in_one_line(self, name):
+        with pytest.raises(BundleError) as caught:
+            load_bundle(name)
+        assert str(caught.value).isprintable()

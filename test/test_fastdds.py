@@ -46,5 +46,8 @@ class TestProfile:
 
 
 def test_a_file_that_is_nowhere_is_named_with_every_place():
-    with pytest.raises(RoadKdError, match=r"config/none.xml is missing, searched .*/share/road_kd_seg/config/none.xml"):
+    with pytest.raises(
+        RoadKdError,
+        match=r"config/none.xml is missing, searched .*/config/none.xml, .*/road_kd_seg/shared/config/none.xml",
+    ):
         share_file("config/none.xml")

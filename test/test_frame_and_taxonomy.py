@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from road_kd_seg.errors import FrameError, RoadKdError
-from road_kd_seg.frame import Intrinsics, RgbdFrame
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, Taxonomy
+from road_kd_seg.frame import Intrinsics, RgbdFrame, Segmentation
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 
 RGB = np.zeros((4, 6, 3), np.uint8)
 
@@ -45,9 +45,30 @@ class TestTaxonomy:
         with pytest.raises(RoadKdError, match="expected 0, 1, 2"):
             Taxonomy(DEFAULT_TAXONOMY.classes[1:])
 
-    @pytest.mark.parametrize("damage", [{"role": "hazard"}, {"color": [1]}, {"id": "x"}])
-    def test_a_damaged_class_names_the_known_roles(self, damage):
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            ({"role": "hazard"}, r"role is 'hazard', expected one of background, drivable, lane, obstacle"),
+            ({"color": [1]}, r"color is \[1\], expected a list of 3 values"),
+            ({"color": [0, 0, 256]}, r"color\[2\] is 256, expected a whole number from 0 to 255"),
+            ({"color": [0, 0, True]}, r"color\[2\] is True, expected a whole number"),
+            ({"id": "x"}, "id is 'x', expected a whole number"),
+            ({"id": 255}, "id is 255, expected a whole number from 0 to 254"),
+            ({"name": "road\x1b[31m"}, "name is .*, expected text of 1 to 200 printable characters"),
+            ({"name": "x" * 201}, "name is .*, expected text of 1 to 200"),
+            ({"name": " "}, "name is ' ', expected text"),
+            ({"name": 5}, "name is 5, expected text"),
+        ],
+    )
+    def test_a_damaged_class_says_what_was_expected(self, damage, reason):
         classes = DEFAULT_TAXONOMY.to_dicts()
-        classes[0].update(damage)
-        with pytest.raises(RoadKdError, match=r"role \(background, drivable, lane, obstacle\)"):
+        classes[1].update(damage)
+        with pytest.raises(RoadKdError, match=r"^classes\[1\]\." + reason):
             Taxonomy.from_dicts(classes)
+
+    def test_the_ignored_value_never_becomes_a_class(self):
+        colors = [SemanticClass(i, f"c{i}", Role.BACKGROUND, (0, 0, 0)) for i in range(256)]
+        assert len(Taxonomy(tuple(colors[:255]))) == 255
+        for classes in (tuple(colors), ()):
+            with pytest.raises(RoadKdError, match="classes, expected 1 to 255"):
+                Taxonomy(classes)

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from road_kd_seg.errors import RoadKdError
+from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Intrinsics
+from road_kd_seg.plain_data import Field
+
+_MIN_SIDE, _MAX_SIDE = 8, 4096
+"""Pixels of a side of the input, and of what is cropped for it."""
+_MIN_STD = 1e-3
 
 DepthKind = Literal["metric", "inverse", "plane_residual", "jet", "normals"]
 
@@ -64,10 +69,16 @@ class DepthEncoding:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> DepthEncoding:
-        """Inverse of `to_dict`; raises what a missing or malformed key does."""
-        if data["kind"] == "normals":
-            return DepthEncoding("normals", focal=float(data["focal"]))
-        return DepthEncoding(data["kind"], float(data["low"]), float(data["high"]))
+        """Inverse of `to_dict`.
+
+        Raises:
+            RoadKdError: a missing key, or a value of another type or range.
+        """
+        item = Field(data, "depth")
+        kind: Any = item["kind"].choice(get_args(DepthKind))
+        if kind == "normals":
+            return DepthEncoding("normals", focal=item["focal"].number(0.05, 20))
+        return DepthEncoding(kind, item["low"].number(-1e4, 1e4), item["high"].number(1e-6, 1e4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +104,16 @@ class InputSpec:
             raise RoadKdError(f"input size {self.size} and std {self.std} must be positive")
 
     def crop_box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) of the crop in pixels of a `height` x `width` image."""
+        """(top, left, bottom, right) of the crop in pixels of a `height` x `width` image.
+
+        Raises:
+            FrameError: so small an image that the crop holds no pixel.
+        """
         top, left, bottom, right = self.crop
-        return round(top * height), round(left * width), round(bottom * height), round(right * width)
+        box = round(top * height), round(left * width), round(bottom * height), round(right * width)
+        if box[0] >= box[2] or box[1] >= box[3]:
+            raise FrameError(f"image of {width}x{height} pixels: the model's crop {self.crop} leaves none of them")
+        return box
 
     def camera(self, height: int, width: int) -> Intrinsics | None:
         """The depth encoding's camera after a `height` x `width` image was cropped and resized; None without depth."""
@@ -121,24 +139,22 @@ class InputSpec:
         """Inverse of `to_dict`.
 
         Raises:
-            RoadKdError: a missing, unknown or malformed key.
+            RoadKdError: a missing key, or a value of another type or range; sizes and crops that no camera image has.
         """
-        try:
-            depth = data["depth"]
-            height, width = data["size"]
-            top, left, bottom, right = data["crop"]
-            mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-            if len(mean) != 3 or len(std) != 3:
-                raise ValueError("mean and std need three values")
-            return InputSpec(
-                size=(int(height), int(width)),
-                depth=None if depth is None else DepthEncoding.from_dict(depth),
-                crop=(float(top), float(left), float(bottom), float(right)),
-                mean=(mean[0], mean[1], mean[2]),
-                std=(std[0], std[1], std[2]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+        item = Field(data, "input")
+        height, width = (side.integer(_MIN_SIDE, _MAX_SIDE) for side in item["size"].items(2, 2))
+        top, left, bottom, right = (edge.number(0, 1) for edge in item["crop"].items(4, 4))
+        (r, g, b), std = ([v.number(-1e3, 1e3) for v in item[key].items(3, 3)] for key in ("mean", "std"))
+        if (bottom - top) * height < _MIN_SIDE or (right - left) * width < _MIN_SIDE or min(std) < _MIN_STD:
             raise RoadKdError(
-                "input needs size [h, w], crop, mean, std and depth"
-                f" (null, or kind, low, high, or kind normals and focal): {error!r}"
-            ) from error
+                f"input: crop {[top, left, bottom, right]} of {height}x{width}, expected top, left, bottom, right with"
+                f" {_MIN_SIDE} pixels or more between them; std {std}, expected {_MIN_STD} or more"
+            )
+        depth = item.get("depth")
+        return InputSpec(
+            size=(height, width),
+            depth=None if depth is None else DepthEncoding.from_dict(depth.value),
+            crop=(top, left, bottom, right),
+            mean=(r, g, b),
+            std=(std[0], std[1], std[2]),
+        )
