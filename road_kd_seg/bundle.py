@@ -164,9 +164,9 @@ def _read_manifest(folder: Path) -> Any:
 
 def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundle:
     manifest = Field(data, "")
-    version = manifest["format_version"]
-    if version.value != FORMAT_VERSION:
-        raise RoadKdError(f"format_version is {shown(version.value)}, this package reads {FORMAT_VERSION}")
+    version = manifest["format_version"].integer(0, 1_000_000)
+    if version != FORMAT_VERSION:
+        raise RoadKdError(f"format_version is {version}, this package reads {FORMAT_VERSION}")
     network, weights, onnx = manifest["network"], manifest["weights"], manifest.get("onnx")
     provenance = manifest.get("provenance")
     sha256 = weights["sha256"].text()
