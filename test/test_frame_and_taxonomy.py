@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from road_kd_seg.errors import FrameError, RoadKdError
-from road_kd_seg.frame import Intrinsics, RgbdFrame, Segmentation
+from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 
 RGB = np.zeros((4, 6, 3), np.uint8)

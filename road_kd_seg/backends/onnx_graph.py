@@ -1,7 +1,7 @@
 """What an ONNX file would make a runtime do, read from its bytes without building anything.
 
-ONNX Runtime opens files that a graph names as external data, and runs loops that it holds for as long as they last. This
-walks the file's protocol buffers (field numbers of onnx.proto3) and refuses both: our exporter writes neither.
+ONNX Runtime opens files that a graph names as external data, and runs its loops for as long as they last. This walks
+the file's protocol buffers (field numbers of onnx.proto3) and refuses both: our exporter writes neither.
 """
 
 from __future__ import annotations
