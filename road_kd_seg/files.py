@@ -11,7 +11,7 @@ from pathlib import Path
 from road_kd_seg.errors import RoadKdError
 
 
-def write_file(path: Path, content: bytes, *, error: type[RoadKdError] = RoadKdError) -> None:
+def write_file(path: Path, content: bytes | memoryview, *, error: type[RoadKdError] = RoadKdError) -> None:
     """Write a file, folders included: whole, or not at all.
 
     The content goes to a new file beside `path`, which then takes its place: a symlink is replaced, not followed, and

@@ -99,13 +99,16 @@ def _class_from_field(item: Field) -> SemanticClass:
     return SemanticClass(item["id"].integer(0, IGNORE_INDEX - 1), item["name"].text(), role, (red, green, blue))
 
 
+BACKGROUND, ROAD, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE = range(5)
+"""Class ids of the default taxonomy."""
+
 DEFAULT_TAXONOMY = Taxonomy(
     (
-        SemanticClass(0, "background", Role.BACKGROUND, (70, 70, 70)),
-        SemanticClass(1, "road", Role.DRIVABLE, (128, 64, 128)),
-        SemanticClass(2, "lane_marking", Role.LANE, (255, 255, 255)),
-        SemanticClass(3, "negative_obstacle", Role.OBSTACLE, (230, 25, 75)),
-        SemanticClass(4, "positive_obstacle", Role.OBSTACLE, (255, 160, 0)),
+        SemanticClass(BACKGROUND, "background", Role.BACKGROUND, (70, 70, 70)),
+        SemanticClass(ROAD, "road", Role.DRIVABLE, (128, 64, 128)),
+        SemanticClass(LANE_MARKING, "lane_marking", Role.LANE, (255, 255, 255)),
+        SemanticClass(NEGATIVE_OBSTACLE, "negative_obstacle", Role.OBSTACLE, (230, 25, 75)),
+        SemanticClass(POSITIVE_OBSTACLE, "positive_obstacle", Role.OBSTACLE, (255, 160, 0)),
     )
 )
 """Negative obstacles lie below the road (potholes, cracks). Wet patches look like potholes and are road."""

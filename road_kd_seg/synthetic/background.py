@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import BACKGROUND, Canvas, blend
+from road_kd_seg.synthetic.canvas import Canvas, blend
 from road_kd_seg.synthetic.scene import Billboard, Light, Road
+from road_kd_seg.taxonomy import BACKGROUND
 
 _PANORAMA_PX = (128, 2048)
 """Rows from +13 to -3 degrees, columns from 80 degrees left to 80 right of straight on."""

@@ -9,9 +9,10 @@ import numpy as np
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.arrays import F32
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import BACKGROUND, NEGATIVE_OBSTACLE, Canvas, Ground, blend, fade
+from road_kd_seg.synthetic.canvas import Canvas, Ground, blend, fade
 from road_kd_seg.synthetic.defects import build_patch
 from road_kd_seg.synthetic.scene import Defect, Road, Stain
+from road_kd_seg.taxonomy import BACKGROUND, NEGATIVE_OBSTACLE
 
 _FADES_M = {"pothole": (8.5, 10.5), "crack": (6.0, 7.5)}
 """Whole up to the first, gone beyond the second: what nobody can see is not labeled either."""

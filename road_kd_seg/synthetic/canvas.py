@@ -10,9 +10,7 @@ import numpy as np
 from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.camera import View, plane_points
 from road_kd_seg.synthetic.scene import Road
-
-BACKGROUND, ROAD, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE = range(5)
-"""Class ids of the default taxonomy."""
+from road_kd_seg.taxonomy import BACKGROUND
 
 _HORIZON_M = 110.0
 """Where the plain ends and the picture of the horizon begins."""

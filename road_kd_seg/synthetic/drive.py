@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
-from road_kd_seg.synthetic.canvas import ROAD
 from road_kd_seg.synthetic.render import paint_scene, render
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Road
 from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look
+from road_kd_seg.taxonomy import ROAD
 
 FIRST_STAMP_NS = 1_750_000_000_000_000_000
 _CLOSE_UP_SHARE = 0.15

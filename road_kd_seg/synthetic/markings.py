@@ -8,9 +8,10 @@ import numpy as np
 
 from road_kd_seg.synthetic import paint, textures
 from road_kd_seg.synthetic.arrays import F32, f32
-from road_kd_seg.synthetic.canvas import LANE_MARKING, ROAD, Canvas, Ground, blend, fade
+from road_kd_seg.synthetic.canvas import Canvas, Ground, blend, fade
 from road_kd_seg.synthetic.layers import FAINT, layer, resolved
 from road_kd_seg.synthetic.scene import Mark, Road
+from road_kd_seg.taxonomy import LANE_MARKING, ROAD
 
 _FADES_M = (18.0, 30.0)
 """Paint is whole up to the first, and gone beyond the second: what nobody can see is not labeled either."""

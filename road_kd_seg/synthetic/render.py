@@ -10,10 +10,11 @@ from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.synthetic import background, blemishes, markings, solids, surface
 from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import POSITIVE_OBSTACLE, Canvas, Ground, see_ground
+from road_kd_seg.synthetic.canvas import Canvas, Ground, see_ground
 from road_kd_seg.synthetic.layout import build_segment
 from road_kd_seg.synthetic.scene import SEGMENT_M, Road, Segment, Solid
 from road_kd_seg.synthetic.sensor import SensorLook, expose, measure_depth
+from road_kd_seg.taxonomy import POSITIVE_OBSTACLE
 
 _SIGHT_M = 45.0
 _SOLIDS_SIGHT_M = 25.0

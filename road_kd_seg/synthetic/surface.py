@@ -11,9 +11,10 @@ import numpy as np
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
-from road_kd_seg.synthetic.canvas import ROAD, Canvas, Ground, blend
+from road_kd_seg.synthetic.canvas import Canvas, Ground, blend
 from road_kd_seg.synthetic.layers import engrave, layer, resolved, smooth_layer
 from road_kd_seg.synthetic.scene import Rgb, Road
+from road_kd_seg.taxonomy import ROAD
 
 
 def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:

@@ -9,9 +9,8 @@ from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.synthetic import DriveConfig, render_drive, render_scene
 from road_kd_seg.synthetic.camera import View, d455_intrinsics, plane_points
-from road_kd_seg.synthetic.canvas import BACKGROUND, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE, ROAD
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS, plan_drive
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import BACKGROUND, DEFAULT_TAXONOMY, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE, ROAD
 
 SMALL = {"height": 144, "width": 256}
 

@@ -8,19 +8,10 @@ import pytest
 
 from road_kd_seg.synthetic import blemishes, markings, render, surface
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
-from road_kd_seg.synthetic.canvas import (
-    BACKGROUND,
-    LANE_MARKING,
-    NEGATIVE_OBSTACLE,
-    POSITIVE_OBSTACLE,
-    ROAD,
-    Canvas,
-    Ground,
-    see_ground,
-)
+from road_kd_seg.synthetic.canvas import Canvas, Ground, see_ground
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Defect, LaneLine, Mark, MarkKind, Road, Segment, Solid, Stain
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import BACKGROUND, DEFAULT_TAXONOMY, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE, ROAD
 
 H, W = 288, 512
 ROAD_TO_TEST = replace(

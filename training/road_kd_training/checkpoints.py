@@ -1,14 +1,15 @@
-"""What a run needs to resume where it stopped. Written beside the old one and renamed, so that neither is ever half."""
+"""What a run needs to resume where it stopped."""
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from road_kd_seg.files import write_file
 from road_kd_training.errors import TrainingError
 
 LAST = "last.pt"
@@ -20,12 +21,9 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         TrainingError: the disk is full or the folder cannot be written.
     """
-    partial = folder / f"{LAST}.part"
-    try:
-        torch.save(dict(state), partial)
-        os.replace(partial, folder / LAST)
-    except (OSError, RuntimeError) as error:
-        raise TrainingError(f"{folder / LAST} cannot be written: {error}: free some space and run again") from error
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_file(folder / LAST, buffer.getbuffer(), error=TrainingError)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-from jsonargparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from importlib import import_module
 
 from road_kd_seg.errors import run_tool
-from road_kd_training.commands import (
-    bag_to_dataset,
-    benchmark,
-    dataset_to_bag,
-    distill,
-    evaluate,
-    export,
-    listing,
-    pseudo_label,
-    reproduce,
-    synth,
-    train,
-)
+from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.commands.parser import Parser
-
-
-class Command(Protocol):
-    """What a module in `commands` defines."""
-
-    HELP: str
-    """One line for `road-kd --help`."""
-
-    def build_parser(self) -> ArgumentParser:
-        """Arguments of the command."""
-
-    def run(self, options: Namespace) -> None:
-        """Do it; errors that a user can fix are RoadKdError."""
-
-
-COMMANDS: Mapping[str, Command] = {
-    "train": train,
-    "distill": distill,
-    "evaluate": evaluate,
-    "export": export,
-    "synth": synth,
-    "dataset-to-bag": dataset_to_bag,
-    "bag-to-dataset": bag_to_dataset,
-    "pseudo-label": pseudo_label,
-    "benchmark": benchmark,
-    "reproduce": reproduce,
-    "list": listing,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="road-kd", description="Train and score networks and prepare data for road_kd_seg.")
     subcommands = parser.add_subcommands(required=True)
     for name, command in COMMANDS.items():
-        subcommands.add_subcommand(name, command.build_parser(), help=command.HELP)
+        subcommands.add_subcommand(name, command.build_parser(), help=command.help)
     options = parser.instantiate_classes(parser.parse_args(arguments))
-    return run_tool(lambda: COMMANDS[options.subcommand].run(options[options.subcommand]))
+
+    def run() -> None:
+        import_module(f"road_kd_training.commands.{COMMANDS[options.subcommand].module}").run(
+            options[options.subcommand]
+        )
+
+    return run_tool(run)

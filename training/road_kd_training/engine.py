@@ -31,7 +31,7 @@ from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
 from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.objective import STUDENT, Learner, NetworkInput
-from road_kd_training.provenance import describe_environment
+from road_kd_training.provenance import describe_training
 from road_kd_training.run_folder import claim_folder, write_result
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
@@ -62,7 +62,7 @@ class Trainer:
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
         self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
         self.components = build_components(config, self.device)
-        self.environment = describe_environment()  # now: the code may be changed while it trains
+        self.environment = describe_training()  # now: the code may be changed while it trains
         learner = self.components.learner
         if self.accelerator.num_processes > 1 and self.device.type == "cuda":
             learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)

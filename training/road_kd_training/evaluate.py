@@ -18,7 +18,7 @@ from road_kd_seg.metrics import boundary
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
-from road_kd_training.datasets import Benchmark, RgbdDataset
+from road_kd_training.datasets import DatasetMetric, RgbdDataset
 from road_kd_training.errors import DatasetError
 
 PER_CLASS = {"iou": metrics.iou, "f1": metrics.f1, "precision": metrics.precision, "recall": metrics.recall}
@@ -42,7 +42,7 @@ class Score:
     boundary_counts: metrics.Counts | None = None
     """(K, 4) from `boundary.boundary_counts`; None if that was not asked for."""
     boundary_px: int = boundary.TOLERANCE_PX
-    benchmark: Mapping[str, float] = field(default_factory=dict)
+    dataset_metrics: Mapping[str, float] = field(default_factory=dict)
     """The dataset's own metrics by name, if it has any."""
 
     @property
@@ -67,8 +67,8 @@ class Score:
             report["boundary_px"] = self.boundary_px
             report["mean_boundary_f1"] = rounded(boundary.mean_boundary_f1(self.boundary_counts))
             report["boundary_f1"] = by_class(boundary.boundary_f1(self.boundary_counts))
-        if self.benchmark:
-            report["benchmark"] = {name: rounded(value) for name, value in self.benchmark.items()}
+        if self.dataset_metrics:
+            report["dataset_metrics"] = {name: rounded(value) for name, value in self.dataset_metrics.items()}
         return report
 
     def describe(self, taxonomy: Taxonomy) -> str:
@@ -87,7 +87,7 @@ def score_dataset(
     segmenter: Segmenter,
     dataset: RgbdDataset,
     *,
-    benchmark: Benchmark | None = None,
+    dataset_metric: DatasetMetric | None = None,
     boundary_px: int | None = None,
     show_progress: bool = False,
 ) -> Score:
@@ -99,7 +99,7 @@ def score_dataset(
     Args:
         segmenter: what is scored.
         dataset: with the segmenter's classes, see `check_classes`.
-        benchmark: sees every sample, labeled or not, with the probabilities of all classes.
+        dataset_metric: sees every sample, labeled or not, with the probabilities of all classes.
         boundary_px: tolerance of the boundary score in pixels of the camera's image; None leaves it out.
         show_progress: a bar on the terminal.
     """
@@ -109,12 +109,12 @@ def score_dataset(
     for index in track(range(len(dataset)), "scoring", transient=True, disable=not show_progress):
         sample = dataset[index]
         frame = RgbdFrame(sample.rgb, sample.depth_m)
-        if benchmark is not None:
+        if dataset_metric is not None:
             probabilities = segmenter.probabilities(frame)
-            benchmark.add(sample, probabilities)
+            dataset_metric.add(sample, probabilities)
         if sample.label is None:
             continue
-        prediction = segmenter(frame).label if benchmark is None else probabilities.argmax(0).astype(np.uint8)
+        prediction = segmenter(frame).label if dataset_metric is None else probabilities.argmax(0).astype(np.uint8)
         counts += metrics.confusion_matrix(sample.label, prediction, num_classes)
         if boundary_counts is not None and boundary_px is not None:
             boundary_counts += boundary.boundary_counts(sample.label, prediction, num_classes, boundary_px)
@@ -123,7 +123,7 @@ def score_dataset(
         len(dataset),
         boundary_counts,
         boundary.TOLERANCE_PX if boundary_px is None else boundary_px,
-        {} if benchmark is None else benchmark.result(),
+        {} if dataset_metric is None else dataset_metric.result(),
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from road_kd_seg.files import write_file
 from road_kd_training.config import TrainConfig
 from road_kd_training.errors import TrainingError
-from road_kd_training.provenance import describe_environment
+from road_kd_training.provenance import describe_training
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 MAY_CHANGE = ("num_workers", "validate_every", "patience", "output")
@@ -35,14 +36,14 @@ def claim_folder(folder: Path, config: TrainConfig) -> None:
                 )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(mine, indent=2) + "\n")
-        (folder / ENVIRONMENT).write_text(json.dumps(describe_environment(), indent=2) + "\n")
+        (folder / ENVIRONMENT).write_text(json.dumps(describe_training(), indent=2) + "\n")
     except (OSError, json.JSONDecodeError) as error:
         raise TrainingError(f"output {folder} cannot be used: {error}: free some space or choose another") from error
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """What came out of a finished run, for tables."""
-    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+    write_file(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode(), error=TrainingError)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

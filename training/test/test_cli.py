@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.networks import NETWORKS
 from road_kd_seg.networks.common import summary
 from road_kd_training.cli import main
+from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.datasets.stereo_pothole import StereoPothole
 
 
@@ -34,6 +37,27 @@ def recipe(stereo_tree, tmp_path):
     }
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda words: " ".join(words) or "none")
+def test_help_is_printed_without_importing_pytorch(arguments):
+    program = (
+        "import sys; from road_kd_training.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, *arguments, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage:")
+    assert done.stderr == "False\n"
+
+
+def test_help_of_train_explains_every_key(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Weight of the cross entropy against the labels" in text
+    assert "Steps of linear warm-up" in text
 
 
 def test_a_recipe_trains_and_its_bundle_is_scored_beside_the_baseline(recipe, stereo_tree, tmp_path, capsys):

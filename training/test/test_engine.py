@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import signal
 
 import pytest
@@ -123,12 +124,13 @@ class TestTrainer:
         assert read_result(folder)["best_step"] == 1
 
     def test_a_full_disk_is_named(self, config, monkeypatch):
-        def no_space(*_):
-            raise OSError(28, "No space left on device")
+        def no_space(handle):
+            if "last.pt" in os.readlink(f"/proc/self/fd/{handle}"):
+                raise OSError(28, "No space left on device")
 
         trainer = Trainer(config)
-        monkeypatch.setattr(torch, "save", no_space)
-        with pytest.raises(TrainingError, match=r"last.pt cannot be written: .*No space left .*: free some space"):
+        monkeypatch.setattr(os, "fsync", no_space)
+        with pytest.raises(TrainingError, match=r"last.pt: cannot be written \(No space left .*\): free some space"):
             trainer.run()
 
     def test_out_of_memory_names_the_stage_and_the_last_good_checkpoint(self, config):

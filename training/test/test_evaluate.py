@@ -11,7 +11,7 @@ from road_kd_seg.networks import SegmentationNetwork, SegOutput, build_network
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.cli import main
-from road_kd_training.datasets import BENCHMARKS, DATASETS
+from road_kd_training.datasets import DATASET_METRICS, DATASETS
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.datasets.culane import EGO_LANES
 from road_kd_training.errors import DatasetError
@@ -81,7 +81,7 @@ class TestScoreDataset:
         assert report["recall"] == {"road": 1.0, "negative_obstacle": 0.5}
         assert report["f1"] == {"road": 0.8, "negative_obstacle": round(2 / 3, 4)}
         assert report["fw_iou"] == report["miou"]  # half of the true pixels each
-        assert "benchmark" not in report
+        assert "dataset_metrics" not in report
         assert "boundary_f1" not in report
 
     def test_ignored_and_unlabeled_pixels_are_inert(self, segmenter):
@@ -101,12 +101,12 @@ class TestScoreDataset:
     def test_a_benchmark_sees_every_sample_with_all_probabilities(self, segmenter):
         recorder = Recorder()
         pictures = Pictures((halves(1, 3), halves(1, 3)), (None, halves(0, 4)))
-        score = score_dataset(segmenter, pictures, benchmark=recorder)
+        score = score_dataset(segmenter, pictures, dataset_metric=recorder)
         assert [name for name, _ in recorder.seen] == ["0", "1"]
         for (_, probabilities), (_, prediction) in zip(recorder.seen, pictures.pairs, strict=True):
             assert probabilities.shape == (5, *SIZE)
             assert (probabilities.argmax(0) == prediction).all()
-        assert score.to_dict(DEFAULT_TAXONOMY)["benchmark"] == {"images": 2.0, "nothing": None}
+        assert score.to_dict(DEFAULT_TAXONOMY)["dataset_metrics"] == {"images": 2.0, "nothing": None}
         assert (score.counts == score_dataset(segmenter, pictures).counts).all()
 
     def test_nothing_scored_is_none_and_not_nan(self, segmenter):
@@ -130,7 +130,7 @@ class TestClasses:
         check_classes(segmenter, Pictures(), "pictures")
 
     def test_every_benchmark_belongs_to_a_dataset(self):
-        assert BENCHMARKS.keys() <= DATASETS.keys()
+        assert DATASET_METRICS.keys() <= DATASETS.keys()
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ class TestCommand:
         assert (report["model"], report["frames"], report["boundary_px"]) == ("lanes", 1, 2)
         assert set(report["iou"]) == {"background"}
         assert report["fw_iou"] == report["miou"] == report["iou"]["background"]
-        assert report["benchmark"]["map"] == 0.0  # the frame holds no lane
+        assert report["dataset_metrics"]["map"] == 0.0  # the frame holds no lane
         printed = capsys.readouterr().out
         for expected in (
             "boundary F1",

@@ -1,6 +1,7 @@
 """From a bag without labels to a dataset with labels that a network made."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -293,8 +294,11 @@ class TestFramesThatCannotBeSegmented:
 
 
 class TestDisk:
-    def test_a_full_disk_is_named_and_leaves_no_half_file(self, tmp_path):
-        (tmp_path / "x.png.part").symlink_to("/dev/full")
+    def test_a_full_disk_is_named_and_leaves_no_half_file(self, tmp_path, monkeypatch):
+        def no_space(handle):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", no_space)
         with pytest.raises(
             DatasetError, match=r"x\.png: cannot be written \(No space left on device\): free some space"
         ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -19,24 +19,6 @@ from road_kd_training.datasets.common.label_folder import write_legend
 from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.datasets.frames import write_camera, write_frame
 from road_kd_training.errors import DatasetError
-
-HELP = "write frames of a rosbag into a folder, for annotation and training"
-
-
-def build_parser() -> ArgumentParser:
-    """A bag, a folder, and how many of the frames."""
-    parser = ArgumentParser(
-        description="Write frames of a rosbag as PNG files in the layout of the dataset 'frames':"
-        " rgb/STAMP.png, depth/STAMP.png (uint16 mm), label/STAMP.png for frames that have a label."
-    )
-    parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3 file")
-    parser.add_argument(
-        "options", nargs="*", help="options of the dataset 'bag' as key=value, e.g. color_topic=/cam/color labels=DIR"
-    )
-    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
-    parser.add_argument("--every", type=int, default=1, help="keep every N-th frame")
-    parser.add_argument("--rate_hz", type=float, default=None, help="or so many frames per second of the recording")
-    return parser
 
 
 def run(options: Namespace) -> None:

@@ -9,18 +9,18 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+from road_kd_seg.files import write_file
 from road_kd_training.augment import Augment
-from road_kd_training.commands import train
+from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.commands.options import key_values
 from road_kd_training.config import DataConfig, InputConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import DrawnExamples, Draws, Pool, training_pools
-from road_kd_training.datasets import DATASETS, build_dataset
-from road_kd_training.datasets.common.output import write_file
-from road_kd_training.errors import TrainingError
+from road_kd_training.datasets import build_dataset
+from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.loader_speed import (
     LoaderSpeed,
     SampleTimes,
@@ -32,32 +32,8 @@ from road_kd_training.loader_speed import (
 )
 from road_kd_training.recipes import check_recipe
 
-HELP = "measure how fast training samples are loaded"
 SIZE = (576, 1024)
 MEGABYTE = 1e6
-
-
-def build_parser() -> ArgumentParser:
-    """What to measure, then a recipe or a dataset, a size, and the step that has to be fed."""
-    parser = ArgumentParser(
-        description="Load and augment training samples as a run would, by number of worker processes, and say whether"
-        " a training step would wait for them: benchmark data --config RECIPE, or benchmark data DATASET key=value …"
-    )
-    parser.add_argument("what", choices=["data"])
-    parser.add_argument("dataset", nargs="?", default=None, help=f"one of {', '.join(DATASETS)}; or give --config")
-    parser.add_argument("options", nargs="*", default=[], help="the dataset's options as key=value, e.g. root=DIR")
-    parser.add_argument("--config", default=None, help="a recipe: its datasets, weights, augmentation, size and batch")
-    parser.add_argument("--height", type=int, default=None, help=f"pixels; default: the recipe's, else {SIZE[0]}")
-    parser.add_argument("--width", type=int, default=None, help=f"pixels; default: the recipe's, else {SIZE[1]}")
-    parser.add_argument("--batch_size", type=int, default=None, help="samples per step; default: the recipe's, else 8")
-    parser.add_argument("--step_ms", type=float, default=None, help="duration of a training step; default: none at all")
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=None, help="loader processes; default: 0, 1, 2, … cores"
-    )
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure each number of workers")
-    parser.add_argument("--samples", type=int, default=50, help="how many samples to time step by step")
-    parser.add_argument("--json", default=None, help="also write the results to this file")
-    return parser
 
 
 def run(options: Namespace) -> None:
@@ -88,7 +64,7 @@ def run(options: Namespace) -> None:
             "sample": asdict(times),
             "loader": [{**asdict(speed), "batch_ms": speed.batch_ms, "starves": speed.starves} for speed in speeds],
         }
-        write_file(Path(options.json), (json.dumps(report, indent=2) + "\n").encode())
+        write_file(Path(options.json), (json.dumps(report, indent=2) + "\n").encode(), error=DatasetError)
 
 
 def _cores() -> int:
@@ -121,7 +97,7 @@ def read_recipe(path: str) -> TrainConfig:
     if not Path(path).is_file():
         raise TrainingError(f"recipe {path}: no such file")
     check_recipe(Path(path))
-    parser = train.build_parser()
+    parser = COMMANDS["train"].build_parser()
     parsed = parser.instantiate_classes(parser.parse_args(["--config", path]))
     return TrainConfig(**{field.name: parsed[field.name] for field in fields(TrainConfig)})
 

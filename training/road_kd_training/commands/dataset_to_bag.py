@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
@@ -14,20 +14,8 @@ from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError
 from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
-from road_kd_training.commands.options import add_dataset, chosen_dataset
+from road_kd_training.commands.options import chosen_dataset
 from road_kd_training.datasets import RgbdDataset
-
-HELP = "write a dataset as a rosbag"
-
-
-def build_parser() -> ArgumentParser:
-    """A dataset, the bag's folder and its rate."""
-    parser = ArgumentParser(description="Write a dataset's frames as the MCAP rosbag2 of a RealSense driver.")
-    add_dataset(parser)
-    parser.add_argument("--out", required=True, help="folder of the new bag")
-    parser.add_argument("--rate_hz", type=float, default=2.0, help="frames per second")
-    parser.add_argument("--force", action="store_true", help="replace an existing bag")
-    return parser
 
 
 def run(options: Namespace) -> None:

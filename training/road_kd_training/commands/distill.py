@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from road_kd_training.commands import train
 from road_kd_training.errors import TrainingError
-
-HELP = "distil a student from a recipe"
-
-
-def build_parser() -> ArgumentParser:
-    """The arguments of `train`."""
-    return train.build_parser()
 
 
 def run(options: Namespace) -> None:

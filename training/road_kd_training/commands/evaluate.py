@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
@@ -15,25 +15,10 @@ from road_kd_seg import metrics
 from road_kd_seg.metrics import boundary
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
-from road_kd_training.commands.options import add_dataset, chosen_dataset
-from road_kd_training.datasets import BASELINES, BENCHMARKS
+from road_kd_training.commands.options import chosen_dataset
+from road_kd_training.datasets import BASELINES, DATASET_METRICS
 from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
-
-HELP = "score a bundle on a dataset"
-
-
-def build_parser() -> ArgumentParser:
-    """A dataset, a bundle, a device and where to write."""
-    parser = ArgumentParser(description="Score a bundle on a dataset, at the camera's resolution.")
-    add_dataset(parser)
-    parser.add_argument("--model", default="road_student", help="a bundle's folder, or the name of a shipped one")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--boundary_px", type=int, default=boundary.TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
-    )
-    parser.add_argument("--json", default=None, help="also write the score to this file")
-    return parser
 
 
 def run(options: Namespace) -> None:
@@ -44,13 +29,17 @@ def run(options: Namespace) -> None:
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)
     check_classes(segmenter, dataset, options.dataset)
-    benchmark = BENCHMARKS[options.dataset]() if options.dataset in BENCHMARKS else None
+    dataset_metric = DATASET_METRICS[options.dataset]() if options.dataset in DATASET_METRICS else None
     score = score_dataset(
-        segmenter, dataset, benchmark=benchmark, boundary_px=options.boundary_px, show_progress=console.is_terminal
+        segmenter,
+        dataset,
+        dataset_metric=dataset_metric,
+        boundary_px=options.boundary_px,
+        show_progress=console.is_terminal,
     )
     console.print(score_table(score, segmenter.taxonomy, f"{segmenter.bundle.name} on {options.dataset}"))
-    if score.benchmark:
-        console.print(benchmark_table(score, options.dataset))
+    if score.dataset_metrics:
+        console.print(dataset_metrics_table(score, options.dataset))
     report: dict[str, Any] = {"model": segmenter.bundle.name, **score.to_dict(segmenter.taxonomy)}
     if options.dataset in BASELINES:
         baseline = BASELINES[options.dataset](dataset)
@@ -81,12 +70,12 @@ def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:
     return table
 
 
-def benchmark_table(score: Score, dataset: str) -> Table:
+def dataset_metrics_table(score: Score, dataset: str) -> Table:
     """The dataset's own metrics."""
     table = Table(title=f"as the {dataset} benchmark scores")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for name, value in score.benchmark.items():
+    for name, value in score.dataset_metrics.items():
         table.add_row(name, *cells([value]))
     return table
 

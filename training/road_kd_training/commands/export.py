@@ -9,7 +9,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
 from road_kd_seg.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, add_onnx, load_bundle, save_bundle
@@ -22,24 +22,8 @@ from road_kd_training.model_card import CARD, model_card
 from road_kd_training.objective import STUDENT
 from road_kd_training.run_folder import CONFIG
 
-HELP = "write the network of a run or a bundle as a bundle for robots, also as ONNX"
-
 MOST_MEGABYTES = 10
 """What a bundle in models/ may weigh."""
-
-
-def build_parser() -> ArgumentParser:
-    """A run or a bundle, and what to make of it."""
-    parser = ArgumentParser(description="Write the network of a run or a bundle as a bundle for robots.")
-    parser.add_argument("source", help="a run's folder, a bundle's folder, or the name of a shipped bundle")
-    parser.add_argument("--out", required=True, help="folder of the new bundle")
-    parser.add_argument("--name", default=None, help="what reports and diagnostics call it; default: what they do now")
-    parser.add_argument(
-        "--weights", default="best", choices=["best", "last"], help="of a run: the best validation's or the last step's"
-    )
-    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, and compare it with PyTorch")
-    parser.add_argument("--force", action="store_true", help="replace what is in that folder, its model card included")
-    return parser
 
 
 def run(options: Namespace) -> None:

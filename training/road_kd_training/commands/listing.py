@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -10,15 +10,6 @@ from road_kd_seg.networks.common.summary import summarize_networks
 from road_kd_training.datasets import DATASETS
 from road_kd_training.experiments import EXPERIMENTS
 from road_kd_training.summaries import summarize_methods
-
-HELP = "list networks, distillers, datasets or experiments"
-
-
-def build_parser() -> ArgumentParser:
-    """What to list."""
-    parser = ArgumentParser(description="List what there is.")
-    parser.add_argument("what", choices=["networks", "distillers", "datasets", "experiments"])
-    return parser
 
 
 def run(options: Namespace) -> None:

@@ -6,20 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
-from road_kd_training.datasets import DATASETS, RgbdDataset, build_dataset
+from road_kd_training.datasets import RgbdDataset, build_dataset
 from road_kd_training.errors import DatasetError
 
 
-def add_dataset(parser: ArgumentParser) -> None:
-    """`DATASET key=value …`."""
-    parser.add_argument("dataset", help=f"one of {', '.join(DATASETS)}")
-    parser.add_argument("options", nargs="*", help="the dataset's options as key=value, e.g. root=DIR split=validation")
-
-
 def chosen_dataset(options: Namespace) -> RgbdDataset:
-    """The dataset that `add_dataset`'s arguments name.
+    """The dataset that the arguments `dataset` and `options` name.
 
     Raises:
         DatasetError: an option is not key=value, or the dataset refuses it.

@@ -8,45 +8,26 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from road_kd_seg.files import write_file
 from road_kd_seg.segmenter import Segmenter
-from road_kd_training.commands.options import add_dataset, chosen_dataset
+from road_kd_training.commands.options import chosen_dataset
 from road_kd_training.contact_sheet import ROWS, Entry, draw_pages
 from road_kd_training.datasets import RgbdDataset
 from road_kd_training.datasets.common.label_folder import image_path
-from road_kd_training.datasets.common.output import new_folder, write_file, write_png
+from road_kd_training.datasets.common.output import new_folder, write_png
 from road_kd_training.datasets.common.sample import read_image
 from road_kd_training.errors import DatasetError
-from road_kd_training.provenance import describe_environment
+from road_kd_training.provenance import describe_training
 from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure, write_pseudo_labels
 
-HELP = "label frames that have no label with a network"
 REPORT = "pseudo_labels.json"
 MOSTLY = 0.5
 """A class of which less is above the confidence threshold deserves a warning."""
-
-
-def build_parser() -> ArgumentParser:
-    """A dataset, a bundle, a folder, and a confidence threshold."""
-    parser = ArgumentParser(
-        description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
-        " Train on them with the dataset option labels=OUT/label part=labeled."
-    )
-    add_dataset(parser)
-    parser.add_argument("--model", required=True, help="a bundle's folder, or the name of a shipped one")
-    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
-    parser.add_argument(
-        "--min_confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the mirror image; twice the time")
-    parser.add_argument("--with_frames", action="store_true", help="also write color and depth: OUT is then a dataset")
-    parser.add_argument("--sheets", type=int, default=10, help=f"most pages of the contact sheet, {ROWS} frames each")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    return parser
 
 
 def run(options: Namespace) -> None:
@@ -84,10 +65,10 @@ def run(options: Namespace) -> None:
         "min_confidence": options.min_confidence,
         "flip": options.flip,
         **result.to_dict(segmenter.taxonomy),
-        "environment": describe_environment(),
+        "environment": describe_training(),
     }
     # Last, so that its presence means that the labels are complete.
-    write_file(out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+    write_file(out / REPORT, (json.dumps(report, indent=2) + "\n").encode(), error=DatasetError)
     _print(console, result, segmenter, out, pages)
 
 

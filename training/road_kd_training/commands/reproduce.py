@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+from road_kd_training.commands.arguments import REPRODUCE_DEFAULTS
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import find_experiment
 from road_kd_training.experiments.costs import with_costs
@@ -18,31 +19,6 @@ from road_kd_training.experiments.records import changed_fields, find_trained, r
 from road_kd_training.experiments.report import Report, terminal_table, write
 from road_kd_training.experiments.runs import Runner
 from road_kd_training.experiments.scales import meaning_of
-
-HELP = "run a table of a paper, and print reported and reproduced"
-DEFAULTS = {"scale": "smoke", "out": "out", "data_root": "data"}
-
-
-def build_parser() -> ArgumentParser:
-    """The table, the scale, and which part of it."""
-    parser = ArgumentParser(
-        description="Train and score the rows of a paper's table. Finished runs are kept, so that the same command goes"
-        " on after Ctrl-C, a failure, or with more seeds."
-    )
-    parser.add_argument("experiment", help="paper/table, one of 'road-kd list experiments'")
-    parser.add_argument(
-        "--scale",
-        default=DEFAULTS["scale"],
-        help="smoke: minutes on two CPU cores, proves that every row runs; reduced: synthetic scenes, small images,"
-        " minutes a row on a CPU; small: synthetic scenes, minutes a row on a GPU; full: the paper's data and schedule",
-    )
-    parser.add_argument("--rows", nargs="*", default=[], help="keys of rows, with what they need; default: all")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
-    parser.add_argument("--out", default=DEFAULTS["out"], help="folder of runs, scenes and reports")
-    parser.add_argument("--data_root", default=DEFAULTS["data_root"], help="holds each dataset in a folder of its name")
-    parser.add_argument("--replace", action="store_true", help="retrain runs that were made by another recipe")
-    parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
-    return parser
 
 
 def run(options: Namespace) -> None:
@@ -121,7 +97,7 @@ def command_of(options: Namespace) -> str:
     """The command line that makes the same table."""
     words = ["road-kd", "reproduce", options.experiment, "--scale", options.scale]
     for name in ("out", "data_root"):
-        if options[name] != DEFAULTS[name]:
+        if options[name] != REPRODUCE_DEFAULTS[name]:
             words += [f"--{name}", str(Path(options[name]))]
     for name in ("rows", "seeds"):
         if options[name]:

@@ -5,23 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 
-from road_kd_training.commands.parser import Parser
 from road_kd_training.config import TrainConfig
 from road_kd_training.engine import Trainer
 from road_kd_training.recipes import check_recipe
-
-HELP = "train a network from a recipe"
-
-
-def build_parser() -> ArgumentParser:
-    """A recipe, and a flag for each of its fields."""
-    parser = Parser(description="Train a network from a recipe. The same command again resumes.")
-    parser.add_argument("--config", action="config", help="a recipe, e.g. training/recipes/road_student.yaml")
-    parser.add_class_arguments(TrainConfig)
-    return parser
 
 
 def run(options: Namespace) -> None:

@@ -11,7 +11,7 @@ from road_kd_training.datasets.apolloscape_lane import ApolloscapeLane
 from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.camvid import CamVid
 from road_kd_training.datasets.cityscapes import Cityscapes
-from road_kd_training.datasets.common.sample import Benchmark, RgbdDataset, RgbdSample
+from road_kd_training.datasets.common.sample import DatasetMetric, RgbdDataset, RgbdSample
 from road_kd_training.datasets.culane import CuLane, CuLaneF1
 from road_kd_training.datasets.frames import Frames
 from road_kd_training.datasets.kitti_semantics import KittiSemantics
@@ -26,7 +26,7 @@ from road_kd_training.datasets.vkitti2 import VirtualKitti2
 from road_kd_training.datasets.voc import PascalVoc
 from road_kd_training.errors import DatasetError
 
-__all__ = ["BASELINES", "BENCHMARKS", "DATASETS", "Benchmark", "RgbdDataset", "RgbdSample", "build_dataset"]
+__all__ = ["BASELINES", "DATASETS", "DATASET_METRICS", "DatasetMetric", "RgbdDataset", "RgbdSample", "build_dataset"]
 
 DATASETS: Mapping[str, Callable[..., RgbdDataset]] = WithPlugins(
     "road_kd.datasets",
@@ -55,7 +55,7 @@ DATASETS: Mapping[str, Callable[..., RgbdDataset]] = WithPlugins(
 BASELINES: Mapping[str, Callable[..., dict[str, Any]]] = {"stereo_pothole": threshold_baseline}
 """What needs no network, printed beside every score on that dataset."""
 
-BENCHMARKS: Mapping[str, Callable[[], Benchmark]] = {"culane": CuLaneF1, "llamas": LlamasAp}
+DATASET_METRICS: Mapping[str, Callable[[], DatasetMetric]] = {"culane": CuLaneF1, "llamas": LlamasAp}
 """A dataset's own metric, gathered from the probabilities while it is scored."""
 
 

@@ -25,15 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.bags.writer import depth_to_millimeters
+from road_kd_seg.files import write_file
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.depth import read_uint16
 from road_kd_training.datasets.common.folder import Layout, check_size
 from road_kd_training.datasets.common.label_folder import LabelFolder, frame_id, image_path, write_label
 from road_kd_training.datasets.common.labeled import Part, choose_part
-from road_kd_training.datasets.common.output import write_file, write_png
+from road_kd_training.datasets.common.output import write_png
 from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
 from road_kd_training.datasets.common.time_blocks import BLOCK_S, GAP_S, split_by_time
+from road_kd_training.errors import DatasetError
 
 LAYOUT = Layout.from_doc("frames", __doc__)
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -136,7 +138,9 @@ def write_camera(root: Path, camera: Intrinsics) -> None:
     Raises:
         DatasetError: the folder cannot be written.
     """
-    write_file(root / "camera.json", (json.dumps(dataclasses.asdict(camera), indent=2) + "\n").encode())
+    write_file(
+        root / "camera.json", (json.dumps(dataclasses.asdict(camera), indent=2) + "\n").encode(), error=DatasetError
+    )
 
 
 def write_frame(root: Path, sample: RgbdSample, label: NDArray[np.uint8] | None) -> None:

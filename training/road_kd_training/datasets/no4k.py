@@ -18,11 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, NEGATIVE_OBSTACLE, ROAD
 from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
 from road_kd_training.datasets.common.painted import FULL_SCALE, read_painted
 from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.stereo_pothole import NEGATIVE_OBSTACLE, ROAD
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "test", "all"]

@@ -15,11 +15,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, NEGATIVE_OBSTACLE, ROAD
 from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
 from road_kd_training.datasets.common.painted import read_painted
 from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
-from road_kd_training.datasets.stereo_pothole import NEGATIVE_OBSTACLE, ROAD, nominal_intrinsics, rebuild_depth
+from road_kd_training.datasets.stereo_pothole import nominal_intrinsics, rebuild_depth
 
 Split = Literal["train", "validation", "test", "all"]
 

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, NEGATIVE_OBSTACLE, ROAD
 from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "all"]
-
-ROAD, NEGATIVE_OBSTACLE = 1, 3
 
 POTHOLES: tuple[tuple[str, int, int], ...] = (
     ("d1", 1, 5), ("d1", 6, 8), ("d1", 9, 14), ("d1", 15, 22), ("d2", 1, 5), ("d2", 6, 8), ("d2", 9, 12),

@@ -25,8 +25,8 @@ from rich.progress import track
 from road_kd_seg.bags.writer import depth_to_millimeters
 from road_kd_seg.frame import IGNORE_INDEX, LabeledFrame
 from road_kd_seg.synthetic import render_scene, render_wet_mask
-from road_kd_seg.synthetic.canvas import NEGATIVE_OBSTACLE
-from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, NEGATIVE_OBSTACLE
+from road_kd_training.datasets.common.output import write_png
 from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
@@ -134,7 +134,7 @@ def _render(root: Path, seed: int) -> None:
 
 def _render_wet(root: Path, seed: int) -> None:
     cv2.setNumThreads(1)
-    _write_png(scene_path(root, seed, WET), render_wet_mask(seed).astype(np.uint8) * np.uint8(255))
+    write_png(scene_path(root, seed, WET), render_wet_mask(seed).astype(np.uint8) * np.uint8(255))
 
 
 def write_scene(root: Path, seed: int, scene: LabeledFrame) -> None:
@@ -148,9 +148,4 @@ def write_scene(root: Path, seed: int, scene: LabeledFrame) -> None:
         label,
     )
     for kind, image in zip(KINDS, images, strict=True):
-        _write_png(scene_path(root, seed, kind), image)
-
-
-def _write_png(path: Path, image: NDArray[Any]) -> None:
-    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-        raise DatasetError(f"{path}: could not be written: is the disk full?")
+        write_png(scene_path(root, seed, kind), image)

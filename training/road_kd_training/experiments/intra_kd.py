@@ -10,7 +10,7 @@ from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.common.functional import TapPair
 from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row
-from road_kd_training.experiments.metrics import benchmark, forward_ms, of_all, of_class, parameters_m, share
+from road_kd_training.experiments.metrics import dataset_metric, forward_ms, of_all, of_class, parameters_m, share
 
 MIDDLE: TapPair = ("block2", "encoder3")
 HIGH: TapPair = ("block3", "encoder5")
@@ -19,8 +19,8 @@ HIGH: TapPair = ("block3", "encoder5")
 _BASELINE = "Baseline"
 _LANES = of_class("lane_marking", metrics.iou)
 MIOU = Metric("mIoU", of_all(metrics.mean_iou), decimals=1)
-F1 = Metric("F1", benchmark("f1", 100, _LANES), decimals=1, stand_in="the IoU of lane_marking")
-MAP = Metric("mAP", benchmark("map", 1, share(_LANES)), decimals=3, stand_in="the IoU of lane_marking")
+F1 = Metric("F1", dataset_metric("f1", 100, _LANES), decimals=1, stand_in="the IoU of lane_marking")
+MAP = Metric("mAP", dataset_metric("map", 1, share(_LANES)), decimals=3, stand_in="the IoU of lane_marking")
 
 _COLOR = AugmentConfig(min_scale=1.0, max_scale=1.0)
 _SGD: Mapping[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4}

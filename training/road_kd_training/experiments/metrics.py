@@ -20,8 +20,8 @@ class SetScore:
     counts: Counts
     """(K, K), truth by prediction, in pixels."""
     classes: Sequence[str]
-    benchmark: Mapping[str, float] = field(default_factory=dict)
-    """What the dataset's own benchmark says, e.g. CULane's f1."""
+    dataset_metrics: Mapping[str, float] = field(default_factory=dict)
+    """The dataset's own metrics, e.g. CULane's f1."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def false_positives(name: str, test: str) -> Measure:
     return measure
 
 
-def benchmark(name: str, factor: float, stand_in: Measure) -> Measure:
-    """The figure of the dataset's own benchmark, or, where a test set has none, another metric."""
+def dataset_metric(name: str, factor: float, stand_in: Measure) -> Measure:
+    """The dataset's own metric, or, where a test set has none, another metric."""
 
     def measure(outcome: Outcome) -> float:
-        value = outcome.main.benchmark.get(name)
+        value = outcome.main.dataset_metrics.get(name)
         return stand_in(outcome) if value is None else factor * value
 
     return measure

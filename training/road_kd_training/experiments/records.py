@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from road_kd_seg.files import write_file
 from road_kd_training.config import DataConfig
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.metrics import Outcome, SetScore
@@ -31,7 +32,7 @@ class Record:
     best_step: int
     seconds: float
     """Of training steps."""
-    environment: Mapping[str, str]
+    environment: Mapping[str, str | int | None]
     """Code revision, versions and hardware that it was trained with."""
 
 
@@ -82,7 +83,7 @@ def write_record(run: Run, record: Record, tests: Mapping[str, DataConfig], out:
             "source": _portable_source(tests[name]),
             "classes": list(score.classes),
             "counts": score.counts.tolist(),
-            "benchmark": dict(score.benchmark),
+            "dataset_metrics": dict(score.dataset_metrics),
         }
         for name, score in outcome.tests.items()
     }
@@ -110,7 +111,7 @@ def read_record(run: Run, tests: Mapping[str, DataConfig], out: Path) -> Record 
     if {name: score["source"] for name, score in found["tests"].items()} != sources:
         return None
     scores = {
-        name: SetScore(np.array(score["counts"], np.int64), score["classes"], score["benchmark"])
+        name: SetScore(np.array(score["counts"], np.int64), score["classes"], score["dataset_metrics"])
         for name, score in ((name, found["tests"][name]) for name in tests)
     }
     outcome = Outcome(scores, found["parameters"])
@@ -135,11 +136,4 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error}: free some space, or choose another --out") from error
+    write_file(path, (json.dumps(data, indent=1) + "\n").encode(), error=TrainingError)

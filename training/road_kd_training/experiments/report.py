@@ -29,13 +29,13 @@ class Report:
     lines: Sequence[Line]
     command: str
     """That makes it again."""
-    environments: Sequence[Mapping[str, str]]
+    environments: Sequence[Mapping[str, str | int | None]]
     """Of the runs, without repetition."""
 
     @staticmethod
     def of(plan: Plan, records: Mapping[Key, Record], failures: Mapping[Key, str], command: str) -> Report:
         """Gather a plan's results."""
-        found: list[Mapping[str, str]] = []
+        found: list[Mapping[str, str | int | None]] = []
         for record in records.values():
             if record.environment not in found:
                 found.append(record.environment)

@@ -18,7 +18,7 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import DataConfig, TeacherConfig, TrainConfig
-from road_kd_training.datasets import BENCHMARKS, build_dataset
+from road_kd_training.datasets import DATASET_METRICS, build_dataset
 from road_kd_training.engine import Trainer
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import check_classes, score_dataset
@@ -184,9 +184,9 @@ class Runner:
 def _score_on(segmenter: Segmenter, source: DataConfig) -> SetScore:
     dataset = build_dataset(source.dataset, **source.options)
     check_classes(segmenter, dataset, source.dataset)
-    benchmark = BENCHMARKS[source.dataset]() if source.dataset in BENCHMARKS else None
-    score = score_dataset(segmenter, dataset, benchmark=benchmark)
-    return SetScore(score.counts, segmenter.taxonomy.names, score.benchmark)
+    dataset_metric = DATASET_METRICS[source.dataset]() if source.dataset in DATASET_METRICS else None
+    score = score_dataset(segmenter, dataset, dataset_metric=dataset_metric)
+    return SetScore(score.counts, segmenter.taxonomy.names, score.dataset_metrics)
 
 
 def _key(run: Run) -> Key:

@@ -15,7 +15,7 @@ from road_kd_training.experiments.metrics import (
     Outcome,
     SetScore,
     against_rest,
-    benchmark,
+    dataset_metric,
     false_positives,
     of_all,
     of_both,
@@ -67,7 +67,7 @@ class TestMetrics:
 
     def test_a_benchmark_stands_before_its_stand_in(self):
         with_f1 = Outcome({"test": SetScore(COUNTS, CLASSES, {"f1": 0.7})}, 1)
-        measure = benchmark("f1", 100, of_class("hole", metrics.iou))
+        measure = dataset_metric("f1", 100, of_class("hole", metrics.iou))
         assert measure(with_f1) == pytest.approx(70)
         assert measure(outcome()) == pytest.approx(50)
         assert share(measure)(outcome()) == pytest.approx(0.5)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.files import write_file
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Taxonomy
 from road_kd_training.datasets.common.folder import check_size, label_values, read_label
-from road_kd_training.datasets.common.output import write_file, write_png
+from road_kd_training.datasets.common.output import write_png
 from road_kd_training.errors import DatasetError
 
 LEGEND = "classes.json"
@@ -96,7 +97,7 @@ def write_legend(folder: Path, taxonomy: Taxonomy) -> None:
         DatasetError: the folder cannot be written.
     """
     text = json.dumps({"classes": taxonomy.to_dicts(), "ignore": IGNORE_INDEX}, indent=2) + "\n"
-    write_file(folder / LEGEND, text.encode())
+    write_file(folder / LEGEND, text.encode(), error=DatasetError)
 
 
 def write_label(folder: Path, id_: str, label: NDArray[np.uint8]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.files import write_file
 from road_kd_training.errors import DatasetError
 
 
@@ -39,23 +39,4 @@ def write_png(path: Path, image: NDArray[Any]) -> None:
         DatasetError: the folder cannot be written, or the disk is full; no half file stays behind.
     """
     encoded: NDArray[np.uint8] = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-    write_file(path, encoded.tobytes())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file, folders included.
-
-    Raises:
-        DatasetError: the folder cannot be written, or the disk is full; no half file stays behind.
-    """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise DatasetError(
-            f"{path}: cannot be written ({error.strerror}): free some space, or choose a folder that you may write to"
-        ) from error
+    write_file(path, encoded.tobytes(), error=DatasetError)

@@ -41,7 +41,7 @@ class RgbdDataset(Protocol):
     def __getitem__(self, index: int) -> RgbdSample: ...
 
 
-class Benchmark(Protocol):
+class DatasetMetric(Protocol):
     """A dataset's own metric, gathered sample by sample."""
 
     def add(self, sample: RgbdSample, probabilities: NDArray[np.float32]) -> None:

@@ -1,0 +1,183 @@
+"""Arguments of every command. Light to import: `--help` and wrong arguments need neither PyTorch nor a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from road_kd_seg.metrics.boundary import TOLERANCE_PX
+from road_kd_training.commands.parser import Parser
+from road_kd_training.config import TrainConfig
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # `train --help` explains every key
+
+REPRODUCE_DEFAULTS = {"scale": "smoke", "out": "out", "data_root": "data"}
+
+
+def _add_dataset(parser: ArgumentParser) -> None:
+    parser.add_argument("dataset", help="one of 'road-kd list datasets'")
+    parser.add_argument("options", nargs="*", help="the dataset's options as key=value, e.g. root=DIR split=validation")
+
+
+def _train_parser() -> ArgumentParser:
+    parser = Parser(description="Train a network from a recipe. The same command again resumes.")
+    parser.add_argument("--config", action="config", help="a recipe, e.g. training/recipes/road_student.yaml")
+    parser.add_class_arguments(TrainConfig)
+    return parser
+
+
+def _evaluate_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Score a bundle on a dataset, at the camera's resolution.")
+    _add_dataset(parser)
+    parser.add_argument("--model", default="road_student", help="a bundle's folder, or the name of a shipped one")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--boundary_px", type=int, default=TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
+    )
+    parser.add_argument("--json", default=None, help="also write the score to this file")
+    return parser
+
+
+def _export_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Write the network of a run or a bundle as a bundle for robots.")
+    parser.add_argument("source", help="a run's folder, a bundle's folder, or the name of a shipped bundle")
+    parser.add_argument("--out", required=True, help="folder of the new bundle")
+    parser.add_argument("--name", default=None, help="what reports and diagnostics call it; default: what they do now")
+    parser.add_argument(
+        "--weights", default="best", choices=["best", "last"], help="of a run: the best validation's or the last step's"
+    )
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, and compare it with PyTorch")
+    parser.add_argument("--force", action="store_true", help="replace what is in that folder, its model card included")
+    return parser
+
+
+def _synth_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Render synthetic road scenes into a folder, on all cores.")
+    parser.add_argument("out", help="the folder; scenes it has already are kept")
+    parser.add_argument("--scenes", type=int, default=100, help="how many")
+    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first; the others follow")
+    return parser
+
+
+def _dataset_to_bag_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Write a dataset's frames as the MCAP rosbag2 of a RealSense driver.")
+    _add_dataset(parser)
+    parser.add_argument("--out", required=True, help="folder of the new bag")
+    parser.add_argument("--rate_hz", type=float, default=2.0, help="frames per second")
+    parser.add_argument("--force", action="store_true", help="replace an existing bag")
+    return parser
+
+
+def _bag_to_dataset_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Write frames of a rosbag as PNG files in the layout of the dataset 'frames':"
+        " rgb/STAMP.png, depth/STAMP.png (uint16 mm), label/STAMP.png for frames that have a label."
+    )
+    parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument(
+        "options", nargs="*", help="options of the dataset 'bag' as key=value, e.g. color_topic=/cam/color labels=DIR"
+    )
+    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
+    parser.add_argument("--every", type=int, default=1, help="keep every N-th frame")
+    parser.add_argument("--rate_hz", type=float, default=None, help="or so many frames per second of the recording")
+    return parser
+
+
+def _pseudo_label_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
+        " Train on them with the dataset option labels=OUT/label part=labeled."
+    )
+    _add_dataset(parser)
+    parser.add_argument("--model", required=True, help="a bundle's folder, or the name of a shipped one")
+    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
+    parser.add_argument(
+        "--min_confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image; twice the time")
+    parser.add_argument("--with_frames", action="store_true", help="also write color and depth: OUT is then a dataset")
+    parser.add_argument("--sheets", type=int, default=10, help="most pages of the contact sheet")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
+def _benchmark_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Load and augment training samples as a run would, by number of worker processes, and say whether"
+        " a training step would wait for them: benchmark data --config RECIPE, or benchmark data DATASET key=value …"
+    )
+    parser.add_argument("what", choices=["data"])
+    parser.add_argument("dataset", nargs="?", default=None, help="one of 'road-kd list datasets'; or give --config")
+    parser.add_argument("options", nargs="*", default=[], help="the dataset's options as key=value, e.g. root=DIR")
+    parser.add_argument("--config", default=None, help="a recipe: its datasets, weights, augmentation, size and batch")
+    parser.add_argument("--height", type=int, default=None, help="pixels; default: the recipe's, else 576")
+    parser.add_argument("--width", type=int, default=None, help="pixels; default: the recipe's, else 1024")
+    parser.add_argument("--batch_size", type=int, default=None, help="samples per step; default: the recipe's, else 8")
+    parser.add_argument("--step_ms", type=float, default=None, help="duration of a training step; default: none at all")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=None, help="loader processes; default: 0, 1, 2, … cores"
+    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure each number of workers")
+    parser.add_argument("--samples", type=int, default=50, help="how many samples to time step by step")
+    parser.add_argument("--json", default=None, help="also write the results to this file")
+    return parser
+
+
+def _reproduce_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Train and score the rows of a paper's table. Finished runs are kept, so that the same command goes"
+        " on after Ctrl-C, a failure, or with more seeds."
+    )
+    parser.add_argument("experiment", help="paper/table, one of 'road-kd list experiments'")
+    parser.add_argument(
+        "--scale",
+        default=REPRODUCE_DEFAULTS["scale"],
+        help="smoke: minutes on two CPU cores, proves that every row runs; reduced: synthetic scenes, small images,"
+        " minutes a row on a CPU; small: synthetic scenes, minutes a row on a GPU; full: the paper's data and schedule",
+    )
+    parser.add_argument("--rows", nargs="*", default=[], help="keys of rows, with what they need; default: all")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
+    parser.add_argument("--out", default=REPRODUCE_DEFAULTS["out"], help="folder of runs, scenes and reports")
+    parser.add_argument(
+        "--data_root", default=REPRODUCE_DEFAULTS["data_root"], help="holds each dataset in a folder of its name"
+    )
+    parser.add_argument("--replace", action="store_true", help="retrain runs that were made by another recipe")
+    parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+    return parser
+
+
+def _list_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="List what there is.")
+    parser.add_argument("what", choices=["networks", "distillers", "datasets", "experiments"])
+    return parser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, whose module is imported when it runs."""
+
+    module: str
+    """In `road_kd_training.commands`; defines `run(options)`."""
+    help: str
+    build_parser: Callable[[], ArgumentParser]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command("train", "train a network from a recipe", _train_parser),
+    "distill": Command("distill", "distil a student from a recipe", _train_parser),
+    "evaluate": Command("evaluate", "score a bundle on a dataset", _evaluate_parser),
+    "export": Command(
+        "export", "write the network of a run or a bundle as a bundle for robots, also as ONNX", _export_parser
+    ),
+    "synth": Command("synth", "render synthetic road scenes", _synth_parser),
+    "dataset-to-bag": Command("dataset_to_bag", "write a dataset as a rosbag", _dataset_to_bag_parser),
+    "bag-to-dataset": Command(
+        "bag_to_dataset", "write frames of a rosbag into a folder, for annotation and training", _bag_to_dataset_parser
+    ),
+    "pseudo-label": Command("pseudo_label", "label frames that have no label with a network", _pseudo_label_parser),
+    "benchmark": Command("benchmark", "measure how fast training samples are loaded", _benchmark_parser),
+    "reproduce": Command("reproduce", "run a table of a paper, and print reported and reproduced", _reproduce_parser),
+    "list": Command("listing", "list networks, distillers, datasets or experiments", _list_parser),
+}
