@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
@@ -101,13 +102,32 @@ class LabeledFrame(NamedTuple):
     """(H, W) class ids of the taxonomy, IGNORE_INDEX where unknown."""
 
 
-@dataclass(frozen=True, slots=True)
 class Segmentation:
-    """Class and certainty per pixel, at the camera's resolution."""
+    """Class and certainty per pixel, at the camera's resolution.
 
-    label: NDArray[np.uint8]
-    """(H, W) class ids."""
-    confidence: NDArray[np.float32]
-    """(H, W), probability of the winning class, 0 to 1."""
-    stamp_ns: int = 0
-    frame_id: str = ""
+    Args:
+        label: (H, W) class ids.
+        confidence: (H, W), probability of the winning class, 0 to 1; or what computes it when somebody asks: it costs
+            more than the label.
+        stamp_ns: of the frame.
+        frame_id: of the frame.
+    """
+
+    def __init__(
+        self,
+        label: NDArray[np.uint8],
+        confidence: NDArray[np.float32] | Callable[[], NDArray[np.float32]],
+        stamp_ns: int = 0,
+        frame_id: str = "",
+    ) -> None:
+        self.label = label
+        self.stamp_ns = stamp_ns
+        self.frame_id = frame_id
+        self._confidence = confidence
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(H, W), probability of the winning class, 0 to 1."""
+        if callable(self._confidence):
+            self._confidence = self._confidence()
+        return self._confidence

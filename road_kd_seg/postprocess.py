@@ -45,10 +45,9 @@ def overlay(rgb: NDArray[np.uint8], label: NDArray[np.uint8], taxonomy: Taxonomy
         taxonomy: colors by class.
         alpha: 0 shows the image only, 1 the colors only.
     """
-    background = taxonomy.role_table(Role.BACKGROUND)[label].astype(bool)
-    painted = np.where(background[..., None], rgb, colorize(label, taxonomy))
-    blended: NDArray[np.uint8] = cv2.addWeighted(rgb, 1 - alpha, painted, alpha, 0).astype(np.uint8, copy=False)
-    return blended
+    colors = cv2.LUT(cv2.merge((label, label, label)), taxonomy.palette.reshape(1, 256, 3))
+    blended = cv2.addWeighted(rgb, 1 - alpha, colors, alpha, 0)
+    return cv2.copyTo(rgb, cv2.LUT(label, taxonomy.role_table(Role.BACKGROUND)), blended).astype(np.uint8, copy=False)
 
 
 def obstacle_points(

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from road_kd_seg.backends import Backend, load_backend
 from road_kd_seg.bundle import Bundle, load_bundle
+from road_kd_seg.classify import class_probabilities, classify, label_array
 from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import RgbdFrame, Segmentation
-from road_kd_seg.preprocess.input_spec import InputSpec
-from road_kd_seg.preprocess.tensors import preprocess
+from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.taxonomy import Role, Taxonomy
 
 
@@ -66,9 +65,20 @@ class Segmenter:
         Raises:
             FrameError: the model requires depth and the frame has none.
         """
+        spec, background_id = self.bundle.input, self._background_id
         with torch.inference_mode():
-            confidence, label = classify(self._infer(frame), frame.size, self.bundle.input, self._background_id)
-        return Segmentation(label[0].cpu().numpy(), confidence[0].cpu().numpy(), frame.stamp_ns, frame.frame_id)
+            logits = self._infer(frame)
+            if logits.is_cuda:
+                label = classify(logits, frame.size, spec, background_id)[1][0].cpu().numpy()
+            else:
+                label = label_array(logits[0].numpy(), frame.size, spec, background_id)
+
+        def confidence() -> NDArray[np.float32]:
+            with torch.inference_mode():
+                winning: NDArray[np.float32] = classify(logits, frame.size, spec, background_id)[0][0].cpu().numpy()
+            return winning
+
+        return Segmentation(label, confidence, frame.stamp_ns, frame.frame_id)
 
     def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:
         """Probability of every class at the camera's resolution, (K, H, W), for scores that need more than the winner.
@@ -88,56 +98,12 @@ class Segmenter:
                 " enable aligned depth, or use an RGB-only model"
             )
         device = self.backend.device
-        rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device, non_blocking=True)[None]
-        depth_m = None
-        if self.needs_depth and frame.depth_m is not None:
-            depth_m = torch.from_numpy(np.ascontiguousarray(frame.depth_m)).to(device, non_blocking=True)[None]
-        return self.backend.infer(*preprocess(rgb, depth_m, self.bundle.input))
-
-
-def classify(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_id: int) -> tuple[Tensor, Tensor]:
-    """Network output to camera resolution.
-
-    Args:
-        logits: (B, K, h, w).
-        size: the camera's (H, W).
-        spec: its crop says where the logits lie; outside it everything is background with confidence 0.
-        background_id: class of what lies outside the crop.
-
-    Returns:
-        Probability of the winning class, float32 (B, H, W), and its id, uint8 (B, H, W).
-    """
-    confidence, label = _probabilities_in_crop(logits, size, spec).max(dim=1)
-    label = label.to(torch.uint8)
-    if confidence.shape[1:] != size:
-        margins = _margins(size, spec)
-        confidence, label = F.pad(confidence, margins), F.pad(label, margins, value=background_id)
-    return confidence, label
-
-
-def class_probabilities(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_id: int) -> Tensor:
-    """Network output to camera resolution, all classes; arguments as for `classify`.
-
-    Returns:
-        (B, K, H, W), sums to 1 at every pixel; outside the crop background has it all.
-    """
-    probability = _probabilities_in_crop(logits, size, spec)
-    if probability.shape[2:] != size:
-        margins = _margins(size, spec)
-        inside, probability = torch.ones_like(probability[:, 0]), F.pad(probability, margins)
-        probability[:, background_id] += 1 - F.pad(inside, margins)
-    return probability
-
-
-def _probabilities_in_crop(logits: Tensor, size: tuple[int, int], spec: InputSpec) -> Tensor:
-    top, left, bottom, right = spec.crop_box(*size)
-    probability = logits.softmax(dim=1)
-    if probability.shape[2:] != (bottom - top, right - left):
-        probability = F.interpolate(probability, (bottom - top, right - left), mode="bilinear", align_corners=False)
-    return probability
-
-
-def _margins(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
-    """What `F.pad` adds around the crop: left, right, top, bottom."""
-    top, left, bottom, right = spec.crop_box(*size)
-    return left, size[1] - right, top, size[0] - bottom
+        depth_m = frame.depth_m if self.needs_depth else None
+        if device.type == "cpu":
+            return self.backend.infer(*preprocess_frame(frame.rgb, depth_m, self.bundle.input))
+        rgb, depth = (
+            None if image is None else torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True)[None]
+            for image in (frame.rgb, depth_m)
+        )
+        assert rgb is not None
+        return self.backend.infer(*preprocess(rgb, depth, self.bundle.input))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from road_kd_seg.errors import FrameError, RoadKdError
-from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.frame import Intrinsics, RgbdFrame, Segmentation
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 
 RGB = np.zeros((4, 6, 3), np.uint8)
@@ -29,6 +29,20 @@ class TestRgbdFrame:
 
     def test_intrinsics_scale_with_the_image(self):
         assert Intrinsics(100, 110, 50, 40, 100, 80).scaled(50, 40) == Intrinsics(50, 55, 25, 20, 50, 40)
+
+
+class TestSegmentation:
+    def test_confidence_is_computed_once_and_only_when_somebody_asks(self):
+        calls = []
+
+        def compute():
+            calls.append(1)
+            return np.ones((4, 6), np.float32)
+
+        segmentation = Segmentation(RGB[..., 0], compute)
+        assert not calls
+        assert segmentation.confidence is segmentation.confidence
+        assert len(calls) == 1
 
 
 class TestTaxonomy:

@@ -32,6 +32,13 @@ class TestOverlay:
     def test_background_keeps_the_image(self):
         assert (overlay(self.rgb, LABEL, DEFAULT_TAXONOMY, 1.0)[0, 0] == 100).all()
 
+    def test_every_pixel_is_the_blend_of_its_own_color(self):
+        random = np.random.default_rng(0)
+        rgb, label = random.integers(0, 256, (40, 50, 3), np.uint8), random.integers(0, 7, (40, 50), np.uint8)
+        painted = np.where(label[..., None] == 0, rgb, colorize(label, DEFAULT_TAXONOMY))
+        expected = 0.7 * rgb + 0.3 * painted
+        np.testing.assert_allclose(overlay(rgb, label, DEFAULT_TAXONOMY, 0.3), expected, atol=0.51)
+
     def test_half_is_the_mean(self):
         blended = overlay(self.rgb, LABEL, DEFAULT_TAXONOMY, 0.5)[0, 2]
         np.testing.assert_allclose(blended, (100 + 255) / 2, atol=1)

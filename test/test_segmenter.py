@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
 from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import RgbdFrame
-from road_kd_seg.preprocess.input_spec import InputSpec
-from road_kd_seg.segmenter import Segmenter, class_probabilities, classify
+from road_kd_seg.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -79,22 +77,6 @@ class TestSegmenter:
             Segmenter.from_bundle(tiny_bundle, **options)
 
 
-class TestClassify:
-    def test_the_most_probable_class_wins_with_its_probability(self):
-        logits = torch.tensor([2.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-        confidence, label = classify(logits, (4, 4), InputSpec((4, 4)), 0)
-        assert (label == 0).all()
-        torch.testing.assert_close(confidence, torch.full((1, 4, 4), 0.66524096))
-
-    def test_outside_the_crop_is_background_with_no_confidence(self):
-        logits = torch.tensor([0.0, 9.0]).view(1, 2, 1, 1).expand(1, 2, 4, 8)
-        spec = InputSpec((4, 8), crop=(0.5, 0.25, 1.0, 0.75))
-        confidence, label = classify(logits, (16, 32), spec, 0)
-        assert (label[:, 8:, 8:24] == 1).all()
-        assert label.sum() == 8 * 16
-        assert (confidence[:, :8] == 0).all()
-
-
 class TestProbabilities:
     def test_the_winner_is_the_label_and_its_probability_the_confidence(self, segmenter):
         frame = noise(61, 47)
@@ -104,16 +86,6 @@ class TestProbabilities:
         np.testing.assert_array_equal(probabilities.argmax(0), result.label)
         np.testing.assert_allclose(probabilities.max(0), result.confidence, rtol=1e-6)
         np.testing.assert_allclose(probabilities.sum(0), 1, rtol=1e-5)
-
-    def test_outside_the_crop_background_is_certain(self):
-        logits = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
-        spec = InputSpec((4, 8), crop=(0.5, 0.25, 1.0, 0.75))
-        probabilities = class_probabilities(logits, (16, 32), spec, 2)
-        torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 16, 32))
-        assert (probabilities[:, 2, :8] == 1).all()
-        confidence, label = classify(logits, (16, 32), spec, 2)
-        torch.testing.assert_close(probabilities.argmax(1).to(torch.uint8), label)
-        torch.testing.assert_close(probabilities.max(1).values[:, 8:, 8:24], confidence[:, 8:, 8:24])
 
     def test_an_rgbd_model_refuses_a_frame_without_depth(self, segmenter):
         with pytest.raises(FrameError, match="model 'tiny' requires depth and the frame has none"):

@@ -1,5 +1,7 @@
 """The road plane in a depth image, and what lies above or below it.
 
+A plane is linear in inverse depth, 1/z = a·u + b·v + c, for any pinhole camera.
+
 B batch, h w image size, N sampled points, M plane hypotheses.
 """
 
@@ -14,15 +16,25 @@ PLANE_TOLERANCE_PER_M = 0.01
 """|1/z - plane| in 1/m up to which a point counts as road while the plane is being found: several times the noise of
 a D455 (0.15 px of disparity), and less than half of a 5 cm pothole two meters ahead."""
 
-ROAD_SLOPE_PER_M = 0.05
-"""Least growth of 1/z in 1/m from the middle of the image to its bottom for a plane to be a road; seen from a meter
-above, a road has 0.2 to 0.6, a wall across the view 0."""
+MIN_RELATIVE_SLOPE = 0.05
+"""Least growth of 1/z from the middle of the image to its bottom, as a share of its value in the middle, for a plane to
+be a road ahead: cot(pitch)·tan(vertical field of view / 2), so a road seen at a pitch of less than about 85 degrees."""
+
+MIN_FRONTAL_SUPPORT = 0.5
+"""Share of the valid points that a plane across the view needs to be a road, seen by a camera that looks straight down.
+A wall that fills the view looks the same, and leaves the same residual as no plane: 0."""
+
+_MIN_CORNER_SPREAD = 0.2
+"""|det| of a hypothesis' three points, twice their triangle's area in [-1, 1]²: small ones extrapolate noise. Relative
+to the mean of a frame's hypotheses, so that a frame whose valid points lie close together has hypotheses, too."""
+
+_NUM_HYPOTHESES = 192
+_SCORE_STRIDE = 2
+"""Hypotheses are scored on every second row and column of the sampled points: measured as good as on all of them."""
 
 
 def plane_residual(inverse_depth: Tensor, valid: Tensor) -> Tensor:
     """What lies above (positive) or below (negative) the road plane, in inverse depth.
-
-    A plane is linear in inverse depth, 1/z = a·u + b·v + c, for any pinhole camera.
 
     Args:
         inverse_depth: 1/z in 1/m, (B, h, w).
@@ -32,15 +44,23 @@ def plane_residual(inverse_depth: Tensor, valid: Tensor) -> Tensor:
         1/z minus the fitted plane, 1/m, (B, h, w); 0 where invalid. Without a plane (no valid depth), 0 everywhere.
     """
     plane, found = fit_road_plane(inverse_depth, valid)
-    fitted = (_pixel_grid(*inverse_depth.shape[-2:], inverse_depth.device) @ plane[:, None, :, None])[..., 0]
-    return torch.where(valid & found[:, None, None], inverse_depth - fitted, 0)
+    fitted = plane_inverse_depth(plane, inverse_depth.shape[-2], inverse_depth.shape[-1])
+    return (inverse_depth - fitted) * (valid & found[:, None, None])
+
+
+def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:
+    """1/z of planes (B, 3) at every pixel, (B, h, w)."""
+    u, v = _axes(height, width, plane.device)
+    a, b, c = plane[:, :, None, None].unbind(1)  # (B, 1, 1) each
+    return a * u + (b * v[:, None] + c)
 
 
 def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """The plane that most of the image's lower two thirds agree on.
 
-    MSAC over fixed triplets, then reweighted least squares.
-    Only planes that come nearer towards the bottom of the image count, so that a wall cannot pass for the road.
+    MSAC over fixed random triplets of the valid points, then reweighted least squares. Shapes do not depend on the
+    data and nothing synchronizes a device. Only planes that come nearer towards the bottom of the image count, so that
+    a wall cannot pass for the road, or planes across the view that nearly everything agrees on.
 
     Args:
         inverse_depth: 1/z in 1/m, (B, h, w).
@@ -49,62 +69,95 @@ def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
     Returns:
         (a, b, c) with u and v in [-1, 1] over the image, (B, 3); and whether a plane was found, (B,) bool.
     """
-    height, width = inverse_depth.shape[-2:]
-    rows, columns, triplets, solvers = _hypotheses(height, width, inverse_depth.device)
-    points = _pixel_grid(height, width, inverse_depth.device)[rows, columns]  # (N, 3)
-    target = inverse_depth[:, rows, columns].float()  # (B, N)
-    usable = valid[:, rows, columns]
+    pixels, points, scored = _samples(inverse_depth.shape[-2], inverse_depth.shape[-1], inverse_depth.device)
+    target = inverse_depth.flatten(1)[:, pixels].float()  # (B, N)
+    usable = valid.flatten(1)[:, pixels]
 
-    planes = (solvers @ target[:, triplets, None])[..., 0]  # (B, M, 3)
-    error = target[:, None] - planes @ points.T  # (B, M, N)
-    score = ((1 - (error / PLANE_TOLERANCE_PER_M).square()).clamp(min=0) * usable[:, None]).sum(-1)
-    possible = usable[:, triplets].all(-1) & (planes[..., 1] > ROAD_SLOPE_PER_M)
-    best_score, best = torch.where(possible, score, -1).max(dim=1)
+    planes, plausible = _hypotheses(points, target, usable)  # (B, M, 3), (B, M)
+    # The error of all hypotheses at all points as one product: rows (a, b, c, -1), columns (u, v, 1, 1/z).
+    rows = torch.nn.functional.pad(planes, (0, 1), value=-1.0) / PLANE_TOLERANCE_PER_M
+    ones = points[scored].T.expand(len(target), -1, -1)
+    errors = rows @ torch.cat((ones, target[:, None, scored]), dim=1)  # (B, M, N / 4)
+    inliers = errors.square_().neg_().add_(1).clamp_(min=0)
+    score = (inliers @ usable[:, scored, None].float())[..., 0]
+    slope, middle = planes[..., 1], planes[..., 2].abs()
+    ahead = slope > MIN_RELATIVE_SLOPE * middle
+    across = slope >= -MIN_RELATIVE_SLOPE * middle
+    score = score - MIN_FRONTAL_SUPPORT * usable[:, scored].sum(1, keepdim=True) * ~ahead
+    best_score, best = torch.where(plausible & across, score, -1).max(dim=1)
     plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 
     for _ in range(3):  # enough for the weights to converge
         error = target - plane @ points.T
         weight = (1 - (error / (2 * PLANE_TOLERANCE_PER_M)).square()).clamp(min=0).square() * usable
-        weighted = points * weight[..., None]  # (B, N, 3)
-        normal = weighted.transpose(1, 2) @ points
-        plane = (_inverse_3x3(normal) @ (weighted.transpose(1, 2) @ target[..., None]))[..., 0]
+        weighted = points.T * weight[:, None]  # (B, 3, N)
+        plane = plane + (_inverse_3x3(weighted @ points) @ (weighted @ error[..., None]))[..., 0]
     found = (best_score > 0) & plane.isfinite().all(-1)
     return torch.where(found[:, None], plane, 0), found
 
 
-@lru_cache(maxsize=8)
-def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
-    """(h, w, 3): u and v in [-1, 1], and 1."""
-    v = torch.linspace(-1, 1, height, device=device)
-    u = torch.linspace(-1, 1, width, device=device)
-    return torch.stack(
-        [u.expand(height, width), v[:, None].expand(height, width), torch.ones(height, width, device=device)], -1
-    )
+def _hypotheses(points: Tensor, target: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes through three valid points each, (B, M, 3), and which of them are worth scoring, (B, M).
 
-
-@lru_cache(maxsize=8)
-def _hypotheses(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sampled pixels (rows, columns; (N,) each), triplets of them (M, 3), and each triplet's inverse matrix (M, 3, 3).
-
-    Fixed once for a size, so that the fit is deterministic and needs no solver at run time.
+    The points' ranks among the valid ones are drawn once and for all; valid points come first in `order`.
     """
+    order = torch.argsort(usable, dim=1, descending=True, stable=True)  # (B, N)
+    count = usable.sum(1)
+    ranks = (_draws(points.device) * count[:, None]).long().clamp(max=points.shape[0] - 1)  # (B, 3 M)
+    chosen = order.gather(1, ranks)
+    corners = points[chosen].unflatten(1, (-1, 3))  # (B, M, 3, 3)
+    values = target.gather(1, chosen).unflatten(1, (-1, 3))
+    cofactors, spread = _cofactors(corners)
+    planes = (cofactors @ values[..., None])[..., 0] / spread[..., None]
+    wide = spread.abs() > _MIN_CORNER_SPREAD * spread.abs().mean(1, keepdim=True)
+    plausible = wide & planes.isfinite().all(-1) & (count >= 3)[:, None]
+    return torch.where(plausible[..., None], planes, 0), plausible
+
+
+@lru_cache(maxsize=8)
+def _axes(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """u (w,) and v (h,), each in [-1, 1]."""
+    return torch.linspace(-1, 1, width, device=device), torch.linspace(-1, 1, height, device=device)
+
+
+@lru_cache(maxsize=8)
+def _samples(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Sampled pixels of the lower two thirds, row by row: their flat index (N,), (u, v, 1) (N, 3), and the indices of
+    those that hypotheses are scored on (N / 4,)."""
     top = height // 3
     row = torch.linspace(top, height - 1, min(height - top, 40)).round().long()
     column = torch.linspace(0, width - 1, min(width, 64)).round().long()
-    rows, columns = (index.flatten() for index in torch.meshgrid(row, column, indexing="ij"))
-    points = _pixel_grid(height, width, torch.device("cpu"))[rows, columns]
+    u, v = _axes(height, width, torch.device("cpu"))
+    vs, us = torch.meshgrid(v[row], u[column], indexing="ij")
+    points = torch.stack((us, vs, torch.ones_like(us)), -1).flatten(0, 1)
+    pixels = (row[:, None] * width + column).flatten()
+    index = torch.arange(len(pixels)).view(len(row), len(column))
+    scored = index[::_SCORE_STRIDE, ::_SCORE_STRIDE].flatten()
+    return pixels.to(device), points.to(device), scored.to(device)
+
+
+@lru_cache(maxsize=8)
+def _draws(device: torch.device) -> Tensor:
+    """Ranks of the corners as shares of the valid points, (3 M,): fixed, so that the fit is deterministic.
+
+    Points are ranked from the top row down. One corner comes from the upper half, one from the lower half and one from
+    anywhere, which leaves fewer narrow triangles than three from anywhere.
+    """
     generator = torch.Generator().manual_seed(0)
-    triplets = torch.randint(len(rows), (4096, 3), generator=generator)
-    corners = points[triplets]
-    spread = torch.linalg.det(corners).abs()  # twice the triangle's area: small ones extrapolate noise
-    triplets = triplets[spread > 0.2 * spread.max()][:160]
-    solvers = torch.linalg.inv(points[triplets])
-    return rows.to(device), columns.to(device), triplets.to(device), solvers.to(device)
+    draws = torch.rand(_NUM_HYPOTHESES, 3, generator=generator)
+    draws[:, 0] *= 0.5
+    draws[:, 1] = 0.5 + 0.5 * draws[:, 1]
+    return draws.flatten().to(device)
+
+
+def _cofactors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Adjugate and determinant of 3x3 matrices by cross products: no solver call, so nothing synchronizes a device."""
+    a, b, c = matrix.unbind(-2)
+    adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
+    return adjugate, (a * adjugate[..., 0]).sum(-1)
 
 
 def _inverse_3x3(matrix: Tensor) -> Tensor:
-    """Inverse by cross products: no solver call, so nothing synchronizes the device; not finite where singular."""
-    a, b, c = matrix.unbind(-2)
-    cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
-    determinant = (a * cofactors[..., 0]).sum(-1)
-    return cofactors / determinant[..., None, None]
+    """Inverse; not finite where singular."""
+    adjugate, determinant = _cofactors(matrix)
+    return adjugate / determinant[..., None, None]

@@ -1,16 +1,25 @@
-"""Camera images to network input. B batch, C channels, H W camera size, h w network size."""
+"""Camera images to network input: `preprocess` on any device, `preprocess_frame` for one frame on a CPU.
+
+B batch, C channels, H W camera size, h w network size.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from road_kd_seg.errors import FrameError
-from road_kd_seg.preprocess.encodings import encode_depth, resize_depth
+from road_kd_seg.preprocess.encodings import encode_depth
 from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.preprocess.resize import resize_color, resize_color_array, resize_depth, resize_depth_array
+
+_SMOOTH = ("normals",)
+"""Depth encodings that are made from interpolated, not from sampled depth."""
 
 
 def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Tensor, Tensor | None]:
@@ -18,7 +27,7 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
 
     Args:
         rgb: uint8 (B, H, W, 3).
-        depth_m: float32 (B, H, W) in meters, 0 = invalid; may be None if `spec` takes no depth.
+        depth_m: float32 (B, H, W) in meters, 0 = invalid; may be None if `spec` uses no depth.
         spec: what the network wants.
 
     Returns:
@@ -28,22 +37,52 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
         FrameError: the network wants depth and there is none.
     """
     top, left, bottom, right = spec.crop_box(rgb.shape[1], rgb.shape[2])
-    color = rgb[:, top:bottom, left:right].permute(0, 3, 1, 2).float()
-    shrinks = color.shape[2] >= spec.size[0] and color.shape[3] >= spec.size[1]
-    if shrinks:
-        color = F.interpolate(color, spec.size, mode="area")
-    else:
-        color = F.interpolate(color, spec.size, mode="bilinear", align_corners=False)
+    color = resize_color(rgb[:, top:bottom, left:right].permute(0, 3, 1, 2).float(), spec.size)
     mean, std = _normalization(spec, color.device)
     color = (color - mean) / std
     if spec.depth is None:
         return color, None
     if depth_m is None:
-        raise FrameError(
-            "the model requires depth and the frame has none: enable aligned depth, or use an RGB-only model"
-        )
-    depth = resize_depth(depth_m[:, top:bottom, left:right], spec.size, smooth=spec.depth.kind == "normals")
+        raise FrameError(_NO_DEPTH)
+    depth = resize_depth(depth_m[:, top:bottom, left:right], spec.size, smooth=spec.depth.kind in _SMOOTH)
     return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]))
+
+
+def preprocess_frame(
+    rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None, spec: InputSpec
+) -> tuple[Tensor, Tensor | None]:
+    """`preprocess` of one frame on a CPU, several times faster: color is resized in 8 bits (off by half a gray level at
+    most) and normalized by table, and only the pixels that are needed are read of the depth.
+
+    Args:
+        rgb: (H, W, 3).
+        depth_m: (H, W) in meters, 0 = invalid; may be None if `spec` uses no depth.
+        spec: what the network wants.
+
+    Returns:
+        rgb (1, 3, h, w) and depth (1, C, h, w), or None for an RGB network; float32.
+
+    Raises:
+        FrameError: the network wants depth and there is none.
+    """
+    top, left, bottom, right = spec.crop_box(rgb.shape[0], rgb.shape[1])
+    small = resize_color_array(np.ascontiguousarray(rgb[top:bottom, left:right]), spec.size)
+    color = np.empty((1, 3, *spec.size), np.float32)
+    for plane, channel, table in zip(color[0], cv2.split(small), _normalization_tables(spec), strict=True):
+        cv2.LUT(channel, table, plane)
+    if spec.depth is None:
+        return torch.from_numpy(color), None
+    if depth_m is None:
+        raise FrameError(_NO_DEPTH)
+    cropped = depth_m[top:bottom, left:right]
+    if spec.depth.kind in _SMOOTH:
+        depth = resize_depth(torch.from_numpy(np.ascontiguousarray(cropped))[None], spec.size, smooth=True)
+    else:
+        depth = torch.from_numpy(resize_depth_array(cropped, spec.size))[None]
+    return torch.from_numpy(color), encode_depth(depth, spec.depth, spec.camera(rgb.shape[0], rgb.shape[1]))
+
+
+_NO_DEPTH = "the model requires depth and the frame has none: enable aligned depth, or use an RGB-only model"
 
 
 @lru_cache(maxsize=8)
@@ -51,3 +90,11 @@ def _normalization(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tenso
     """Mean and std of 8-bit color, (1, 3, 1, 1) each; kept on the device, so that no frame has to copy them there."""
     mean, std = (torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     return mean, std
+
+
+@lru_cache(maxsize=8)
+def _normalization_tables(spec: InputSpec) -> NDArray[np.float32]:
+    """Normalized value of each gray level by channel, (3, 256)."""
+    mean, std = (values.view(3, 1) for values in _normalization(spec, torch.device("cpu")))
+    tables: NDArray[np.float32] = ((torch.arange(256) - mean) / std).numpy()
+    return tables

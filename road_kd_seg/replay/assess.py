@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.replay.compare import Contender
 from road_kd_seg.replay.evaluate import score
 from road_kd_seg.replay.gates import Gate
 from road_kd_seg.replay.labels import LabelStore
@@ -23,6 +24,7 @@ def assess(
     ground_truth_source: str,
     gates: tuple[Gate, ...] = (),
     load_before: float | None = None,
+    baselines: tuple[Contender, ...] = (),
 ) -> Replay:
     """Score a run in every way that its bag allows.
 
@@ -34,6 +36,7 @@ def assess(
         ground_truth_source: where they came from, for people.
         gates: what is required; their distance bands are scored beside the usual ones.
         load_before: one-minute load average before the run.
+        baselines: what to compare with.
 
     Raises:
         RoadKdError: a label that does not fit its frame.
@@ -46,7 +49,7 @@ def assess(
         obstacles = score_obstacles(
             _frames(reader, scored), ground_truth, run.labels, bundle.taxonomy, run.period_ms * 1e6, bands_m
         )
-    return Replay(bundle, run, scores, ground_truth, ground_truth_source, obstacles, gates, load_before)
+    return Replay(bundle, run, scores, ground_truth, ground_truth_source, obstacles, gates, load_before, baselines)
 
 
 def _frames(reader: BagReader, stamps_ns: set[int]) -> Iterator[RgbdFrame]:

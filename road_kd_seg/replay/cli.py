@@ -42,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
         help="exit 1 unless it holds, such as 'iou/negative_obstacle>=0.6', 'recall/negative_obstacle@0-5m>=0.9'"
         " or 'latency_ms/p99<=50'; may be repeated",
     )
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="MODEL_OR_REPORT",
+        help="compare with another model on the same frames, or with an earlier run's report.json; may be repeated",
+    )
+    parser.add_argument("--save-predictions", action="store_true", help="keep the predicted labels in OUT/predictions")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
     parser.add_argument("--backend", default="torch", help="inference engine: torch or onnx")

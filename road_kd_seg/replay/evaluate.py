@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import BagError, FrameError, RoadKdError
+from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.metrics import confusion_matrix
 from road_kd_seg.metrics.boundary import boundary_counts
+from road_kd_seg.metrics.calibration import NUM_BINS, confidence_counts
 from road_kd_seg.replay.labels import Label, LabelStore
 from road_kd_seg.replay.results import DROP_REASONS, FrameScore, ReplayCounts, ReplayRun, Scores
 from road_kd_seg.segmenter import Segmenter
@@ -36,59 +40,105 @@ def check_depth(reader: BagReader, bundle: Bundle) -> None:
     )
 
 
-def segment_bag(reader: BagReader, segmenter: Segmenter, on_frame: Callable[[], None] | None = None) -> ReplayRun:
-    """Segment every frame of a bag, one after the other; nothing is superseded.
+def segment_bag(
+    reader: BagReader,
+    segmenters: Sequence[Segmenter],
+    ground_truth: LabelStore | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> list[ReplayRun]:
+    """Segment every frame of a bag by one model or several in turn; nothing is superseded.
+
+    Each frame is read once and goes through all models before the next one, so that whatever slows the machine down
+    hits all alike.
 
     Args:
         reader: an open bag.
-        segmenter: it is warmed up with the first frame's size.
+        segmenters: each is warmed up with its first frame's size.
+        ground_truth: labels by stamp, to compare confidences with.
         on_frame: called after each frame, whatever became of it.
 
-    Raises:
-        BagError: the bag cannot be read, or has no depth for a model that takes it.
-    """
-    check_depth(reader, segmenter.bundle)
-    labels, latency_ms = LabelStore(), dict[int, float]()
-    dropped = dict.fromkeys(DROP_REASONS, 0)
-    reasons: list[str] = []
-    begun = time.perf_counter()
+    Returns:
+        One run for each segmenter.
 
-    def drop_invalid(error: FrameError) -> None:
-        dropped["invalid"] += 1
-        reasons.append(str(error))
+    Raises:
+        BagError: the bag cannot be read, or has no depth for a model that requires it.
+    """
+    for segmenter in segmenters:
+        check_depth(reader, segmenter.bundle)
+    recordings = [_Recording(segmenter) for segmenter in segmenters]
+    tell = on_frame or (lambda: None)
 
     def drop_undecodable(error: FrameError) -> None:
-        drop_invalid(error)
-        if on_frame is not None:
-            on_frame()
+        for recording in recordings:
+            recording.drop_invalid(error)
+        tell()
 
+    since = time.perf_counter()
     for frame, _ in reader.frames(on_invalid=drop_undecodable):
+        read_ms = (time.perf_counter() - since) * 1e3
+        label = None
+        if ground_truth is not None and frame.stamp_ns in ground_truth:
+            label = ground_truth.get(frame.stamp_ns)
+        for recording in recordings:
+            recording.segment(frame, label, read_ms)
+        tell()
+        since = time.perf_counter()
+    return [recording.finish(reader) for recording in recordings]
+
+
+class _Recording:
+    """What one model makes of the frames it is shown."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._labels = LabelStore()
+        self._latency_ms: dict[int, float] = {}
+        self._read_ms: list[float] = []
+        self._dropped = dict.fromkeys(DROP_REASONS, 0)
+        self._first_problem = ""
+        self._confidence = np.zeros((len(segmenter.taxonomy), NUM_BINS, 2), np.int64)
+        self._begun = time.perf_counter()
+
+    def drop_invalid(self, error: FrameError) -> None:
+        self._dropped["invalid"] += 1
+        self._first_problem = self._first_problem or str(error)
+
+    def segment(self, frame: RgbdFrame, label: Label | None, read_ms: float) -> None:
+        segmenter = self._segmenter
         if segmenter.needs_depth and frame.depth_m is None:
-            dropped["unsynchronized"] += 1
-        else:
-            try:
-                if not labels:
-                    segmenter.warm_up(*frame.size)
-                start = time.perf_counter()
-                segmentation = segmenter(frame)
-                latency_ms[frame.stamp_ns] = (time.perf_counter() - start) * 1e3
-                labels.put(frame.stamp_ns, segmentation.label)
-            except FrameError as error:
-                drop_invalid(error)
-        if on_frame is not None:
-            on_frame()
-    sent = len(reader.index)
-    return ReplayRun(
-        mode="offline",
-        stamps_ns=tuple(reader.index.stamps_ns.tolist()),
-        labels=labels,
-        latency_ms=latency_ms,
-        latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",
-        counts=ReplayCounts(sent, sent, sent - sum(dropped.values()), dropped),
-        device=segmenter.device_name,
-        wall_s=time.perf_counter() - begun,
-        notes=tuple(f"first invalid frame: {reason}" for reason in reasons[:1]),
-    )
+            self._dropped["unsynchronized"] += 1
+            return
+        try:
+            if not self._labels:
+                segmenter.warm_up(*frame.size)
+            start = time.perf_counter()
+            segmentation = segmenter(frame)
+            self._latency_ms[frame.stamp_ns] = (time.perf_counter() - start) * 1e3
+        except FrameError as error:
+            self.drop_invalid(error)
+            return
+        self._read_ms.append(read_ms)
+        self._labels.put(frame.stamp_ns, segmentation.label)
+        if label is not None and label.shape == segmentation.label.shape:
+            self._confidence += confidence_counts(
+                label, segmentation.label, segmentation.confidence, len(segmenter.taxonomy)
+            )
+
+    def finish(self, reader: BagReader) -> ReplayRun:
+        sent = len(reader.index)
+        return ReplayRun(
+            mode="offline",
+            stamps_ns=tuple(reader.index.stamps_ns.tolist()),
+            labels=self._labels,
+            latency_ms=self._latency_ms,
+            latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",
+            stages_ms={"read and decode": self._read_ms, "segment": list(self._latency_ms.values())},
+            counts=ReplayCounts(sent, sent, sent - sum(self._dropped.values()), self._dropped),
+            device=self._segmenter.device_name,
+            wall_s=time.perf_counter() - self._begun,
+            notes=(f"first invalid frame: {self._first_problem}",) if self._first_problem else (),
+            confidence=self._confidence if self._confidence.any() else None,
+        )
 
 
 def score(ground_truth: Iterable[tuple[int, Label]], predictions: LabelStore, num_classes: int) -> Scores:

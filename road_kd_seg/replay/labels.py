@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.files import write_file
 
 Label = NDArray[np.uint8]
 
@@ -77,3 +78,16 @@ def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:
             found = "no image" if label is None else f"{label.dtype} {label.shape}"
             raise RoadKdError(f"labels {file}: {found}, expected {wanted}")
         yield int(file.stem), label.astype(np.uint8, copy=False)
+
+
+def save_label_folder(folder: Path, labels: LabelStore) -> None:
+    """Write a folder that `read_label_folder` reads; label images of an earlier run in it are removed.
+
+    Raises:
+        RoadKdError: the folder cannot be written.
+    """
+    for file in folder.glob("*.png"):
+        if file.stem.isdecimal():
+            file.unlink()
+    for stamp_ns, label in labels.items():
+        write_file(folder / f"{stamp_ns}.png", cv2.imencode(".png", label)[1].tobytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -85,6 +85,10 @@ class ReplayRun:
     wall_s: float
     notes: tuple[str, ...] = ()
     """What a reader of the numbers has to know, in sentences."""
+    stages_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Time of each stage, frame by frame, where it was measured."""
+    confidence: Counts | None = None
+    """(K, B, 2) of `metrics.calibration.confidence_counts`; None without labels, or where only labels were recorded."""
 
     @cached_property
     def period_ms(self) -> float | None:

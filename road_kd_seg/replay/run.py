@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
+from road_kd_seg.backends import load_backend
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.replay.assess import assess
+from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
 from road_kd_seg.replay.gates import parse_gate
-from road_kd_seg.replay.labels import LabelStore, read_label_folder
+from road_kd_seg.replay.labels import LabelStore, read_label_folder, save_label_folder
+from road_kd_seg.replay.report.build import build_report
 from road_kd_seg.replay.report.console import print_report
 from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.replay.results import ReplayRun
@@ -34,13 +38,25 @@ def run(options: argparse.Namespace) -> int:
     # Whatever can be wrong with the arguments is found here, before minutes are spent.
     bundle = load_bundle(options.model)
     gates = tuple(parse_gate(text, bundle.taxonomy.names) for text in options.require)
+    others = [name for name in options.baseline if not name.endswith(".json")]
+    earlier = [read_contender(Path(name)) for name in options.baseline if name.endswith(".json")]
+    bundles = [bundle, *(load_bundle(name) for name in others)]
     load_before = os.getloadavg()[0]
     with BagReader(options.bag, names=names, slop_s=options.slop_s) as reader:
-        check_depth(reader, bundle)
-        ground_truth, ground_truth_source = _ground_truth(reader, options.labels)
-        run = _run_live(options, reader, bundle, console) if options.live else _run_offline(options, reader, console)
-        replay = assess(reader, bundle, run, ground_truth, ground_truth_source, gates, load_before)
+        for each in bundles:
+            check_depth(reader, each)
+        ground_truth, source = _ground_truth(reader, options.labels)
+        replay_bag = _run_live if options.live else _run_offline
+        our_run, *other_runs = replay_bag(options, reader, bundles, ground_truth, console)
+        baselines = [
+            assess(reader, other, other_run, ground_truth, source, load_before=load_before)
+            for other, other_run in zip(bundles[1:], other_runs, strict=True)
+        ]
+        contenders = (*(each.as_contender(build_report(reader, each)) for each in baselines), *earlier)
+        replay = assess(reader, bundle, our_run, ground_truth, source, gates, load_before, contenders)
         report = write_report(options.out, reader, replay)
+    if options.save_predictions:
+        save_label_folder(options.out / PREDICTIONS, our_run.labels)
     print_report(report, options.out, console)
     failing = [gate for gate in report["gates"] if not gate["met"]]
     for gate in failing:
@@ -55,16 +71,29 @@ def _ground_truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, s
     return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
 
 
-def _run_offline(options: argparse.Namespace, reader: BagReader, console: Console) -> ReplayRun:
-    segmenter = Segmenter.from_bundle(
-        options.model, device=options.device, precision=options.precision, backend=options.backend
-    )
+def _run_offline(
+    options: argparse.Namespace,
+    reader: BagReader,
+    bundles: Sequence[Bundle],
+    ground_truth: LabelStore,
+    console: Console,
+) -> list[ReplayRun]:
+    segmenters = [
+        Segmenter(bundle, load_backend(options.backend, bundle, options.device, options.precision))
+        for bundle in bundles
+    ]
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("segmenting", total=len(reader.index))
-        return segment_bag(reader, segmenter, lambda: progress.advance(task))
+        return segment_bag(reader, segmenters, ground_truth, lambda: progress.advance(task))
 
 
-def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, console: Console) -> ReplayRun:
+def _run_live(
+    options: argparse.Namespace,
+    reader: BagReader,
+    bundles: Sequence[Bundle],
+    ground_truth: LabelStore,
+    console: Console,
+) -> list[ReplayRun]:
     from road_kd_seg.replay.live import LiveOptions, replay_live  # only this mode needs ROS
 
     live = LiveOptions(
@@ -74,14 +103,15 @@ def _run_live(options: argparse.Namespace, reader: BagReader, bundle: Bundle, co
         rate=options.rate,
         domain_id=options.domain_id,
     )
+    runs = []
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("replaying", total=len(reader.index))
-        run = replay_live(
-            reader,
-            bundle,
-            options.out,
-            live,
-            lambda phase, done: progress.update(task, description=phase, completed=done),
-        )
-        progress.update(task, completed=len(reader.index))  # some images may not have reached the recorder
-        return run
+        for number, bundle in enumerate(bundles):
+            task = progress.add_task("replaying", total=len(reader.index))
+
+            def tell(phase: str, done: int, task: TaskID = task) -> None:
+                progress.update(task, description=phase, completed=done)
+
+            folder = options.out if number == 0 else options.out / f"baseline_{number}"
+            runs.append(replay_live(reader, bundle, folder, live, tell))
+            tell("replayed", len(reader.index))  # some images may not have reached the recorder
+    return runs

@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.networks import build_network
-from road_kd_seg.preprocess.encodings import encode_depth, jet, resize_depth
-from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
-from road_kd_seg.preprocess.tensors import preprocess
+from road_kd_seg.preprocess.encodings import encode_depth, jet
+from road_kd_seg.preprocess.input_spec import DepthEncoding, DepthKind, InputSpec
+from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
@@ -71,28 +72,6 @@ class TestEncodeDepth:
     def test_a_focal_length_of_nothing_is_refused(self):
         with pytest.raises(RoadKdError, match=r"'normals': focal 0 must be positive"):
             DepthEncoding("normals", focal=0)
-
-
-class TestResizeDepth:
-    def test_smoothly_a_plane_stays_exact_at_uneven_steps(self):
-        inverse = 0.2 + 0.004 * torch.arange(100)[None, :, None].expand(1, 100, 100)
-        resized = 1 / resize_depth(1 / inverse, (37, 61), smooth=True)
-        rows = (torch.arange(37) + 0.5) * 100 / 37 - 0.5
-        torch.testing.assert_close(resized[0, :, 0], 0.2 + 0.004 * rows)
-
-    @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
-    def test_holes_are_the_same_smooth_or_sampled(self, invalid):
-        depth_m = road_depth_m().clone()
-        depth_m[torch.rand(depth_m.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = invalid
-        sampled, smooth = (resize_depth(depth_m, (31, 50), smooth=smooth) for smooth in (False, True))
-        holes = ~(sampled.isfinite() & (sampled > 0))
-        assert 0.1 < holes.float().mean() < 0.3
-        torch.testing.assert_close(smooth[holes], sampled[holes], equal_nan=True)
-        torch.testing.assert_close(smooth[~holes], sampled[~holes], atol=0, rtol=0.1)  # half a row further
-
-    def test_sampled_values_are_some_of_the_given(self):
-        depth_m = torch.rand(1, 40, 50, generator=torch.Generator().manual_seed(0))
-        assert torch.isin(resize_depth(depth_m, (17, 23)), depth_m).all()
 
 
 class TestNormals:
@@ -204,3 +183,34 @@ class TestPreprocess:
         spec = InputSpec((32, 64), DepthEncoding("plane_residual"))
         first, second = preprocess(rgb, depth_m, spec), preprocess(rgb, depth_m, spec)
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class TestPreprocessFrame:
+    """The way of a CPU against the definition."""
+
+    @pytest.mark.parametrize("kind", [None, *get_args(DepthKind)])
+    @given(
+        size=st.tuples(st.integers(40, 150), st.integers(60, 200)),
+        crop=st.sampled_from([(0.0, 0.0, 1.0, 1.0), (0.25, 0.1, 1.0, 0.9)]),
+        holes=st.floats(0, 0.95),
+    )
+    @settings(max_examples=15, deadline=None)
+    def test_same_tensors_for_every_depth_encoding(self, kind, size, crop, holes):
+        depth = None if kind is None else DepthEncoding(kind, 0.0, 10.0 if kind == "metric" else 0.5)
+        spec = InputSpec((48, 80), depth, crop)
+        random = np.random.default_rng(0)
+        rgb = random.integers(0, 256, (*size, 3), np.uint8)
+        depth_m = (1 / np.linspace(0.2, 1.0, size[0], dtype=np.float32))[:, None].repeat(size[1], 1)
+        depth_m[random.random(size) < holes] = 0
+        color, encoded = preprocess_frame(rgb, depth_m, spec)
+        expected = preprocess(torch.from_numpy(rgb)[None], torch.from_numpy(depth_m)[None], spec)
+        gray_level = 1 / (255 * min(spec.std))
+        torch.testing.assert_close(color, expected[0], atol=1.01 * gray_level, rtol=0)
+        if kind is None:
+            assert encoded is None
+        else:
+            assert torch.equal(encoded, expected[1])
+
+    def test_a_missing_depth_says_what_to_do(self):
+        with pytest.raises(FrameError, match="enable aligned depth, or use an RGB-only model"):
+            preprocess_frame(np.zeros((8, 8, 3), np.uint8), None, InputSpec((8, 8), DepthEncoding("metric", 0, 1)))

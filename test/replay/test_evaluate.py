@@ -64,7 +64,7 @@ class TestSegmentBag:
         write_bag(tmp_path / "bag", frames)
         told = []
         with BagReader(tmp_path / "bag") as reader:
-            run = segment_bag(reader, tiny_segmenter, on_frame=lambda: told.append(1))
+            (run,) = segment_bag(reader, [tiny_segmenter], on_frame=lambda: told.append(1))
         stamps_ns = [frame.stamp_ns for frame, _ in frames]
         assert run.labels.stamps_ns == list(run.latency_ms) == stamps_ns
         assert run.labels.get(stamps_ns[0]).shape == (48, 80)
@@ -75,7 +75,7 @@ class TestSegmentBag:
     def test_it_predicts_as_the_segmenter_does(self, tmp_path, frames_of, tiny_segmenter):
         write_bag(tmp_path / "bag", frames_of([4], height=48, width=80))
         with BagReader(tmp_path / "bag") as reader:
-            run = segment_bag(reader, tiny_segmenter)
+            (run,) = segment_bag(reader, [tiny_segmenter])
             ((frame, _),) = reader.frames()
         assert np.array_equal(run.labels.get(frame.stamp_ns), tiny_segmenter(frame).label)
 
@@ -88,7 +88,7 @@ class TestSegmentBag:
             bag.image(DEPTH_TOPIC, stamp_ns, "16UC1", depth_mm)
         told = []
         with BagReader(bag.close()) as reader:
-            run = segment_bag(reader, tiny_segmenter, on_frame=lambda: told.append(1))
+            (run,) = segment_bag(reader, [tiny_segmenter], on_frame=lambda: told.append(1))
         assert len(told) == 3
         assert run.counts.published == 1
         assert run.counts.dropped == {"superseded": 0, "unsynchronized": 1, "stale": 0, "invalid": 1}
@@ -98,7 +98,7 @@ class TestSegmentBag:
         write_bag(tmp_path / "bag", frames_of(range(2), depth=False))
         expected = r"no depth images on /camera/.*align_depth\.enable:=true.*--depth-topic, or use an RGB-only model"
         with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match=expected):
-            segment_bag(reader, tiny_segmenter)
+            segment_bag(reader, [tiny_segmenter])
 
     def test_depth_of_other_moments_counts_as_none(self, raw_bag, tiny_segmenter):
         bag = raw_bag()
@@ -106,4 +106,4 @@ class TestSegmentBag:
             bag.image(COLOR_TOPIC, stamp_ns, "mono8", np.zeros((4, 4), np.uint8))
             bag.image(DEPTH_TOPIC, stamp_ns + 5000, "16UC1", np.ones((4, 4), np.uint16))
         with BagReader(bag.close()) as reader, pytest.raises(BagError, match="none of the 2 images on"):
-            segment_bag(reader, tiny_segmenter)
+            segment_bag(reader, [tiny_segmenter])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.replay.labels import LabelStore, read_label_folder
+from road_kd_seg.replay.labels import LabelStore, read_label_folder, save_label_folder
 
 LABEL = np.array([[0, 1, 2], [3, 4, 255]], np.uint8)
 
@@ -59,3 +59,14 @@ class TestLabelFolder:
         (tmp_path / "5.png").write_bytes(b"rubbish")
         with pytest.raises(RoadKdError, match="no image"):
             list(read_label_folder(tmp_path))
+
+
+class TestSavedLabels:
+    def test_what_is_saved_is_read_again_and_nothing_of_an_earlier_run(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        for stamp_ns in (1, 2):
+            save_label_folder(tmp_path, LabelStore.of([(stamp_ns, LABEL)]))
+        ((stamp_ns, label),) = read_label_folder(tmp_path)
+        assert stamp_ns == 2
+        assert np.array_equal(label, LABEL)
+        assert (tmp_path / "notes.txt").exists()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 
 from road_kd_seg.bags.reader import BagReader
-from road_kd_seg.bundle import Bundle
+from road_kd_seg.bundle import WEIGHTS, Bundle
 from road_kd_seg.environment import describe_environment
 from road_kd_seg.metrics import Counts, f1, frequency_weighted_iou, iou, mean_iou, precision, recall
 from road_kd_seg.metrics.boundary import boundary_f1, mean_boundary_f1
+from road_kd_seg.replay.compare import Contender, compare, own_intervals, pixels_of
 from road_kd_seg.replay.gates import Gate
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.obstacles import ObstacleScores
@@ -43,6 +45,13 @@ class Replay:
     """What is required of the run."""
     load_before: float | None = None
     """One-minute load average before the run began; None where the system does not tell."""
+    baselines: tuple[Contender, ...] = ()
+    """What to compare with."""
+
+    def as_contender(self, report: Mapping[str, Any]) -> Contender:
+        """This result, to compare another with."""
+        names = tuple(self.bundle.taxonomy.names)
+        return Contender(report, pixels_of(self.scores), names, self.run.labels)
 
 
 def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
@@ -55,13 +64,14 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
     run, bundle, scores = replay.run, replay.bundle, replay.scores
     counts = run.counts
     environment = describe_environment()
-    report = {
+    report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "mode": run.mode,
         "model": bundle.name,
         "model_info": {
             "network": bundle.network,
+            "parameters": count_parameters(bundle),
             "weights_sha256": bundle.weights_sha256,
             "input_size": list(bundle.input.size),
             "depth": bundle.input.depth.kind if bundle.input.depth else None,
@@ -92,6 +102,10 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
         "load": {"before": replay.load_before, "cores": environment["cores"]},
         "environment": environment,
     }
+    ours = replay.as_contender(report)
+    if report["metrics"] is not None:
+        report["metrics"]["intervals"] = own_intervals(ours)
+    report["comparison"] = [compare(ours, other) for other in replay.baselines]
     gates = [gate.check(report) for gate in replay.gates]
     report["gates"] = [{"gate": gate.gate, "value": gate.value, "met": gate.met} for gate in gates]
     report["verdict"] = give_verdict(report, gates)
@@ -144,6 +158,16 @@ def _share(counts: Counts) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         share: NDArray[np.float64] = np.where(counts[..., 1] > 0, counts[..., 0] / counts[..., 1], np.nan)
     return share
+
+
+def count_parameters(bundle: Bundle) -> int:
+    """Trained numbers in its weights; statistics of batch norm are none."""
+    with safe_open(bundle.path / WEIGHTS, framework="numpy") as tensors:
+        return sum(
+            math.prod(tensors.get_slice(name).get_shape())
+            for name in tensors.keys()  # noqa: SIM118, no mapping
+            if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        )
 
 
 def number(value: float) -> float | None:

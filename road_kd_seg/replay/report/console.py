@@ -24,6 +24,18 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
     table.add_section()
     percentiles = " / ".join(_text(latency[name], 1) for name in ("p50", "p95", "p99"))
     table.add_row("latency p50 / p95 / p99 (ms)", percentiles)
+    for other in report["comparison"]:
+        table.add_section()
+        title = f"mIoU minus {other['model']}'s"
+        if other["delta"] is None:
+            table.add_row(title, other["note"])
+        else:
+            table.add_row(title, _delta(other["delta"]["miou"]))
+            for name, delta in other["delta"]["iou"].items():
+                table.add_row(f"IoU {name}", _delta(delta))
+        theirs = other["latency_ms"]["p50"]
+        if theirs and latency["p50"]:
+            table.add_row(f"times as fast as {other['model']}", f"{theirs / latency['p50']:.2f}")
     table.add_section()
     dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
     table.add_row(
@@ -35,6 +47,14 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
         console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True, highlight=False)
     console.print(report["verdict"]["sentence"], style="bold", soft_wrap=True, highlight=False)
     console.print(f"report: {folder / 'report.html'} (and report.json, per_frame.csv)", soft_wrap=True)
+
+
+def _delta(delta: dict[str, float | None]) -> str:
+    if delta["value"] is None:
+        return "n/a"
+    if delta["low"] is None:
+        return f"{delta['value']:+.3f}"
+    return f"{delta['value']:+.3f} [{delta['low']:+.3f}, {delta['high']:+.3f}]"
 
 
 def _text(value: float | None, digits: int) -> str:

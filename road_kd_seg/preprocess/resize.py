@@ -1,0 +1,131 @@
+"""Camera images to the network's size. B batch, C channels, H W camera size, h w network size.
+
+`resize_color` and `resize_depth` are the definition, for tensors on any device; `resize_color_array` and
+`resize_depth_array` do the same to one image on a CPU, in NumPy and OpenCV, for a fraction of the time.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def resize_color(color: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize by the mean over each new pixel's area; where an axis grows, by linear interpolation.
+
+    Args:
+        color: float (B, C, H, W).
+        size: (h, w).
+
+    Returns:
+        (B, C, h, w).
+    """
+    if not _shrinks(color.shape[2:], size):
+        return F.interpolate(color, size, mode="bilinear", align_corners=False)
+    if color.shape[2] % size[0] == 0 and color.shape[3] % size[1] == 0:
+        return F.interpolate(color, size, mode="area")
+    # PyTorch's "area" counts a pixel that two new ones share whole in both; OpenCV, as here, by its shares.
+    rows, columns = (_area_weights(a, b, color.device) for a, b in zip(color.shape[2:], size, strict=True))
+    return rows @ color @ columns.T
+
+
+def resize_color_array(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """`resize_color` of one image (H, W, 3), rounded to 8 bits."""
+    method = cv2.INTER_AREA if _shrinks(rgb.shape[:2], size) else cv2.INTER_LINEAR
+    return cv2.resize(rgb, (size[1], size[0]), interpolation=method).astype(np.uint8, copy=False)
+
+
+def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False) -> Tensor:
+    """Resize depth by the valid pixel nearest to the middle of each new pixel, within the area that it covers.
+
+    Averaging across an edge or a hole would invent surfaces; and depth that was registered to finer color without
+    filling, a grid of holes, keeps its pixels.
+
+    Args:
+        depth_m: (B, H, W); 0 (or anything not finite and positive) is invalid.
+        size: (h, w).
+        smooth: interpolate 1/z between the four pixels around a point where all are valid. On a plane that is exact,
+            whereas the uneven steps of sampling would make slopes uneven: what normals need.
+
+    Returns:
+        (B, h, w); where no pixel is valid, whichever lies in the middle.
+    """
+    rows, columns = _footprint_tensors(depth_m.shape[1], depth_m.shape[2], size, depth_m.device)
+    candidates = depth_m[:, rows, columns]  # (B, candidates, h, w)
+    nearest = _is_valid(candidates).byte().max(dim=1, keepdim=True).indices  # the first of equals
+    sampled = candidates.gather(1, nearest)[:, 0]
+    if not smooth:
+        return sampled
+    inverse_depth = torch.where(_is_valid(depth_m), 1 / depth_m, torch.nan)[:, None]
+    interpolated = 1 / F.interpolate(inverse_depth, size, mode="bilinear", align_corners=False)[:, 0]
+    return torch.where(interpolated.isnan(), sampled, interpolated)
+
+
+def resize_depth_array(depth_m: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """`resize_depth` of one image (H, W), not smooth; what is invalid becomes 0."""
+    rows, columns = _footprint(depth_m.shape[0], depth_m.shape[1], size)
+    resized: NDArray[np.float32] = depth_m[rows[0]].take(columns[0], axis=1)
+    for candidate_rows, candidate_columns in zip(rows[1:], columns[1:], strict=True):
+        candidate = depth_m[candidate_rows].take(candidate_columns, axis=1)
+        np.copyto(resized, candidate, where=~_is_valid(resized))
+    resized[~_is_valid(resized)] = 0
+    return resized
+
+
+_Depth = TypeVar("_Depth", Tensor, NDArray[np.float32])
+
+
+def _is_valid(depth_m: _Depth) -> Any:
+    return (depth_m > 0) & (depth_m < math.inf)
+
+
+def _shrinks(old: torch.Size | tuple[int, ...], new: tuple[int, int]) -> bool:
+    return old[0] >= new[0] and old[1] >= new[1]
+
+
+@lru_cache(maxsize=16)
+def _area_weights(old: int, new: int, device: torch.device) -> Tensor:
+    """Share of each old pixel in each new one, (new, old); rows sum to 1."""
+    edges = torch.arange(new + 1, dtype=torch.float64) * old / new
+    pixels = torch.arange(old, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    return (overlap.clamp(min=0) * new / old).float().to(device)
+
+
+@lru_cache(maxsize=16)
+def _footprint(height: int, width: int, size: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pixels under each new pixel, nearest to its middle first: rows (candidates, h), columns (candidates, w).
+
+    Every axis has as many candidates as the widest footprint; those outside a narrower one repeat its border.
+    """
+    middles, lows, highs = zip(*(_spans(a, b) for a, b in zip((height, width), size, strict=True)), strict=True)
+    reaches = [
+        range(int((low - middle).min()), int((high - middle).max()) + 1)
+        for middle, low, high in zip(middles, lows, highs, strict=True)
+    ]
+    steps = sorted(((y, x) for y in reaches[0] for x in reaches[1]), key=lambda step: step[0] ** 2 + step[1] ** 2)
+    rows, columns = (
+        np.stack([np.clip(middles[axis] + step[axis], lows[axis], highs[axis]) for step in steps]) for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def _spans(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Middle, first and last old pixel under each new one."""
+    index = np.arange(new)
+    return (2 * index + 1) * old // (2 * new), index * old // new, -((-(index + 1) * old) // new) - 1
+
+
+@lru_cache(maxsize=16)
+def _footprint_tensors(height: int, width: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """`_footprint` to index (H, W) with: (candidates, h, 1) and (candidates, 1, w)."""
+    rows, columns = (torch.from_numpy(index).to(device) for index in _footprint(height, width, size))
+    return rows[:, :, None], columns[:, None, :]
