@@ -7,7 +7,10 @@ from setuptools.command.build_py import build_py
 
 PACKAGE = "road_kd_seg"
 ONNX = ["onnxruntime", "onnx", "onnxscript"]  # runs model.onnx; the other two write it
-REPLAY = ["rosbags>=0.11", "rich", "jinja2", "matplotlib"]  # reads bags; prints, and writes reports
+REPLAY = [
+    *("rosbags>=0.11", "lz4", "backports.zstd; python_version < '3.14'"),
+    *("rich", "jinja2", "matplotlib"),
+]  # reads bags; prints, and writes reports
 
 
 def tree(folder: str) -> list[tuple[str, list[str]]]:

@@ -49,6 +49,7 @@ COLOR_ENCODINGS: dict[str, ColorEncoding] = {
     "yuyv": ColorEncoding(2, cv2.COLOR_YUV2RGB_YUY2),
     "yuv422": ColorEncoding(2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": ColorEncoding(2, cv2.COLOR_YUV2RGB_UYVY),
+    "YUYV": ColorEncoding(2, cv2.COLOR_YUV2RGB_YUY2),  # the RealSense SDK's recordings
     "rgb16": ColorEncoding(3, None, "u2"),
     "bgr16": ColorEncoding(3, cv2.COLOR_BGR2RGB, "u2"),
     "rgba16": ColorEncoding(4, cv2.COLOR_RGBA2RGB, "u2"),

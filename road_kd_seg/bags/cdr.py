@@ -7,14 +7,14 @@ from typing import Any
 
 from rosbags.typesys import Stores, get_typestore
 
-from road_kd_seg.camera_info import intrinsics_from_camera_info
 from road_kd_seg.errors import BagError, FrameError
-from road_kd_seg.frame import Intrinsics
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
-# Neither type has changed since the first ROS 2, so any distribution's definitions read every bag.
+# None of these types has changed since the first ROS 2, so any distribution's definitions read every bag.
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
@@ -30,26 +30,25 @@ def header_stamp_ns(cdr: bytes) -> int:
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
-def decode_image(cdr: bytes) -> Any:
-    """A sensor_msgs/Image with ROS's field names; `data` is uint8 (N,).
+def decode_image(cdr: bytes, msgtype: str = IMAGE_TYPE) -> Any:
+    """An Image or a CompressedImage with ROS's field names; `data` is uint8 (N,).
 
     Raises:
         FrameError: the bytes are no such message.
     """
     try:
-        return _TYPES.deserialize_cdr(cdr, IMAGE_TYPE)
+        return _TYPES.deserialize_cdr(cdr, msgtype)
     except Exception as error:  # damaged bytes make the generated parser stumble in any way
-        raise FrameError(f"a message is no valid {IMAGE_TYPE} ({error}): the bag is damaged") from error
+        raise FrameError(f"a message is no valid {msgtype} ({error}): the bag is damaged") from error
 
 
-def decode_intrinsics(cdr: bytes) -> Intrinsics | None:
-    """The pinhole camera of a sensor_msgs/CameraInfo; None if it says that it is uncalibrated (K[0] is 0).
+def decode_message(cdr: bytes, msgtype: str) -> Any:
+    """A message of any common type with ROS's field names.
 
     Raises:
         BagError: the bytes are no such message.
     """
     try:
-        info: Any = _TYPES.deserialize_cdr(cdr, CAMERA_INFO_TYPE)
+        return _TYPES.deserialize_cdr(cdr, msgtype)
     except Exception as error:  # damaged bytes make the generated parser stumble in any way
-        raise BagError(f"a message is no valid {CAMERA_INFO_TYPE} ({error}): the bag is damaged") from error
-    return intrinsics_from_camera_info(info)
+        raise BagError(f"a message is no valid {msgtype} ({error}): the bag is damaged") from error

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from road_kd_seg.bags.cdr import decode_intrinsics
+from road_kd_seg.bags.frame_decoder import FrameMessages
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import BagError
-from road_kd_seg.frame import Intrinsics, LabeledFrame
+from road_kd_seg.frame import LabeledFrame
 
 
 class FrameAccess:
@@ -22,18 +22,27 @@ class FrameAccess:
     because a file position cannot be shared.
 
     Args:
-        path: a rosbag2 folder, or a single .mcap or .db3 file.
-        names: where the frames are.
+        path: as `BagReader` takes it.
+        names: as `BagReader` takes them.
         slop_s: as `BagReader` takes it.
+        require_same_frame: as `BagReader` takes it.
 
     Raises:
-        BagError: nothing is there, no bag that can be read, or no color topic in it.
+        BagError: nothing is there, nothing that can be read, or no color images in it.
     """
 
-    def __init__(self, path: str | Path, *, names: TopicNames | None = None, slop_s: float | None = None) -> None:
-        self.path, self.names = Path(path), names or TopicNames()
-        with BagReader(self.path, names=self.names, slop_s=slop_s) as reader:
-            self.index = reader.index
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        names: TopicNames | None = None,
+        slop_s: float | None = None,
+        require_same_frame: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self._options: dict[str, Any] = {"names": names, "slop_s": slop_s, "require_same_frame": require_same_frame}
+        with BagReader(self.path, **self._options) as reader:
+            self.index, self.names, self.notes = reader.index, reader.names, reader.notes
         self._opened: tuple[int, BagReader] | None = None
 
     def __len__(self) -> int:
@@ -55,14 +64,16 @@ class FrameAccess:
             None if at < 0 else self._message(reader, topic, int(at))
             for topic, at in ((names.depth, index.depth[number]), (names.label, index.label[number]))
         )
-        return reader.decode_frame(color, depth, label, self._intrinsics(reader, number))
+        return reader.decode_frame(FrameMessages(number, color, depth, label, self._camera_info(reader, number)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def _reader(self) -> BagReader:
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), BagReader(self.path, names=self.names)
+            reader = BagReader(self.path, **self._options)
+            reader.index = self.index  # known already
+            self._opened = os.getpid(), reader
         return self._opened[1]
 
     def _message(self, reader: BagReader, topic: str, number: int) -> bytes:
@@ -75,11 +86,11 @@ class FrameAccess:
                 return message.cdr
         raise BagError(f"bag {self.path}: message {number} on {topic} is gone: the bag was changed while it was read")
 
-    def _intrinsics(self, reader: BagReader, number: int) -> Intrinsics | None:
+    def _camera_info(self, reader: BagReader, number: int) -> bytes | None:
         """From the latest camera_info at that time; the bag's first for images that were recorded before it."""
         topic = self.names.camera_info
         times = self.index.log_times_ns[topic]
         if times.size == 0:
             return None
         latest = int(np.searchsorted(times, self.index.log_times_ns[self.names.color][number], side="right")) - 1
-        return decode_intrinsics(self._message(reader, topic, max(latest, 0)))
+        return self._message(reader, topic, max(latest, 0))

@@ -1,29 +1,31 @@
-"""Read a rosbag2 (MCAP or SQLite) without ROS: raw messages to play back, or paired RGB-D frames to score."""
+"""Read a recording without ROS: raw messages to play back, or paired RGB-D frames to score."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.bags.cdr import CAMERA_INFO_TYPE, IMAGE_TYPE, decode_image, decode_intrinsics, header_stamp_ns
-from road_kd_seg.bags.pairing import half_period_ns, match_stamps
-from road_kd_seg.bags.storage import damaged, open_storage
+from road_kd_seg.bags.cdr import COMPRESSED_IMAGE_TYPE, decode_image, header_stamp_ns
+from road_kd_seg.bags.find_topics import find_topics
+from road_kd_seg.bags.frame_decoder import FrameDecoder, FrameMessages
+from road_kd_seg.bags.frame_index import FrameIndex, Stamps, build_index
+from road_kd_seg.bags.realsense_sdk import is_sdk_topic
+from road_kd_seg.bags.recording import Recording
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import BagError, FrameError
-from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
-from road_kd_seg.image_codec import decode_color, decode_depth, decode_label
+from road_kd_seg.frame import LabeledFrame
+from road_kd_seg.image_codec import label_from_message
 
 
 class BagMessage(NamedTuple):
-    """A message as it was recorded."""
+    """A message as it was recorded; its bytes are as ROS 2 serializes."""
 
     topic: str
     msgtype: str
@@ -31,60 +33,41 @@ class BagMessage(NamedTuple):
     cdr: bytes
 
 
-@dataclass(frozen=True)
-class FrameIndex:
-    """The frames of a bag by header stamp; N color images."""
-
-    stamps_ns: NDArray[np.int64]
-    """(N,) header stamps of the color images in the order of recording."""
-    depth: NDArray[np.int64]
-    """(N,) which message of the depth topic belongs to each, -1 for none."""
-    label: NDArray[np.int64]
-    """(N,) which message of the label topic belongs to each, -1 for none."""
-    slop_ns: int
-    """What a synchronizer has to allow to find the same pairs; 0 where all stamps are equal."""
-    log_times_ns: Mapping[str, NDArray[np.int64]]
-    """By topic (color, depth, label, camera_info): when each of its messages was recorded, in the order of reading."""
-
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    @property
-    def num_with_depth(self) -> int:
-        """Color images that have a depth image."""
-        return int((self.depth >= 0).sum())
-
-    @property
-    def num_labeled(self) -> int:
-        """Color images that have a label image."""
-        return int((self.label >= 0).sum())
-
-
 class BagReader:
-    """A bag, open for reading; a context manager.
+    """A recording, open for reading; a context manager.
 
     Args:
-        path: a rosbag2 folder, or a single .mcap or .db3 file.
-        names: where the frames are.
+        path: a rosbag2 folder, an .mcap or .db3 file (also of the RealSense SDK), or a ROS 1 .bag.
+        names: where the frames are; what is left at its default is found by type and name where no such topic exists.
         slop_s: a depth image may differ by this much from its color image's stamp; None: half a frame period.
-            Labels must carry the very stamp of their image: a neighbor's label is not its label.
+            Labels must carry the very stamp of their image: the ground truth of its neighbor is not its own.
+        require_same_frame: refuse depth of another frame id than color's, which is not aligned.
 
     Raises:
-        BagError: nothing is there, or it is no bag that can be read.
+        BagError: nothing is there, or nothing that can be read.
     """
 
-    def __init__(self, path: str | Path, *, names: TopicNames | None = None, slop_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        names: TopicNames | None = None,
+        slop_s: float | None = None,
+        require_same_frame: bool = True,
+    ) -> None:
         self.path = Path(path)
-        self.names = names or TopicNames()
+        self._wanted = names or TopicNames()
         self._slop_ns = None if slop_s is None else round(slop_s * 1e9)
-        self._reader = open_storage(self.path)
-        self.topics: dict[str, str] = {
-            name: info.msgtype or "several types" for name, info in self._reader.topics.items()
-        }
+        self._require_same_frame = require_same_frame
+        self._recording = Recording(self.path)
+        self._notes: list[str] = []
+        self.topics: dict[str, str] = {name: topic.msgtype for name, topic in self._recording.topics.items()}
         """Message type by topic."""
-        self.message_counts: dict[str, int] = {name: info.msgcount for name, info in self._reader.topics.items()}
+        self.qos: dict[str, str] = {name: topic.qos for name, topic in self._recording.topics.items()}
+        """What publishers offered, as YAML, by topic; empty where unknown."""
+        self.message_counts: dict[str, int] = self._recording.counts
         """Number of messages by topic."""
-        self.duration_ns: int = self._reader.duration
+        self.duration_ns: int = self._recording.duration_ns
         """From the first message to the last, by the recorder's clock."""
 
     def __enter__(self) -> BagReader:
@@ -96,9 +79,45 @@ class BagReader:
         self.close()
 
     def close(self) -> None:
-        """Release the file; closing twice does no harm."""
-        if self._reader.is_open:
-            self._reader.close()
+        """Release the files; closing twice does no harm."""
+        self._recording.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of results has to know about the recording, in sentences; reading adds to them."""
+        index, decoder = self.__dict__.get("index"), self.__dict__.get("_decoder")
+        found = (self._recording.notes, index.notes if index else (), decoder.notes if decoder else (), self._notes)
+        return list(dict.fromkeys(note for notes in found for note in notes))
+
+    @cached_property
+    def names(self) -> TopicNames:
+        """Where the frames are.
+
+        Raises:
+            BagError: no color images, a topic of another type, or several that could be meant.
+        """
+        return find_topics(self.path, self.topics, self.message_counts, self._wanted)
+
+    @cached_property
+    def is_compressed(self) -> bool:
+        """Whether the color images are CompressedImages."""
+        return self.topics[self.names.color] == COMPRESSED_IMAGE_TYPE
+
+    def check_live(self) -> None:
+        """Refuse a recording that a node could not make the same frames of when it is played.
+
+        Raises:
+            BagError: it is paired by more than stamps, aligned here, or only one of color and depth is compressed.
+        """
+        advice = "evaluate it without --live"
+        if not self.index.by_stamp:
+            raise BagError(f"bag {self.path}: a node pairs by stamp, and {self.index.notes[0]}: {advice}")
+        if is_sdk_topic(self.names.color):
+            raise BagError(f"bag {self.path}: a recording of the RealSense SDK, which a node cannot align: {advice}")
+        if self.has_depth and self.is_compressed != (self.topics[self.names.depth] == COMPRESSED_IMAGE_TYPE):
+            raise BagError(
+                f"bag {self.path}: only one of color and depth is compressed, a node takes both alike: {advice}"
+            )
 
     @property
     def has_depth(self) -> bool:
@@ -121,61 +140,49 @@ class BagReader:
             stop_ns: log time before which to stop; None: to the end.
 
         Raises:
-            BagError: the bag is damaged from some place on.
+            BagError: a message that cannot be converted from ROS 1.
         """
-        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not connections:
-            return
-        stored = self._reader.messages(connections, start_ns, stop_ns)
-        while True:
-            try:
-                connection, log_time_ns, cdr = next(stored)
-            except StopIteration:
-                return
-            except Exception as error:  # a damaged file makes the parser stumble in any way
-                raise damaged(self.path, error) from error
-            yield BagMessage(connection.topic, connection.msgtype, log_time_ns, cdr)
+        for topic, log_time_ns, cdr in self._recording.messages(topics, start_ns, stop_ns):
+            yield BagMessage(topic, self.topics[topic], log_time_ns, cdr)
 
     @cached_property
     def index(self) -> FrameIndex:
         """Which images belong together; reads the bag once.
 
         Raises:
-            BagError: no color topic, or a topic of another type.
+            BagError: no color images, a topic of another type, or several that could be meant.
         """
-        self._check_topics()
         names = self.names
         topics = (names.color, names.depth, names.label, names.camera_info)
         stamps: dict[str, list[int]] = {topic: [] for topic in topics}
         log_times: dict[str, list[int]] = {topic: [] for topic in topics}
         for message in self.messages(topics):
-            stamps[message.topic].append(header_stamp_ns(message.cdr))
+            stamps[message.topic].append(self._stamp_ns(message))
             log_times[message.topic].append(message.log_time_ns)
-        color, depth, label = (np.array(stamps[topic], np.int64) for topic in topics[:3])
-        slop_ns = half_period_ns(color) if self._slop_ns is None else self._slop_ns
-        depth_of = match_stamps(color, depth, slop_ns)
-        exact = np.array_equal(depth_of, match_stamps(color, depth))
-        return FrameIndex(
-            stamps_ns=color,
-            depth=depth_of,
-            label=match_stamps(color, label),
-            slop_ns=0 if exact else slop_ns,
-            log_times_ns={topic: np.array(times, np.int64) for topic, times in log_times.items()},
-        )
+        times = {topic: np.array(log_times[topic], np.int64) for topic in topics}
+        color, depth, label = (Stamps(np.array(stamps[topic], np.int64), times[topic]) for topic in topics[:3])
+        if not self._decoder.depth_is_usable:
+            depth = Stamps(depth.header_ns[:0], depth.log_ns[:0])
+        return build_index(color, depth, label, self._slop_ns, times)
 
     def label_images(self, topic: str | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Header stamp (ns) and (H, W) class ids of every image on the label topic, or on another that holds labels.
+        """Stamp (ns) and (H, W) class ids of every image on the label topic, or on another that holds labels.
+
+        Labels of the label topic bear the name of their frame in the index; those of another topic, and of no frame,
+        their header stamp.
 
         Raises:
             BagError: a topic of another type.
             FrameError: an image that is no label.
         """
-        topic = topic or self.names.label
-        self._check_type(topic, IMAGE_TYPE)
-        for message in self.messages([topic]):
-            stamp_ns = header_stamp_ns(message.cdr)
+        named: dict[int, int] = {}
+        if topic is None:
+            named = {int(at): int(self.index.stamps_ns[n]) for n, at in enumerate(self.index.label) if at >= 0}
+            topic = self.names.label
+        for number, message in enumerate(self.messages([topic])):
+            stamp_ns = named.get(number, self._stamp_ns(message))
             try:
-                label = decode_label(*_image_fields(decode_image(message.cdr)))
+                label = label_from_message(decode_image(message.cdr, message.msgtype))
             except FrameError as error:
                 raise FrameError(f"bag {self.path}, {topic} of {stamp_ns / 1e9:.3f} s: {error}") from error
             yield stamp_ns, label
@@ -186,18 +193,18 @@ class BagReader:
         """Color, depth and label of one moment, in the order of recording; depth and label are None where missing.
 
         Args:
-            stamps_ns: only the frames of these color stamps.
+            stamps_ns: only the frames of these stamps of the index.
             on_invalid: told of each frame that cannot be decoded, which is then left out.
 
         Raises:
-            BagError: no color topic, a topic of another type, a damaged file.
+            BagError: no color images, a topic of another type, or several that could be meant.
             FrameError: a frame that cannot be decoded, if nobody wants to be told.
         """
-        for color, depth, label, intrinsics in self._paired():
-            if stamps_ns is not None and header_stamp_ns(color) not in stamps_ns:
+        for messages in self._paired():
+            if stamps_ns is not None and int(self.index.stamps_ns[messages.number]) not in stamps_ns:
                 continue
             try:
-                frame = self.decode_frame(color, depth, label, intrinsics)
+                frame = self.decode_frame(messages)
             except FrameError as error:
                 if on_invalid is None:
                     raise
@@ -205,45 +212,50 @@ class BagReader:
             else:
                 yield frame
 
-    def decode_frame(
-        self, color_cdr: bytes, depth_cdr: bytes | None, label_cdr: bytes | None, intrinsics: Intrinsics | None
-    ) -> LabeledFrame:
+    def decode_frame(self, messages: FrameMessages) -> LabeledFrame:
         """A frame from its stored messages.
 
         Raises:
             FrameError: a message that is no image, or images that do not belong together.
         """
-        stamp_ns = header_stamp_ns(color_cdr)
+        stamp_ns = int(self.index.stamps_ns[messages.number])
         try:
-            color = decode_image(color_cdr)
-            rgb = decode_color(*_image_fields(color))
-            depth_m = None if depth_cdr is None else decode_depth(*_image_fields(decode_image(depth_cdr)))
-            label = None if label_cdr is None else decode_label(*_image_fields(decode_image(label_cdr)))
-            if label is not None and label.shape != rgb.shape[:2]:
-                raise FrameError(
-                    f"label is {label.shape[::-1]} pixels, color is {rgb.shape[1::-1]}: expected equal sizes"
-                )
-            frame = RgbdFrame(rgb, depth_m, intrinsics, stamp_ns, color.header.frame_id)
+            return self._decoder.decode(messages, stamp_ns)
         except FrameError as error:
             raise FrameError(f"bag {self.path}, frame of {stamp_ns / 1e9:.3f} s: {error}") from error
-        return LabeledFrame(frame, label)
 
-    def _paired(self) -> Iterator[tuple[bytes, bytes | None, bytes | None, Intrinsics | None]]:
-        """Color, depth, label and the latest intrinsics; holds back only what still waits for a partner."""
+    @cached_property
+    def _decoder(self) -> FrameDecoder:
+        return FrameDecoder(self._recording, self.names, self._require_same_frame)
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def _stamp_ns(self, message: BagMessage) -> int:
+        """Header stamp; the log time of a message that is too short to have one, which nobody can decode either."""
+        try:
+            return header_stamp_ns(message.cdr)
+        except BagError as error:
+            self._note(f"{message.topic}: {error}")
+            return message.log_time_ns
+
+    def _paired(self) -> Iterator[FrameMessages]:
+        """The messages of each frame, with the latest camera_info; holds back only what still waits for a partner."""
         index, names = self.index, self.names
-        intrinsics = self._first_intrinsics()
-        waiting: deque[tuple[int, bytes, Intrinsics | None]] = deque()
+        camera_info = self._first_camera_info()
+        waiting: deque[tuple[int, bytes, bytes | None]] = deque()
         partners: dict[str, dict[int, bytes]] = {names.depth: {}, names.label: {}}
         wanted = {names.depth: set(index.depth.tolist()), names.label: set(index.label.tolist())}
         seen = dict.fromkeys((names.color, names.depth, names.label), 0)
         for message in self.messages((*seen, names.camera_info)):
             if message.topic == names.camera_info:
-                intrinsics = decode_intrinsics(message.cdr)
+                camera_info = message.cdr
                 continue
             number = seen[message.topic]
             seen[message.topic] += 1
             if message.topic == names.color:
-                waiting.append((number, message.cdr, intrinsics))
+                waiting.append((number, message.cdr, camera_info))
             elif number in wanted[message.topic]:
                 partners[message.topic][number] = message.cdr
             while waiting:
@@ -252,34 +264,11 @@ class BagReader:
                 if any(i >= 0 and i not in partners[t] for t, i in ((names.depth, depth), (names.label, label))):
                     break
                 waiting.popleft()
-                yield color, partners[names.depth].pop(depth, None), partners[names.label].pop(label, None), info
+                yield FrameMessages(
+                    number, color, partners[names.depth].pop(depth, None), partners[names.label].pop(label, None), info
+                )
 
-    def _first_intrinsics(self) -> Intrinsics | None:
+    def _first_camera_info(self) -> bytes | None:
         """The bag's first camera_info, for images that were recorded before it."""
         first = next(self.messages([self.names.camera_info]), None)
-        return None if first is None else decode_intrinsics(first.cdr)
-
-    def _check_topics(self) -> None:
-        names = self.names
-        if not self.message_counts.get(names.color):
-            present = ", ".join(f"{name} ({kind})" for name, kind in sorted(self.topics.items())) or "no topic at all"
-            raise BagError(
-                f"bag {self.path}: no color images on {names.color}; it holds {present}:"
-                " name the topics it was recorded with (--color-topic, --depth-topic, --camera-info-topic)"
-            )
-        for topic in (names.color, names.depth, names.label):
-            self._check_type(topic, IMAGE_TYPE)
-        self._check_type(names.camera_info, CAMERA_INFO_TYPE)
-
-    def _check_type(self, topic: str, expected: str) -> None:
-        found = self.topics.get(topic, expected)
-        if found != expected:
-            raise BagError(
-                f"bag {self.path}: {topic} is of type {found}, expected {expected}:"
-                " name another topic, or decompress the bag"
-            )
-
-
-def _image_fields(image: Any) -> tuple[str, int, int, int, int, NDArray[np.uint8]]:
-    """A stored image as `image_codec` takes it."""
-    return image.encoding, image.height, image.width, image.step, image.is_bigendian, image.data
+        return None if first is None else first.cdr

@@ -1,50 +1,88 @@
-"""Open whatever a recorder left behind, or say what to do about it."""
+"""What every storage file offers, and the order in which messages of several chunks or files are read."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
-from rosbags.rosbag2 import Reader
 
-from road_kd_seg.errors import BagError
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the recorder described it."""
+
+    name: str
+    msgtype: str
+    """`package/msg/Name`; empty where the recorder gave none."""
+    encoding: str = "cdr"
+    """How its messages are serialized: `cdr`, `ros1`, or what some other program used (`json`, `protobuf`)."""
+    qos: str = ""
+    """QoS profiles that its publishers offered, as YAML; empty where unknown."""
 
 
-def open_storage(path: Path) -> Reader:
-    """Open a rosbag2 folder or a single storage file.
+class StoredMessage(NamedTuple):
+    """A message as it lies in the file."""
 
-    Raises:
-        BagError: nothing is there, or it is no rosbag2, or a damaged one.
+    topic: str
+    log_time_ns: int
+    data: bytes
+
+
+class StorageFile(Protocol):
+    """One file of a recording, open for reading."""
+
+    topics: dict[str, Topic]
+    counts: dict[str, int]
+    """Messages by topic that the file holds."""
+    promised: dict[str, int]
+    """Messages by topic that its own index or statistics name; empty where it has none."""
+    start_ns: int
+    """Log time of the first message; meaningless without messages."""
+    end_ns: int
+    """Log time of the last message."""
+    notes: list[str]
+    """What is damaged or missing, in sentences; reading may add to them."""
+
+    def messages(
+        self, topics: Collection[str] | None, start_ns: int | None, stop_ns: int | None
+    ) -> Iterator[StoredMessage]:
+        """Messages by log time; of all topics or of those named; from `start_ns` on and before `stop_ns`."""
+
+    def close(self) -> None:
+        """Release the file; closing twice does no harm."""
+
+
+class Source(NamedTuple):
+    """Messages in the order of time that begin at `start_ns`; opened when their time comes."""
+
+    start_ns: int
+    open: Callable[[], Iterable[StoredMessage]]
+
+
+def merge_by_time(sources: Iterable[Source]) -> Iterator[StoredMessage]:
+    """The messages of all sources by log time, equal ones in the order of the sources.
+
+    Only sources whose times overlap are open at once.
     """
-    if not path.exists():
-        raise BagError(f"bag {path}: no such file or folder: pass a rosbag2 folder or an .mcap file")
-    if path.suffix == ".bag":
-        raise BagError(
-            f"bag {path}: a ROS 1 bag, expected a rosbag2:"
-            f" convert it with 'rosbags-convert --src {path} --dst {path.stem}'"
-        )
-    storage = path
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        # A recorder that was killed leaves its file without the metadata beside it.
-        found = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-        if len(found) != 1:
-            raise BagError(
-                f"bag {path}: no metadata.yaml and {len(found)} storage files, expected a rosbag2 folder: pass one file"
-            )
-        storage = found[0]
-    if storage.is_file() and storage.suffix not in (".mcap", ".db3"):
-        raise BagError(f"bag {path}: expected a rosbag2 folder, an .mcap or a .db3 file")
-    try:
-        reader = Reader(storage)
-        reader.open()
-    except Exception as error:  # a damaged file makes the parser stumble in any way
-        raise damaged(path, error) from error
-    return reader
+    waiting = deque(sorted(sources, key=lambda source: source.start_ns))
+    heap: list[tuple[int, int, StoredMessage, Iterator[StoredMessage]]] = []
+    opened = 0
+    while heap or waiting:
+        while waiting and (not heap or waiting[0].start_ns <= heap[0][0]):
+            messages = iter(waiting.popleft().open())
+            _push(heap, opened, messages)
+            opened += 1
+        if heap:
+            _, number, message, messages = heapq.heappop(heap)
+            yield message
+            _push(heap, number, messages)
 
 
-def damaged(path: Path, error: Exception) -> BagError:
-    """What to raise when the parser stumbled."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return BagError(
-        f"bag {path}: cannot be read: {reason} The recording was cut short or is damaged:"
-        " repair it ('mcap recover FILE -o NEW', 'ros2 bag reindex FOLDER') or record it again"
-    )
+def _push(
+    heap: list[tuple[int, int, StoredMessage, Iterator[StoredMessage]]], number: int, messages: Iterator[StoredMessage]
+) -> None:
+    message = next(messages, None)
+    if message is not None:
+        heapq.heappush(heap, (message.log_time_ns, number, message, messages))

@@ -1,4 +1,4 @@
-"""Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and our label topic."""
+"""Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and ours for labels."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CompressedImage, Image
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
@@ -66,9 +67,11 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
         progress: called while it runs.
 
     Raises:
+        BagError: a recording that a node could not make the same frames of.
         RoadKdError: a process could not start, died or lost count of its frames; the message holds its last line.
     """
     begun = time.perf_counter()
+    reader.check_live()
     outputs = _fresh_outputs(folder)
     use_shared_memory_profile()
     # Only this machine: a replayed camera must not reach a robot in the same network.
@@ -76,7 +79,7 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
     domain_id = 1 + os.getpid() % 101 if options.domain_id is None else options.domain_id
     environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1"}
     with (
-        _recording(domain_id, reader.names.color, outputs) as (recorder, spin_until),
+        _recording(domain_id, reader, outputs) as (recorder, spin_until),
         ChildProcess(
             NODE_MODULE, _node_arguments(reader, bundle, options), folder / "seg_node.log", environment
         ) as node,
@@ -116,10 +119,11 @@ Wait = Callable[[Callable[[], bool], float], bool]
 
 
 @contextmanager
-def _recording(domain_id: int, color_topic: str, outputs: Path) -> Iterator[tuple[OutputRecorder, Wait]]:
+def _recording(domain_id: int, reader: BagReader, outputs: Path) -> Iterator[tuple[OutputRecorder, Wait]]:
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
-    recorder = OutputRecorder(context, color_topic, outputs)
+    color_type = CompressedImage if reader.is_compressed else Image
+    recorder = OutputRecorder(context, reader.names.color, color_type, outputs)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
 
@@ -156,7 +160,11 @@ def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> 
     parameters |= {name: getattr(options, name) for name in ("device", "precision", "backend")}
     if reader.index.slop_ns:
         parameters["sync_slop_s"] = reader.index.slop_ns / 1e9
-    remaps = {COLOR_NAME: names.color, DEPTH_NAME: names.depth, CAMERA_INFO_NAME: names.camera_info}
+    color, depth = COLOR_NAME, DEPTH_NAME
+    if reader.is_compressed:
+        parameters["image_transport"] = "compressed"
+        color, depth = f"{COLOR_NAME}/compressed", f"{DEPTH_NAME}/compressedDepth"
+    remaps = {color: names.color, depth: names.depth, CAMERA_INFO_NAME: names.camera_info}
     return [
         "--ros-args",
         *(part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")),

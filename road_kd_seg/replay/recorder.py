@@ -48,7 +48,7 @@ class OutputRecorder(Node):
     Images are taken as the bytes that came and are not decoded, so that recording costs the machine little.
     """
 
-    def __init__(self, context: Context, color_topic: str, folder: Path) -> None:
+    def __init__(self, context: Context, color_topic: str, color_type: type, folder: Path) -> None:
         super().__init__("replay_recorder", context=context, start_parameter_services=False)
         self.color_sent_ns: dict[int, int] = {}
         """When the player published each color image, by its stamp."""
@@ -62,7 +62,7 @@ class OutputRecorder(Node):
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         # rclpy hands a callback of two arguments the message's times as well.
-        self.create_subscription(Image, color_topic, self._on_color, best_effort, raw=True)
+        self.create_subscription(color_type, color_topic, self._on_color, best_effort, raw=True)
         self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
         self._change_state = self.create_client(ChangeState, f"/{NODE_NAME}/change_state")
