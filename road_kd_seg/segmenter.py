@@ -12,7 +12,7 @@ from torch import Tensor
 from road_kd_seg.backends import Backend, load_backend
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.classify import class_probabilities, classify, label_array
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import BundleError, FrameError, RoadKdError, printable
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.taxonomy import Role, Taxonomy
@@ -55,9 +55,30 @@ class Segmenter:
         return self.backend.device_name
 
     def warm_up(self, height: int, width: int) -> None:
-        """Run one blank frame of the camera's size, so that the first real one is not the slow one."""
-        depth_m = np.ones((height, width), np.float32) if self.needs_depth else None
-        self(RgbdFrame(np.zeros((height, width, 3), np.uint8), depth_m))
+        """Run a frame of noise and a blank one of the camera's size, so that the first real one is not the slow one.
+
+        Raises:
+            BundleError: the network fails on them, or its logits are not finite.
+        """
+        shape, noise = (height, width), np.random.default_rng(0)
+        noisy_m, blank_m = noise.uniform(0.3, 20, shape).astype(np.float32), np.ones(shape, np.float32)
+        frames = (
+            RgbdFrame(noise.integers(0, 256, (*shape, 3), np.uint8), noisy_m if self.needs_depth else None),
+            RgbdFrame(np.zeros((*shape, 3), np.uint8), blank_m if self.needs_depth else None),
+        )
+        problem = "its logits are not finite"
+        try:
+            with torch.inference_mode():
+                sound = all(bool(self._infer(frame).isfinite().all()) for frame in frames)
+            self(frames[-1]).confidence.max()
+        except RoadKdError:
+            raise
+        except Exception as error:  # whatever an engine says of a network that does not fit its input
+            sound, problem = False, printable(" ".join(str(error).split()), 300)
+        if not sound:
+            raise BundleError(
+                f"model bundle {self.bundle.path}: {height}x{width} frames cannot be segmented: {problem}"
+            )
 
     def __call__(self, frame: RgbdFrame) -> Segmentation:
         """Segment one frame at the camera's resolution.

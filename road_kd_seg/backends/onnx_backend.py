@@ -5,6 +5,7 @@ onnxruntime is imported when a backend is made: nothing else needs it.
 
 from __future__ import annotations
 
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -12,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from road_kd_seg.backends.onnx_graph import check_graph
 from road_kd_seg.backends.torch_backend import pick_device
 from road_kd_seg.bundle import ONNX, Bundle
-from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch
+from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch, printable, shown
 
 INPUTS = ("rgb", "depth")
 """Names of the graph's inputs; an RGB network has the first only."""
 OUTPUT = "logits"
 _CUDA = "CUDAExecutionProvider"
+_TRIAL_S = 10.0
+"""In which a model must run once. ONNX Runtime looks at the clock between operators only."""
 
 
 class OnnxBackend:
@@ -50,6 +54,8 @@ class OnnxBackend:
                 )
             self.device = torch.device("cpu")
         values = [*self._session.get_inputs(), *self._session.get_outputs()]
+        if any(value.type != "tensor(float)" for value in values):  # infer binds memory of this type
+            raise BundleError(f"{ONNX} has {', '.join(shown(v.type) for v in values)}, expected float32 throughout")
         self.shapes: dict[str, tuple[int | str, ...]] = {value.name: tuple(value.shape) for value in values}
         """Of each input and output by name."""
 
@@ -71,7 +77,23 @@ class OnnxBackend:
                 f"model bundle {bundle.path}: {ONNX} has {_describe(backend.shapes)}, model.yaml needs"
                 f" {_describe(expected)}: rewrite it with 'road-kd export BUNDLE --out DIR --onnx'"
             )
+        backend._try_out()
         return backend
+
+    def _try_out(self) -> None:
+        """Run once, and stop a model that takes too long.
+
+        Raises:
+            BundleError: it does, or it fails.
+        """
+        options = import_onnxruntime().RunOptions()
+        stop = threading.Timer(_TRIAL_S, setattr, (options, "terminate", True))
+        stop.start()
+        try:
+            names = [name for name in self.shapes if name != OUTPUT]
+            self._run({name: torch.zeros(*map(int, self.shapes[name]), device=self.device) for name in names}, options)
+        finally:
+            stop.cancel()
 
     @property
     def device_name(self) -> str:
@@ -96,6 +118,9 @@ class OnnxBackend:
         """
         tensors = {name: t.contiguous() for name, t in zip(INPUTS, (rgb, depth), strict=True) if t is not None}
         self._check(tensors)
+        return self._run(tensors)
+
+    def _run(self, tensors: dict[str, Tensor], options: Any = None) -> Tensor:
         tensors[OUTPUT] = torch.empty([int(size) for size in self.shapes[OUTPUT]], device=self.device)
         binding = self._session.io_binding()
         for name, tensor in tensors.items():
@@ -103,7 +128,10 @@ class OnnxBackend:
             bind(name, self.device.type, self.device.index or 0, np.float32, tuple(tensor.shape), tensor.data_ptr())
         if self.device.type == "cuda":  # ONNX Runtime has a stream of its own
             torch.cuda.current_stream(self.device).synchronize()
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding, options)
+        except Exception as error:  # its exceptions have no common base
+            raise BundleError(f"{ONNX} cannot be run: {printable(' '.join(str(error).split()), 300)}") from error
         return tensors[OUTPUT]
 
     def _check(self, tensors: dict[str, Tensor]) -> None:
@@ -161,9 +189,10 @@ def _open(runtime: ModuleType, model: bytes, device: torch.device) -> Any:
     if device.type == "cuda":
         providers.insert(0, (_CUDA, {"device_id": device.index or 0}))
     try:
+        check_graph(model)
         return runtime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # its exceptions have no common base
-        reason = " ".join(str(error).split())
+        reason = printable(" ".join(str(error).split()), 300)
         raise BundleError(
             f"{ONNX} cannot be opened by onnxruntime {runtime.__version__}: {reason}:"
             " install a newer one, or rewrite it with 'road-kd export BUNDLE --out DIR --onnx'"
