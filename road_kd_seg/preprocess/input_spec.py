@@ -14,7 +14,7 @@ _MIN_SIDE, _MAX_SIDE = 8, 4096
 """Pixels of a side of the input, and of what is cropped for it."""
 _MIN_STD = 1e-3
 
-DepthKind = Literal["metric", "inverse", "plane_residual", "jet", "normals"]
+DepthKind = Literal["metric", "inverse", "plane_residual", "relative_height", "jet", "normals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,9 @@ class DepthEncoding:
     """How meters become network input.
 
     `metric` is z and `inverse` is 1/z, each scaled linearly so that [low, high] becomes [0, 1]; `plane_residual` is
-    1/z minus the road plane's, scaled so that ±high becomes ±1 (negative lies below the road); `jet` paints
-    the plane residual in the jet colors, as CPKD does with transformed disparity; `normals` are unit surface normals
+    1/z minus the road plane's, scaled so that ±high becomes ±1 (negative lies below the road); `relative_height` is the
+    height above the road in camera heights, squashed to h / (|h| + high), so that ±high becomes ±0.5; `jet` paints the
+    plane residual in the jet colors, as CPKD does with transformed disparity; `normals` are unit surface normals
     (x right, y down, z forward), as SNE-RoadSeg takes them. Invalid pixels become 0.
 
     Normals need a focal length. It is part of the encoding, not read from the camera: so training and the node agree by
@@ -37,7 +38,7 @@ class DepthEncoding:
     low: float = 0.0
     """Meters for `metric`, 1/m for `inverse`; unused otherwise."""
     high: float = 0.05
-    """Meters for `metric`, 1/m otherwise; unused for `normals`."""
+    """Meters for `metric`, camera heights for `relative_height`, 1/m otherwise; unused for `normals`."""
     focal: float = 0.5
     """For `normals`: fx over the width of the camera's image, whose pixels count as square and whose principal point as
     its middle. 0.5 is 90 degrees wide, as a RealSense D455's color image; unused otherwise."""

@@ -33,19 +33,38 @@ _SCORE_STRIDE = 2
 """Hypotheses are scored on every second row and column of the sampled points: measured as good as on all of them."""
 
 
-def plane_residual(inverse_depth: Tensor, valid: Tensor) -> Tensor:
+def plane_residual(inverse_depth: Tensor, valid: Tensor, plane: Tensor | None = None) -> Tensor:
     """What lies above (positive) or below (negative) the road plane, in inverse depth.
 
     Args:
         inverse_depth: 1/z in 1/m, (B, h, w).
         valid: (B, h, w), bool.
+        plane: a, b, c with u and v in [-1, 1] over this image, (B, 3), zeros where there is none; None: fit it here.
 
     Returns:
         1/z minus the fitted plane, 1/m, (B, h, w); 0 where invalid. Without a plane (no valid depth), 0 everywhere.
     """
-    plane, found = fit_road_plane(inverse_depth, valid)
+    plane, found = fit_road_plane(inverse_depth, valid) if plane is None else (plane, plane.any(-1))
     fitted = plane_inverse_depth(plane, inverse_depth.shape[-2], inverse_depth.shape[-1])
     return (inverse_depth - fitted) * (valid & found[:, None, None])
+
+
+def relative_height(inverse_depth: Tensor, valid: Tensor, plane: Tensor | None = None) -> Tensor:
+    """Height above the road plane in camera heights, 1 - (1/z of the plane) / (1/z).
+
+    Camera height and the scale of depth cancel out: a pothole gives the same number at every distance and from every
+    mast. Stereo's noise grows with distance in it, where `plane_residual`'s does not.
+
+    Args:
+        inverse_depth: 1/z in 1/m, (B, h, w).
+        valid: (B, h, w), bool.
+        plane: as in `plane_residual`.
+
+    Returns:
+        0 on the plane, 1 at the camera's height, negative below the road, (B, h, w); 0 where invalid or without a
+        plane.
+    """
+    return torch.where(valid, plane_residual(inverse_depth, valid, plane) / inverse_depth, 0)
 
 
 def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:

@@ -22,13 +22,17 @@ _SMOOTH = ("normals",)
 """Depth encodings that are made from interpolated, not from sampled depth."""
 
 
-def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Tensor, Tensor | None]:
+def preprocess(
+    rgb: Tensor, depth_m: Tensor | None, spec: InputSpec, road_plane: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Crop, resize, normalize and encode, on whichever device the images are.
 
     Args:
         rgb: uint8 (B, H, W, 3).
         depth_m: float32 (B, H, W) in meters, 0 = invalid; may be None if `spec` uses no depth.
         spec: what the network wants.
+        road_plane: (B, 3), if it is known already, as in training, where images are windows of larger ones; None: it
+            is fitted to the depth.
 
     Returns:
         rgb (B, 3, h, w) and depth (B, C, h, w), or None for an RGB network; float32.
@@ -45,7 +49,7 @@ def preprocess(rgb: Tensor, depth_m: Tensor | None, spec: InputSpec) -> tuple[Te
     if depth_m is None:
         raise FrameError(_NO_DEPTH)
     depth = resize_depth(depth_m[:, top:bottom, left:right], spec.size, smooth=spec.depth.kind in _SMOOTH)
-    return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]))
+    return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]), road_plane)
 
 
 def preprocess_frame(

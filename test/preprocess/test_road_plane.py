@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from road_kd_seg.preprocess.road_plane import fit_road_plane, plane_residual
+from road_kd_seg.preprocess.road_plane import fit_road_plane, plane_residual, relative_height
 
 HEIGHT, WIDTH = 72, 128
 
@@ -99,3 +99,38 @@ class TestPlaneResidual:
         batch = torch.cat(frames)
         alone = torch.cat([plane_residual(f, f > 0) for f in frames])
         torch.testing.assert_close(plane_residual(batch, batch > 0), alone, atol=1e-6, rtol=0)
+
+
+class TestRelativeHeight:
+    @given(pitch=st.floats(8, 55), height_m=st.floats(0.4, 2.5), scale=st.floats(0.3, 3.0))
+    @settings(max_examples=25, deadline=None)
+    def test_neither_camera_height_nor_the_scale_of_depth_matters(self, pitch, height_m, scale):
+        """A pothole as deep as a 20th of the camera's height gives -1/20, near and far."""
+        inverse = road_inverse_depth(pitch, height_m=height_m) * scale
+        inverse[:, 50:54, 40:60] /= 1.05
+        inverse[:, 66:70, 40:60] /= 1.05
+        plane = fit_road_plane(road_inverse_depth(pitch, height_m=height_m) * scale, inverse > 0)[0]
+        height = relative_height(inverse, inverse > 0, plane)
+        for rows in (slice(50, 54), slice(66, 70)):
+            torch.testing.assert_close(height[:, rows, 40:60], torch.full((1, 4, 20), -0.05), atol=1e-3, rtol=0)
+
+    def test_the_camera_itself_is_one_high(self):
+        inverse = road_inverse_depth()
+        inverse[:, 40:44, 10:14] = 1e6
+        height = relative_height(inverse, inverse > 0)
+        torch.testing.assert_close(height[:, 40:44, 10:14], torch.ones(1, 4, 4), atol=1e-4, rtol=0)
+
+    def test_invalid_pixels_and_frames_without_a_plane_are_zero(self):
+        inverse = road_inverse_depth()
+        inverse[:, 50] = 0
+        assert relative_height(inverse, inverse > 0)[:, 50].abs().max() == 0
+        wall = torch.full((1, HEIGHT, WIDTH), 0.4)
+        assert relative_height(wall, wall > 0, torch.zeros(1, 3)).abs().max() == 0
+
+
+def test_a_given_plane_is_the_fitted_one():
+    inverse = road_inverse_depth()
+    inverse[:, 50:60, 40:60] -= 0.02
+    plane, _ = fit_road_plane(inverse, inverse > 0)
+    for encode in (plane_residual, relative_height):
+        torch.testing.assert_close(encode(inverse, inverse > 0, plane), encode(inverse, inverse > 0))

@@ -42,7 +42,7 @@ class TestEncodeDepth:
         inverse = encode_depth(depth_m, DepthEncoding("inverse", 0.1, 1.0))
         torch.testing.assert_close(inverse[0, 0, 0, [1, 3]], torch.tensor([1.0, 0.0]))
 
-    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "jet", "normals"])
+    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "relative_height", "jet", "normals"])
     @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
     def test_invalid_depth_is_zero_and_harms_nothing_else(self, kind, invalid):
         depth_m = road_depth_m()
@@ -55,13 +55,21 @@ class TestEncodeDepth:
         assert (encoded[:, :, 40, 30:50] == 0).all()
         torch.testing.assert_close(encoded[:, :, 45:], clean[:, :, 45:], atol=1e-3, rtol=0)
 
+    def test_relative_height_is_squashed_to_half_at_its_range(self):
+        inverse = 1 / road_depth_m()
+        inverse[:, 40, 60:70] *= 1 / 0.9  # a tenth of the camera's height above the road
+        encoded = encode_depth(1 / inverse, DepthEncoding("relative_height", high=0.1))
+        torch.testing.assert_close(encoded[0, 0, 40, 60:70], torch.full((10,), 0.5), atol=2e-3, rtol=0)
+        assert encoded[0, 0, 50:].abs().max() < 0.01
+
     def test_jet_runs_from_blue_over_green_to_red(self):
         colors = jet(torch.tensor([0.125, 0.5, 0.875]).view(3, 1, 1, 1)).flatten(1)
         torch.testing.assert_close(colors, torch.tensor([[0.0, 0.0, 1.0], [0.5, 1.0, 0.5], [1.0, 0.0, 0.0]]))
 
     def test_an_unknown_kind_lists_the_known_ones(self):
         with pytest.raises(
-            RoadKdError, match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, jet, normals"
+            RoadKdError,
+            match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, relative_height, jet, normals",
         ):
             DepthEncoding("rainbow")
 

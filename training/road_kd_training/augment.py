@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,12 +14,13 @@ from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
+from road_kd_training.windows import Window, cut, far_end, plane_in_window, sample_plane, scale_relief
 
-Example = tuple[Tensor, Tensor, Tensor]
-"""uint8 (h, w, 3), meters (h, w), class ids (h, w) int64."""
+Example = tuple[Tensor, Tensor, Tensor, Tensor]
+"""uint8 (h, w, 3), meters (h, w), class ids (h, w) int64, and the road plane (3,) as `plane_residual` takes it."""
 
-Window = tuple[int, int, int, int]
-"""Top, left, height and width, in the sample's pixels; it may reach beyond the image."""
+FAR_SCALES = (1.5, 2.0)
+"""Of windows around the far end of the road, relative to `input`."""
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -39,8 +39,9 @@ class Augment:
             raise TrainingError(
                 f"augment: min_scale {config.min_scale} and max_scale {config.max_scale}: expected 0 < min <= max"
             )
-        if not 0 <= config.depth_scale < 1:
-            raise TrainingError(f"augment: depth_scale is {config.depth_scale}, expected from 0 to below 1")
+        for name in ("depth_scale", "relief_scale"):
+            if not 0 <= getattr(config, name) < 1:
+                raise TrainingError(f"augment: {name} is {getattr(config, name)}, expected from 0 to below 1")
         self.config = config
         self.frame = (frame.height, frame.width)
         self.size = (config.crop_height or frame.height, config.crop_width or frame.width)
@@ -48,41 +49,46 @@ class Augment:
     def __call__(self, sample: RgbdSample) -> Example:
         """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid."""
         config, (height, width) = self.config, sample.rgb.shape[:2]
-        window = self._draw_window(height, width)
+        window = self._draw_window(sample)
         mirrored = float(torch.rand(())) < config.flip
         depth_factor = _draw_uniform(1 - config.depth_scale, 1 + config.depth_scale)
         dropped = float(torch.rand(())) < config.drop_depth
-        image = self._cut(sample.rgb, window, mirrored, _interpolation(window, self.size), 0)
+        relief = _draw_uniform(1 - config.relief_scale, 1 + config.relief_scale)
+        image = cut(sample.rgb, window, self.size, mirrored, _interpolation(window, self.size), 0)
         image = cv2.transform(image, self._draw_colors(image))
         depth, label = np.zeros(self.size, np.float32), np.full(self.size, IGNORE_INDEX, np.uint8)
+        plane = np.zeros(3, np.float32)
         if sample.depth_m is not None and not dropped:
-            depth = self._cut(sample.depth_m, window, mirrored, cv2.INTER_NEAREST_EXACT, 0) * np.float32(depth_factor)
+            whole = sample_plane(sample) / np.float32(depth_factor)
+            plane = plane_in_window(whole, (height, width), window, self.size, mirrored)
+            nearest = cut(sample.depth_m, window, self.size, mirrored, cv2.INTER_NEAREST_EXACT, 0)
+            depth = nearest * np.float32(depth_factor)
+            if config.relief_scale and plane.any():
+                depth = scale_relief(depth, plane, relief)
         if sample.label is not None:
-            label = self._cut(sample.label, window, mirrored, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX)
-        return torch.from_numpy(image), torch.from_numpy(depth), torch.from_numpy(label).long()
+            label = cut(sample.label, window, self.size, mirrored, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX)
+        return (
+            torch.from_numpy(image),
+            torch.from_numpy(depth),
+            torch.from_numpy(label).long(),
+            torch.from_numpy(plane),
+        )
 
-    def _draw_window(self, height: int, width: int) -> Window:
-        """A window that becomes one example."""
-        scale = _draw_uniform(self.config.min_scale, self.config.max_scale)
-        sides = [
-            max(1, round(side * cut / (scale * whole)))
-            for side, cut, whole in zip((height, width), self.size, self.frame, strict=True)
-        ]
-        top, left = (_draw_offset(side - cut) for side, cut in zip((height, width), sides, strict=True))
-        return top, left, sides[0], sides[1]
-
-    def _cut(
-        self, image: NDArray[Any], window: Window, mirrored: bool, interpolation: int, outside: int
-    ) -> NDArray[Any]:
-        """What a window shows, in the example's size; `outside` is the value beside the image."""
-        top, left, height, width = window
-        rows, columns = image.shape[:2]
-        inside = image[max(top, 0) : top + height, max(left, 0) : left + width]
-        beside = (max(-top, 0), max(top + height - rows, 0), max(-left, 0), max(left + width - columns, 0))
-        if any(beside):
-            inside = cv2.copyMakeBorder(inside, *beside, cv2.BORDER_CONSTANT, value=(outside,) * 3)
-        resized = cv2.resize(inside, self.size[::-1], interpolation=interpolation)
-        return cv2.flip(resized, 1) if mirrored else resized
+    def _draw_window(self, sample: RgbdSample) -> Window:
+        """A window that becomes one example: anywhere, or around the far end of the road."""
+        config, (height, width) = self.config, sample.rgb.shape[:2]
+        far = config.far_road > 0 and float(torch.rand(())) < config.far_road and sample.label is not None
+        scale = _draw_uniform(*(FAR_SCALES if far else (config.min_scale, config.max_scale)))
+        rows, columns = (
+            max(1, round(side * pixels / (scale * whole)))
+            for side, pixels, whole in zip((height, width), self.size, self.frame, strict=True)
+        )
+        end = far_end(sample.label) if far and sample.label is not None else None
+        if end is None:
+            return Window(_draw_offset(height - rows), _draw_offset(width - columns), rows, columns)
+        top = end[0] - round(rows * _draw_uniform(0.1, 0.6))
+        left = end[1] - round(columns * _draw_uniform(0.2, 0.8))
+        return Window(_inside(top, height - rows), _inside(left, width - columns), rows, columns)
 
     def _draw_colors(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Brightness, contrast, saturation and hue as one affine map of RGB, (3, 4).
@@ -108,6 +114,10 @@ def _draw_uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
+def _inside(start: int, slack: int) -> int:
+    return min(max(start, min(0, slack)), max(0, slack))
+
+
 def _draw_offset(slack: int) -> int:
     """Where a window begins: inside the image, or around it when it is larger (negative slack)."""
     return int(torch.randint(min(0, slack), max(0, slack) + 1, ()))
@@ -117,6 +127,23 @@ def _interpolation(window: Window, size: tuple[int, int]) -> int:
     """As the node resizes color: areas are averaged where the image shrinks, else it is bilinear."""
     shrinks = window[2] >= size[0] and window[3] >= size[1]
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def mix(rgb: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Mixup without labels (Zhang et al., ICLR 2018): each image blended with another of its batch by a uniform share.
+
+    Depth cannot be blended: a mixture keeps its first image's.
+
+    Args:
+        rgb: uint8 (B, H, W, 3).
+        label: (B, H, W).
+
+    Returns:
+        The mixtures, and labels that are 255 = ignore throughout.
+    """
+    share = torch.rand(len(rgb), 1, 1, 1).to(rgb.device)
+    blended = share * rgb + (1 - share) * rgb[torch.randperm(len(rgb)).to(rgb.device)]
+    return blended.round().to(torch.uint8), torch.full_like(label, IGNORE_INDEX)
 
 
 def check_labels(label: Tensor, num_classes: int) -> None:

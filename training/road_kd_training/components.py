@@ -81,8 +81,11 @@ def input_spec(config: InputConfig) -> InputSpec:
 
 
 def build_optimizer(config: TrainConfig, learner: Learner) -> torch.optim.Optimizer:
-    """Of everything that learns."""
-    parameters = learner.parameters()
+    """Of everything that learns; each group's `rate_factor` multiplies the schedule's rate."""
+    pretrained = [p for name, p in learner.named_parameters() if name.startswith("student.encoder.")]
+    rest = [p for name, p in learner.named_parameters() if not name.startswith("student.encoder.")]
+    factors = ((pretrained, config.encoder_learning_rate_factor), (rest, 1.0))
+    parameters = [{"params": group, "rate_factor": factor} for group, factor in factors if group]
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam

@@ -36,12 +36,14 @@ class InputConfig:
     """Pixels; multiple of the network's stride."""
     width: int = 512
     """Pixels."""
-    depth: Literal["none", "metric", "inverse", "plane_residual", "jet", "normals"] = "plane_residual"
+    depth: Literal["none", "metric", "inverse", "plane_residual", "relative_height", "jet", "normals"] = (
+        "plane_residual"
+    )
     """Encoding of depth; none for an RGB network."""
     depth_low: float = 0.0
     """Lower end of the encoding's range (meters for metric, 1/m for inverse)."""
     depth_high: float = 0.05
-    """Upper end of the range (meters for metric, else 1/m)."""
+    """Upper end of the range (meters for metric, camera heights for relative_height, else 1/m)."""
     depth_focal: float = 0.5
     """Of normals: focal length of the nominal camera, as `DepthEncoding` has it."""
 
@@ -71,6 +73,11 @@ class AugmentConfig:
     depth_scale: float = 0.0
     """Depth is multiplied by 1 ± up to this share, as if the camera were higher or lower: how deep a pothole is, in its
     own measure, then counts more than its depth in meters."""
+    relief_scale: float = 0.0
+    """What lies above or below the road plane is multiplied by 1 ± up to this share in inverse depth: for depth whose
+    scale against its plane is unknown, as that of stereo_pothole."""
+    far_road: float = 0.0
+    """Probability of a window of 1.5 to 2 times `input`'s scale around the far end of the labeled road."""
     drop_depth: float = 0.0
     """Probability that a sample loses its depth altogether, so that the student also learns to do without."""
 
@@ -137,7 +144,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     """Peak."""
     weight_decay: float = 1e-4
-    schedule: Literal["poly", "exponential", "step", "constant"] = "poly"
+    encoder_learning_rate_factor: float = 1.0
+    """Factor on the rate of the student's parameters below `encoder`, where pretrained weights are."""
+    schedule: Literal["poly", "cosine", "exponential", "step", "constant"] = "poly"
     """How the learning rate falls after the warm-up."""
     warmup_steps: int = 100
     """Steps of linear warm-up."""
@@ -153,6 +162,12 @@ class TrainConfig:
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.99
     """Decay per step of the averaged weights that are validated and shipped; 0 ships the raw ones."""
+    mixup: float = 0.0
+    """Probability of a step on mixtures of two images each, which have no labels: for teachers and methods that do
+    without."""
+    sample_cache: str | None = None
+    """Folder in which decoded training samples are kept; None: decode them each time. Delete it when the data
+    change."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
     num_workers: int = 2
     """Loader processes."""

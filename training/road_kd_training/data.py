@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -13,6 +14,7 @@ from road_kd_training.augment import Augment, Example
 from road_kd_training.config import DataConfig, TrainConfig
 from road_kd_training.datasets import RgbdDataset, build_dataset
 from road_kd_training.errors import DatasetError, TrainingError
+from road_kd_training.sample_cache import SampleCache
 
 
 @dataclass(frozen=True)
@@ -105,19 +107,23 @@ def training_pools(config: TrainConfig) -> list[Pool]:
     for name, sources in (("train", config.train), ("validation", config.validation)):
         if not sources:
             raise TrainingError(f"{name} lists no dataset: name at least one ('road-kd list datasets')")
-    pools = [_pool(config.train, config.batch_size, labeled=True)]
+    cache = None if config.sample_cache is None else Path(config.sample_cache)
+    pools = [_pool(config.train, config.batch_size, labeled=True, cache=cache)]
     if bool(config.unlabeled) != (config.unlabeled_batch_size > 0):
         raise TrainingError(
             f"unlabeled lists {len(config.unlabeled)} sources and unlabeled_batch_size is"
             f" {config.unlabeled_batch_size}: set both, or neither"
         )
     if config.unlabeled:
-        pools.append(_pool(config.unlabeled, config.unlabeled_batch_size, labeled=False))
+        pools.append(_pool(config.unlabeled, config.unlabeled_batch_size, labeled=False, cache=cache))
     return pools
 
 
-def _pool(configs: Sequence[DataConfig], batch_size: int, *, labeled: bool) -> Pool:
-    return Pool(build_datasets(configs), [config.weight for config in configs], batch_size, labeled)
+def _pool(configs: Sequence[DataConfig], batch_size: int, *, labeled: bool, cache: Path | None) -> Pool:
+    sources = build_datasets(configs)
+    if cache is not None:
+        sources = [SampleCache(source, cache, config) for source, config in zip(sources, configs, strict=True)]
+    return Pool(sources, [config.weight for config in configs], batch_size, labeled)
 
 
 def common_taxonomy(configs: Sequence[DataConfig], datasets: Sequence[RgbdDataset]) -> Taxonomy:

@@ -22,7 +22,7 @@ from road_kd_seg.bundle import Bundle, save_bundle
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
-from road_kd_training.augment import check_labels
+from road_kd_training.augment import check_labels, mix
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
 from road_kd_training.components import build_components, build_optimizer
 from road_kd_training.config import NetworkConfig, TrainConfig
@@ -139,9 +139,9 @@ class Trainer:
                 deferred_interrupt() as raise_interrupt,
             ):
                 task = progress.add_task(config.name, total=config.steps, completed=self.step)
-                for rgb, depth_m, label in loader:
+                for batch in loader:
                     started = time.perf_counter()
-                    values = self._train_step(rgb, depth_m, label)
+                    values = self._train_step(*batch)
                     self.step += 1
                     self.seconds += time.perf_counter() - started
                     self.components.zero_terms.check(values, self.step)
@@ -161,21 +161,23 @@ class Trainer:
             write_result(self.folder, self._result())
         return self.folder / "bundle"
 
-    def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor) -> dict[str, float]:
+    def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor, plane: Tensor) -> dict[str, float]:
         """One update; the raw terms."""
         config = self.config
         check_labels(label, len(self.components.taxonomy))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = learning_rate(config, self.step) * group["rate_factor"]
         # Dropout draws afresh at every step, and alike in a resumed run.
         torch.manual_seed(config.seed * 1_000_003 + self.step)
+        if config.mixup and float(torch.rand(())) < config.mixup:
+            rgb, label = mix(rgb, label)
         self.learner.train()
         learner = self._bare_learner
         learner.stage = "the teachers' forward pass"
         try:
             with self.accelerator.autocast():
-                frozen = {index: teacher(rgb, depth_m) for index, teacher in self.components.teachers.items()}
-                terms = self.learner(self._inputs(rgb, depth_m), frozen, label, self.step)
+                frozen = {index: teacher(rgb, depth_m, plane) for index, teacher in self.components.teachers.items()}
+                terms = self.learner(self._inputs(rgb, depth_m, plane), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
             loss = torch.stack([self.components.weights[name] * term.float() for name, term in terms.items()]).sum()
@@ -194,10 +196,10 @@ class Trainer:
             update_average(self.averages[index], network, config.ema_decay)
         return values
 
-    def _inputs(self, rgb: Tensor, depth_m: Tensor) -> dict[int, NetworkInput]:
+    def _inputs(self, rgb: Tensor, depth_m: Tensor, plane: Tensor) -> dict[int, NetworkInput]:
         inputs: dict[int, NetworkInput] = {}
         for index, spec in self.components.specs.items():
-            color, depth = preprocess(rgb, depth_m, resized(spec, rgb))
+            color, depth = preprocess(rgb, depth_m, resized(spec, rgb), plane)
             inputs[index] = color.contiguous(memory_format=self.memory_format), depth
         return inputs
 
@@ -249,9 +251,8 @@ class Trainer:
         return {name: score_dataset(segmenter, d) for name, d in zip(names, self.components.validation, strict=True)}
 
     def _describe(self, network: NetworkConfig, spec: InputSpec) -> Bundle:
-        return Bundle(
-            self.folder, self.config.name, network.name, network.options, self.components.taxonomy, spec, "", {}
-        )
+        options = without_pretrained(network.options)
+        return Bundle(self.folder, self.config.name, network.name, options, self.components.taxonomy, spec, "", {})
 
     def _save_bundles(self) -> None:
         """The student, and beside it the peers of the same step."""
@@ -267,7 +268,7 @@ class Trainer:
                 self.averages[index],
                 name=name,
                 network_name=network.name,
-                network_kwargs=network.options,
+                network_kwargs=without_pretrained(network.options),
                 taxonomy=self.components.taxonomy,
                 input_spec=self.components.specs[index],
                 provenance=self._provenance(scored=index == STUDENT),
@@ -295,6 +296,11 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.averages[STUDENT].parameters()),
             "environment": self.environment,
         }
+
+
+def without_pretrained(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's options as a bundle holds them: it brings its own weights."""
+    return {name: value for name, value in options.items() if name != "pretrained"}
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -37,14 +37,15 @@ class Teacher:
         self.network = self.bundle.build_network().to(device).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def __call__(self, rgb: Tensor, depth_m: Tensor) -> SegOutput:
+    def __call__(self, rgb: Tensor, depth_m: Tensor, road_plane: Tensor | None = None) -> SegOutput:
         """See the student's pixels, at their size, in its own encoding.
 
         Args:
             rgb: uint8 (B, H, W, 3).
             depth_m: (B, H, W), 0 = invalid.
+            road_plane: (B, 3), if it is known.
         """
-        output: SegOutput = self.network(*preprocess(rgb, depth_m, resized(self.bundle.input, rgb)))
+        output: SegOutput = self.network(*preprocess(rgb, depth_m, resized(self.bundle.input, rgb), road_plane))
         return output
 
 

@@ -85,7 +85,7 @@ class TestGeometry:
         rows = np.broadcast_to(np.arange(64, dtype=np.uint8), SIZE)
         source = RgbdSample(np.stack([rows] * 3, -1), rows.astype(np.float32), rows.copy(), "x")
         config = AugmentConfig(max_scale=1.0, flip=1.0, **NO_COLORS)
-        image, depth, label = Augment(config, InputConfig(*SIZE))(source)
+        image, depth, label, _ = Augment(config, InputConfig(*SIZE))(source)
         assert image[0, :, 0].tolist() == depth[0].tolist() == label[0].tolist() == list(range(64))[::-1]
 
     def test_a_shrunken_image_is_averaged_as_the_node_does(self):
@@ -106,6 +106,6 @@ class TestGeometry:
         source = RgbdSample(np.zeros((*size, 3), np.uint8), np.ones(size, np.float32), np.zeros(size, np.uint8), "x")
         for seed in range(10):
             torch.manual_seed(seed)
-            image, depth, label = Augment(AugmentConfig(min_scale=0.3, max_scale=3.0), InputConfig(*SIZE))(source)
+            image, depth, label, _ = Augment(AugmentConfig(min_scale=0.3, max_scale=3.0), InputConfig(*SIZE))(source)
             assert (image.shape, depth.shape, label.shape) == ((*SIZE, 3), SIZE, SIZE)
             assert torch.equal(label == 255, depth == 0)  # outside is ignored where it is invalid, and nowhere else

@@ -55,7 +55,7 @@ class TestDraws:
 
 class TestAugment:
     def test_gives_the_networks_size_and_types(self):
-        image, depth, label = augment((32, 48))(sample())
+        image, depth, label, _ = augment((32, 48))(sample())
         assert (image.shape, depth.shape, label.shape) == ((32, 48, 3), (32, 48), (32, 48))
         assert (image.dtype, depth.dtype, label.dtype) == (torch.uint8, torch.float32, torch.int64)
 
@@ -64,7 +64,7 @@ class TestAugment:
     def test_depth_and_labels_are_sampled_never_blended(self, seed, low):
         torch.manual_seed(seed)
         source = sample()
-        _, depth, label = augment((33, 47), min_scale=low)(source)
+        _, depth, label, _ = augment((33, 47), min_scale=low)(source)
         assert set(depth.unique().tolist()) <= {0, *np.unique(source.depth_m).tolist()}
         assert set(label.unique().tolist()) <= {0, 3, 255}
 
@@ -72,20 +72,20 @@ class TestAugment:
     @settings(max_examples=20, deadline=None)
     def test_image_and_depth_stay_on_each_other(self, seed):
         torch.manual_seed(seed)
-        image, depth, _ = augment((30, 50), brightness=0, contrast=0, saturation=0, hue=0)(sample())
+        image, depth, *_ = augment((30, 50), brightness=0, contrast=0, saturation=0, hue=0)(sample())
         apart = (image[..., 0].float() + 1 - depth).abs().max()
         assert apart <= 1.5  # bilinear against nearest, on a ramp of 1 per row
 
     def test_at_scale_1_the_whole_frame_is_seen(self):
         plain = augment((60, 100), max_scale=1.0, flip=0.0, brightness=0, contrast=0, saturation=0, hue=0)
-        image, depth, label = plain(sample())
+        image, depth, label, _ = plain(sample())
         assert np.array_equal(image.numpy(), sample().rgb)
         assert np.array_equal(depth.numpy(), sample().depth_m)
         assert np.array_equal(label.numpy(), sample().label)
 
     def test_a_window_is_cut_from_the_frame_at_its_scale(self):
         window = augment((60, 100), max_scale=1.0, crop_height=20, crop_width=30, flip=0.0)
-        _, depth, label = window(sample())
+        _, depth, label, _ = window(sample())
         assert depth.shape == (20, 30)
         assert torch.equal(depth.diff(dim=0), torch.ones(19, 30))
         assert (label != 255).all()
@@ -94,7 +94,7 @@ class TestAugment:
         shrunk = augment(
             (60, 100), min_scale=0.5, max_scale=0.5, flip=0.0, brightness=0, contrast=0, saturation=0, hue=0
         )
-        _, depth, label = shrunk(sample())
+        _, depth, label, _ = shrunk(sample())
         outside = label == 255
         assert outside.sum() == 60 * 100 - 30 * 50
         assert not depth[outside].any()
@@ -103,7 +103,7 @@ class TestAugment:
     def test_depth_is_scaled_as_a_whole_and_holes_stay_holes(self):
         source = sample()
         source.depth_m[10:20] = 0
-        _, depth, _ = augment((60, 100), max_scale=1.0, flip=0.0, depth_scale=0.5)(source)
+        _, depth, *_ = augment((60, 100), max_scale=1.0, flip=0.0, depth_scale=0.5)(source)
         ratio = depth[source.depth_m > 0] / torch.from_numpy(source.depth_m)[source.depth_m > 0]
         assert ratio.std() < 1e-6
         assert 0.5 <= ratio.mean() <= 1.5

@@ -58,10 +58,10 @@ def config(stereo_tree, tmp_path, tiny_bundle):
 class InterruptedTrainer(Trainer):
     """Somebody presses Ctrl-C during the third step."""
 
-    def _train_step(self, rgb, depth_m, label):
+    def _train_step(self, *batch):
         if self.step == 2:
             raise KeyboardInterrupt
-        return super()._train_step(rgb, depth_m, label)
+        return super()._train_step(*batch)
 
 
 def first_convolution(name: str, **options: object) -> str:
@@ -151,7 +151,7 @@ class TestDistillation:
         )
         seen = []
         step = trainer._train_step
-        trainer._train_step = lambda rgb, depth_m, label: (seen.append(label), step(rgb, depth_m, label))[1]
+        trainer._train_step = lambda *batch: (seen.append(batch[2]), step(*batch))[1]
         trainer.run()
         assert [tuple((image == 255).all() for image in label) for label in seen] == [
             (False, False, False, True, True)

@@ -10,6 +10,7 @@ import torch
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Taxonomy
+from road_kd_training.augment import mix
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import common_taxonomy
@@ -47,10 +48,10 @@ def config(stereo_tree, tmp_path):
 class InterruptedTrainer(Trainer):
     """Somebody presses Ctrl-C in the midst of the third step."""
 
-    def _train_step(self, rgb, depth_m, label):
+    def _train_step(self, *batch):
         if self.step == 2:
             signal.raise_signal(signal.SIGINT)
-        return super()._train_step(rgb, depth_m, label)
+        return super()._train_step(*batch)
 
 
 def weights_of(folder):
@@ -180,3 +181,28 @@ class TestSchedules:
 
     def test_constant_stays(self, config):
         assert set(self.rates(config, schedule="constant")) == {1.0}
+
+
+def test_cosine_falls_along_half_a_wave(config):
+    config = dataclasses.replace(config, steps=100, warmup_steps=0, learning_rate=1.0, schedule="cosine")
+    assert [learning_rate(config, step) for step in (0, 50)] == pytest.approx([1.0, 0.5])
+    assert learning_rate(config, 99) < 1e-3
+
+
+def test_the_encoders_rate_is_scaled(config):
+    network = NetworkConfig("lite0_fpn", {"depth_channels": 1})
+    scaled = dataclasses.replace(config, network=network, encoder_learning_rate_factor=0.1)
+    groups = Trainer(scaled).optimizer.param_groups
+    assert [group["rate_factor"] for group in groups] == [0.1, 1.0]
+
+
+class TestMixup:
+    def test_each_mixture_lies_between_two_images_and_has_no_label(self):
+        torch.manual_seed(0)
+        rgb = torch.arange(4, dtype=torch.uint8)[:, None, None, None].expand(4, 2, 2, 3) * 60
+        mixed, label = mix(rgb, torch.zeros(4, 2, 2, dtype=torch.long))
+        assert mixed.dtype == torch.uint8
+        assert (mixed.flatten(1) == mixed.flatten(1)[:, :1]).all()
+        assert mixed.max() <= 180
+        assert (label == 255).all()
+        assert not torch.equal(mixed, rgb)

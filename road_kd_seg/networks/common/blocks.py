@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 3, *, dilation: int = 1) -> nn.Sequential:
-    """A size-preserving convolution without bias, batch norm and ReLU: (B, C, H, W) → (B, out, H, W)."""
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    """A convolution without bias, batch norm and ReLU: (B, C, H, W) → (B, out, H/stride, W/stride)."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation=dilation, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

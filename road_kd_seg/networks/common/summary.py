@@ -13,6 +13,7 @@ from road_kd_seg.networks.common.base import FeatureInfo
 
 PAPERS: Mapping[str, str] = {
     "roadlite": "ours, student",
+    "lite0_fpn": "ours, teacher",
     "mafnet_r152": "CPKD, teacher",
     "mafnet_r34": "MAFNet (T-IM 2022)",
     "mafnet_r18": "CPKD, student",

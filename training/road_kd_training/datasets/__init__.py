@@ -19,6 +19,7 @@ from road_kd_training.datasets.llamas import Llamas, LlamasAp
 from road_kd_training.datasets.no4k import No4k
 from road_kd_training.datasets.nuimages import NuImages
 from road_kd_training.datasets.pothole600 import Pothole600
+from road_kd_training.datasets.real_roads import RealRoads
 from road_kd_training.datasets.roadnet import RoadNet
 from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_baseline
 from road_kd_training.datasets.synthetic import SyntheticScenes
@@ -37,6 +38,7 @@ DATASETS: Mapping[str, Callable[..., RgbdDataset]] = WithPlugins(
         "stereo_pothole": StereoPothole,
         "pothole600": Pothole600,
         "no4k": No4k,
+        "real_roads": RealRoads,
         "roadnet": RoadNet,
         "apolloscape_lane": ApolloscapeLane,
         "culane": CuLane,

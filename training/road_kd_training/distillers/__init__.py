@@ -15,6 +15,7 @@ from road_kd_training.distillers.cpkd import Cpkd
 from road_kd_training.distillers.cps import Cps
 from road_kd_training.distillers.cwd import Cwd
 from road_kd_training.distillers.cwkd import Cwkd
+from road_kd_training.distillers.dense_kd import DenseKd
 from road_kd_training.distillers.diffkd import Diffkd
 from road_kd_training.distillers.dist import Dist
 from road_kd_training.distillers.dkd import Dkd
@@ -57,6 +58,7 @@ DISTILLERS: Mapping[str, type[Distiller]] = WithPlugins(
         "cps": Cps,
         "cwd": Cwd,
         "cwkd": Cwkd,
+        "dense_kd": DenseKd,
         "diffkd": Diffkd,
         "dist": Dist,
         "dkd": Dkd,

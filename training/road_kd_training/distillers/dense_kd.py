@@ -1,0 +1,83 @@
+"""Soft targets on every pixel, labeled or not, weighted by the classes that the teacher sees there.
+
+KD (Hinton et al., 2015) as our own students use it: the teacher knows something where labels say "ignore", and without
+class weights its term would dilute those of the cross entropy. B batch, K classes, H W size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from road_kd_seg.networks import SegOutput
+from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import check_same_shape, check_temperature, paired_logits
+from road_kd_training.errors import TrainingError
+
+
+def class_weighted_kl(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, class_weights: Tensor | None = None
+) -> Tensor:
+    """KL divergence between the softened class probabilities of each pixel, times T², as a weighted mean.
+
+    Args:
+        student: logits (B, K, H, W).
+        teacher: the same shape; no gradient flows into it.
+        temperature: T, divides the logits.
+        class_weights: (K,); a pixel weighs the mean of these under the teacher's probabilities. None: all alike.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ShapeMismatch: different shapes.
+    """
+    check_same_shape("class_weighted_kl", student, teacher, hint="feed both networks the same images")
+    log_s = (student / temperature).log_softmax(dim=1)
+    log_t = (teacher.detach() / temperature).log_softmax(dim=1)
+    divergence = temperature**2 * (log_t.exp() * (log_t - log_s)).sum(dim=1)
+    if class_weights is None:
+        return divergence.mean()
+    weight = torch.einsum("bkhw,k->bhw", teacher.detach().softmax(dim=1), class_weights)
+    return (divergence * weight).sum() / weight.sum()
+
+
+@dataclass(frozen=True)
+class DenseKdConfig:
+    """Settings of dense KD."""
+
+    temperature: float = 2.0
+    """Softens both distributions; above 0."""
+    class_weights: tuple[float, ...] = ()
+    """One positive weight a class, as for the cross entropy; empty: all alike."""
+
+
+class DenseKd(Distiller):
+    """Soft targets on every pixel; no label is consulted, so mixtures and unlabeled images teach, too."""
+
+    Config = DenseKdConfig
+    paper = "after Hinton et al., NIPS workshop 2014, arXiv 1503.02531, 2015"
+    needs = Needs(unlabeled=True)
+    default_weights: ClassVar = {"soft_target_kl": 1.0}
+    class_weights: Tensor | None
+
+    def __init__(self, config: DenseKdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
+        super().__init__(config, student, teachers)
+        check_temperature("dense_kd", config.temperature)
+        weights = config.class_weights
+        if weights and (len(weights) != student.num_classes or min(weights) <= 0):
+            raise TrainingError(
+                f"dense_kd: class_weights are {weights}, expected {student.num_classes} positive numbers, or none"
+            )
+        self.register_buffer("class_weights", torch.tensor(weights) if weights else None, persistent=False)
+
+    def forward(
+        self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
+    ) -> dict[str, Tensor]:
+        """See `Distiller.forward`; the labels are not consulted."""
+        logits = paired_logits(student, teachers[0])
+        return {"soft_target_kl": class_weighted_kl(*logits, self.config.temperature, self.class_weights)}

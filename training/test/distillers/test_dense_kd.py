@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from road_kd_training.distillers.dense_kd import DenseKd, DenseKdConfig, class_weighted_kl
+from road_kd_training.distillers.soft_targets import soft_target_kl
+from road_kd_training.errors import TrainingError
+
+
+def noise(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class TestClassWeightedKl:
+    def test_equal_weights_are_no_weights(self):
+        student, teacher = noise(2, 3, 4, 5), noise(2, 3, 4, 5, seed=1)
+        equal = torch.full((3,), 7.0, dtype=torch.float64)
+        expected = soft_target_kl(student, teacher, 2.0)
+        torch.testing.assert_close(class_weighted_kl(student, teacher, 2.0), expected)
+        torch.testing.assert_close(class_weighted_kl(student, teacher, 2.0, equal), expected)
+
+    def test_a_pixel_weighs_what_its_classes_do(self):
+        """Two pixels, the teacher certain of class 0 and of class 1: their divergences, averaged 1 to 3."""
+        student, teacher = noise(1, 2, 1, 2), torch.tensor([[60.0, -60.0], [-60.0, 60.0]], dtype=torch.float64)
+        teacher = teacher.view(1, 2, 1, 2)
+        apart = [soft_target_kl(student[..., i : i + 1], teacher[..., i : i + 1]) for i in range(2)]
+        weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
+        expected = (apart[0] + 3 * apart[1]) / 4
+        torch.testing.assert_close(class_weighted_kl(student, teacher, 1.0, weights), expected)
+
+    def test_the_scale_of_the_weights_changes_nothing(self):
+        student, teacher, weights = noise(1, 3, 4, 5), noise(1, 3, 4, 5, seed=1), noise(3, seed=2).exp()
+        one, ten = (class_weighted_kl(student, teacher, 2.0, factor * weights) for factor in (1, 10))
+        torch.testing.assert_close(one, ten)
+
+    def test_no_gradient_reaches_the_teacher(self):
+        student, teacher = noise(1, 3, 4, 5).requires_grad_(), noise(1, 3, 4, 5, seed=1).requires_grad_()
+        class_weighted_kl(student, teacher, 2.0, torch.ones(3, dtype=torch.float64)).backward()
+        assert teacher.grad is None
+        assert student.grad.abs().max() > 0
+
+    def test_gradcheck(self):
+        weights = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+        teacher = noise(1, 3, 2, 2, seed=1)
+        student = noise(1, 3, 2, 2).requires_grad_()
+        assert torch.autograd.gradcheck(lambda x: class_weighted_kl(x, teacher, 2.0, weights), (student,))
+
+
+class TestDenseKd:
+    def test_pixels_that_labels_ignore_teach_too(self, tiny_pair):
+        student, teachers = tiny_pair.output(tiny_pair.student), [tiny_pair.output(tiny_pair.teacher)]
+        method = DenseKd(DenseKdConfig(), tiny_pair.student, [tiny_pair.teacher])
+        ignored = torch.full(student.logits[:, 0].shape, 255)
+        one, none = (method(student, teachers, target, 0)["soft_target_kl"] for target in (ignored, None))
+        torch.testing.assert_close(one, none)
+        assert one > 0
+
+    @pytest.mark.parametrize("weights", [(1.0, 2.0), (0.0,) * 5])
+    def test_weights_must_fit_the_classes(self, tiny_pair, weights):
+        with pytest.raises(TrainingError, match="dense_kd: class_weights are .*, expected . positive numbers"):
+            DenseKd(DenseKdConfig(class_weights=weights), tiny_pair.student, [tiny_pair.teacher])
