@@ -120,7 +120,8 @@ class TrainConfig:
     train: list[DataConfig]
     """Sources of labeled samples."""
     validation: list[DataConfig]
-    """Scored separately, in this order; the mean of their mIoU picks the best weights."""
+    """Scored separately, in this order; the mean of their `Score.selection` (mIoU, by distance too) picks the best
+    weights."""
     output: str
     """Folder of the run: checkpoints, logs, the resolved configuration, and in the end the bundle."""
     init_from: str | None = None

@@ -234,7 +234,7 @@ class Trainer:
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
                 self.console.print(f"step {self.step}, {name}: {score.describe(self.components.taxonomy)}")
-            mean = sum(score.miou for score in scores.values()) / len(scores)
+            mean = sum(score.selection for score in scores.values()) / len(scores)
             if mean > self.best["score"]:
                 validation = {name: score.to_dict(self.components.taxonomy) for name, score in scores.items()}
                 self.best = {"score": mean, "step": self.step, "validation": validation}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import track
 
 from road_kd_seg import metrics
@@ -32,6 +33,10 @@ SUMMARIES = {
 }
 
 
+BANDS_M = ((0.0, 3.0), (3.0, 5.0), (5.0, 7.0), (7.0, math.inf))
+"""Distances along the optical axis that are scored apart, near end included: what is far is small, and lost first."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What came out on one dataset."""
@@ -44,11 +49,22 @@ class Score:
     boundary_px: int = boundary.TOLERANCE_PX
     dataset_metrics: Mapping[str, float] = field(default_factory=dict)
     """The dataset's own metrics by name, if it has any."""
+    band_counts: metrics.Counts | None = None
+    """(bands, K, K), `counts` of the pixels with valid depth in each of `BANDS_M`; None without depth."""
 
     @property
     def miou(self) -> float:
         """Mean over the classes that occur."""
         return metrics.mean_iou(self.counts)
+
+    @property
+    def selection(self) -> float:
+        """What picks a run's best checkpoint: mIoU, and the mean of its values by distance where there is depth.
+
+        A far pothole has few pixels: mIoU alone would let a run trade it away in silence.
+        """
+        by_band = [] if self.band_counts is None else [metrics.mean_iou(c) for c in self.band_counts if c.any()]
+        return self.miou if not by_band else (self.miou + sum(by_band) / len(by_band)) / 2
 
     def to_dict(self, taxonomy: Taxonomy) -> dict[str, object]:
         """Plain data for model cards and tables, rounded to four digits; None where there is no number.
@@ -67,6 +83,11 @@ class Score:
             report["boundary_px"] = self.boundary_px
             report["mean_boundary_f1"] = rounded(boundary.mean_boundary_f1(self.boundary_counts))
             report["boundary_f1"] = by_class(boundary.boundary_f1(self.boundary_counts))
+        if self.band_counts is not None:
+            report["by_distance"] = [
+                {"band_m": [near, None if math.isinf(far) else far], "iou": by_class(metrics.iou(counts))}
+                for (near, far), counts in zip(BANDS_M, self.band_counts, strict=True)
+            ]
         if self.dataset_metrics:
             report["dataset_metrics"] = {name: rounded(value) for name, value in self.dataset_metrics.items()}
         return report
@@ -106,6 +127,7 @@ def score_dataset(
     num_classes = len(segmenter.taxonomy)
     counts = np.zeros((num_classes, num_classes), np.int64)
     boundary_counts = None if boundary_px is None else np.zeros((num_classes, 4), np.int64)
+    bands = np.zeros((len(BANDS_M), num_classes, num_classes), np.int64)
     for index in track(range(len(dataset)), "scoring", transient=True, disable=not show_progress):
         sample = dataset[index]
         frame = RgbdFrame(sample.rgb, sample.depth_m)
@@ -116,6 +138,8 @@ def score_dataset(
             continue
         prediction = segmenter(frame).label if dataset_metric is None else probabilities.argmax(0).astype(np.uint8)
         counts += metrics.confusion_matrix(sample.label, prediction, num_classes)
+        if sample.depth_m is not None:
+            bands += counts_by_band(sample.label, prediction, sample.depth_m, num_classes)
         if boundary_counts is not None and boundary_px is not None:
             boundary_counts += boundary.boundary_counts(sample.label, prediction, num_classes, boundary_px)
     return Score(
@@ -124,7 +148,27 @@ def score_dataset(
         boundary_counts,
         boundary.TOLERANCE_PX if boundary_px is None else boundary_px,
         {} if dataset_metric is None else dataset_metric.result(),
+        bands if bands.any() else None,
     )
+
+
+def counts_by_band(
+    label: NDArray[np.uint8], prediction: NDArray[np.uint8], depth_m: NDArray[np.float32], num_classes: int
+) -> metrics.Counts:
+    """Ground truth by prediction of the labeled pixels with valid depth, for each of `BANDS_M`: (bands, K, K).
+
+    Args:
+        label: (H, W), 255 = ignore.
+        prediction: (H, W).
+        depth_m: (H, W), 0 = invalid.
+        num_classes: K.
+    """
+    scored = (label < num_classes) & (depth_m > 0)
+    edges = [near for near, _ in BANDS_M[1:]]
+    band = np.digitize(depth_m[scored], edges)
+    cell = (band * num_classes + label[scored]) * num_classes + prediction[scored]
+    shape = (len(BANDS_M), num_classes, num_classes)
+    return np.bincount(cell, minlength=math.prod(shape)).reshape(shape)
 
 
 def check_classes(segmenter: Segmenter, dataset: RgbdDataset, name: str) -> None:

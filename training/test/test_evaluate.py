@@ -15,7 +15,7 @@ from road_kd_training.datasets import DATASET_METRICS, DATASETS
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.datasets.culane import EGO_LANES
 from road_kd_training.errors import DatasetError
-from road_kd_training.evaluate import check_classes, score_dataset, wrap_network
+from road_kd_training.evaluate import Score, check_classes, counts_by_band, score_dataset, wrap_network
 
 SIZE = (8, 16)
 
@@ -194,3 +194,28 @@ class TestCommand:
     def test_a_model_of_other_classes_is_refused(self, tiny_bundle, llamas_tree, capsys):
         assert main(["evaluate", "llamas", f"root={llamas_tree}", "--model", str(tiny_bundle), "--device", "cpu"]) == 1
         assert "model 'tiny' and dataset 'llamas' have different classes" in capsys.readouterr().err
+
+
+class TestByDistance:
+    def test_pixels_count_in_the_band_of_their_depth(self):
+        label = np.array([[1, 1, 3, 3, 3, 255]], np.uint8)
+        prediction = np.array([[1, 3, 3, 1, 3, 3]], np.uint8)
+        depth_m = np.array([[1.0, 3.0, 6.9, 50.0, 0.0, 2.0]], np.float32)
+        counts = counts_by_band(label, prediction, depth_m, 5)
+        expected = np.zeros((4, 5, 5), np.int64)
+        expected[0, 1, 1] = expected[1, 1, 3] = expected[2, 3, 3] = expected[3, 3, 1] = 1
+        np.testing.assert_array_equal(counts, expected)
+
+    def test_a_far_class_that_is_lost_costs_the_selection_what_miou_hides(self):
+        lost, kept = np.zeros((2, 4, 5, 5), np.int64)
+        for bands in (lost, kept):
+            bands[0, 1, 1], bands[0, 3, 3] = 100_000, 9_000
+        lost[2, 3, 1], kept[2, 3, 3] = 90, 90
+        lost, kept = (Score(bands.sum(0), 1, band_counts=bands) for bands in (lost, kept))
+        assert kept.miou - lost.miou < 0.01
+        assert kept.selection - lost.selection > 0.2
+
+    def test_without_depth_it_is_miou(self):
+        score = Score(np.eye(5, dtype=np.int64), 1)
+        assert score.selection == score.miou == 1
+        assert "by_distance" not in score.to_dict(DEFAULT_TAXONOMY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.commands.options import chosen_dataset
 from road_kd_training.datasets import BASELINES, DATASET_METRICS
 from road_kd_training.errors import DatasetError
-from road_kd_training.evaluate import PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
+from road_kd_training.evaluate import BANDS_M, PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
 
 
 def run(options: Namespace) -> None:
@@ -38,6 +39,8 @@ def run(options: Namespace) -> None:
         show_progress=console.is_terminal,
     )
     console.print(score_table(score, segmenter.taxonomy, f"{segmenter.bundle.name} on {options.dataset}"))
+    if score.band_counts is not None:
+        console.print(distance_table(score, segmenter.taxonomy))
     if score.dataset_metrics:
         console.print(dataset_metrics_table(score, options.dataset))
     report: dict[str, Any] = {"model": segmenter.bundle.name, **score.to_dict(segmenter.taxonomy)}
@@ -67,6 +70,19 @@ def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:
     table.add_row("mean over these", *cells(means))
     weighted = [metrics.frequency_weighted_iou(score.counts), metrics.frequency_weighted_f1(score.counts)]
     table.add_row("weighted by pixels", *cells(weighted))
+    return table
+
+
+def distance_table(score: Score, taxonomy: Taxonomy) -> Table:
+    """IoU of each class that occurs, by distance."""
+    table = Table(title="IoU by distance along the optical axis")
+    table.add_column("class", no_wrap=True)
+    for near, far in BANDS_M:
+        table.add_column(f"{near:g}-{far:g} m" if math.isfinite(far) else f"beyond {near:g} m", justify="right")
+    bands = [] if score.band_counts is None else [metrics.iou(counts) for counts in score.band_counts]
+    for item in taxonomy.classes:
+        if score.counts[item.id].any():
+            table.add_row(item.name, *cells([values[item.id] for values in bands]))
     return table
 
 
