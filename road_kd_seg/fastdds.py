@@ -1,8 +1,12 @@
-"""The DDS set-up that images need. Call `use_shared_memory_profile()` before `rclpy.init()`."""
+"""The DDS set-up that images need (before `rclpy.init()`), and what killed processes leave of it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +17,12 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 MIN_SEGMENT_BYTES = 4 << 20
 """From here on no image was lost in our measurements (1024x576, 30 Hz color and depth); the default is 512 kB."""
+
+SHARED_MEMORY = Path("/dev/shm")
+
+_SEGMENT = re.compile(r"fastrtps_[0-9a-f]{16}")
+_MIN_LOCK_AGE_S = 10.0
+"""A process that is just starting creates its lock file before it locks it."""
 
 
 def use_shared_memory_profile() -> str | None:
@@ -43,3 +53,36 @@ def check_profile(profile: Path) -> str | None:
         found = f"a shared-memory segment of {max(sizes)} bytes" if sizes else "no shared-memory segment_size"
         return f"Fast DDS profile {profile} sets {found}, expected {MIN_SEGMENT_BYTES} or more; images get lost: {hint}"
     return None
+
+
+def remove_orphaned_segments(folder: Path = SHARED_MEMORY) -> int:
+    """Remove the segments of this user's processes that were killed; returns how many.
+
+    A living process holds an exclusive lock on `NAME_el` beside its segment `NAME` (Fast DDS's RobustExclusiveLock);
+    the kernel releases it whichever way the process ends.
+    """
+    removed = 0
+    for lock in folder.glob("fastrtps_*_el"):
+        segment = lock.with_name(lock.name.removesuffix("_el"))
+        if _SEGMENT.fullmatch(segment.name) and _is_orphaned(lock):
+            for file in (segment, lock):
+                with suppress(OSError):
+                    file.unlink()
+            removed += 1
+    return removed
+
+
+def _is_orphaned(lock: Path) -> bool:
+    try:
+        if time.time() - lock.stat().st_mtime < _MIN_LOCK_AGE_S:
+            return False
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:  # another user's, or removed meanwhile
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,10 +1,12 @@
+import fcntl
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.fastdds import PROFILE_VARIABLES, check_profile, use_shared_memory_profile
+from road_kd_seg.fastdds import PROFILE_VARIABLES, check_profile, remove_orphaned_segments, use_shared_memory_profile
 from road_kd_seg.share import share_file
 
 
@@ -51,3 +53,34 @@ def test_a_file_that_is_nowhere_is_named_with_every_place():
         match=r"config/none.xml is missing, searched .*/config/none.xml, .*/road_kd_seg/shared/config/none.xml",
     ):
         share_file("config/none.xml")
+
+
+class TestOrphanedSegments:
+    @staticmethod
+    def segment(folder: Path, name: str, age_s: float = 60) -> Path:
+        file, lock = folder / name, folder / f"{name}_el"
+        for path in (file, lock):
+            path.touch()
+            os.utime(path, (time.time() - age_s,) * 2)
+        return file
+
+    def test_a_segment_that_nobody_holds_is_removed_with_its_lock(self, tmp_path):
+        self.segment(tmp_path, "fastrtps_0123456789abcdef")
+        assert remove_orphaned_segments(tmp_path) == 1
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_is_held_or_just_made_or_of_others_stays(self, tmp_path):
+        held = self.segment(tmp_path, "fastrtps_00000000000000aa")
+        kept = [
+            held,
+            self.segment(tmp_path, "fastrtps_00000000000000bb", age_s=0),
+            self.segment(tmp_path, "fastrtps_port7411"),
+            self.segment(tmp_path, "psm_12345678"),
+        ]
+        with held.with_name(f"{held.name}_el").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert remove_orphaned_segments(tmp_path) == 0
+        assert all(file.exists() for file in kept)
+
+    def test_a_missing_folder_is_no_error(self, tmp_path):
+        assert remove_orphaned_segments(tmp_path / "none") == 0

@@ -1,140 +1,56 @@
-"""What the node says about itself once a second on /diagnostics."""
+"""Once a second: the node's judgment of itself on /diagnostics, and in the log what goes on being wrong."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
 
-from road_kd_seg.ros.frame_counters import FrameCounts
+from road_kd_seg.ros.frame_counters import FrameCounters
+from road_kd_seg.ros.monitor import NAMESAKE, Monitor, NodeState
 
-LATENCY_WINDOW = 300
-"""Frames over which latency percentiles are taken: ten seconds at 30 Hz."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """What the node, not its traffic, is like."""
-
-    lifecycle: str
-    """unconfigured, inactive, active or finalized."""
-    enabled: bool
-    model: str
-    rgb_only_model: str
-    device: str
-    runs_without_depth: bool
-    failure: str
-    """Why the last transition failed; empty if it did not."""
+_PERIOD_S = 1.0
+_REMINDER_S = 30.0
+"""How often what goes on being wrong is said again."""
 
 
-@dataclass(slots=True)
-class _Traffic:
-    """Counts since the last report."""
+class Diagnostics:
+    """A publisher and its timer, alive in every state of the node."""
 
-    color: int = 0
-    depth: int = 0
-    pairs: int = 0
-    published: int = 0
-    problems: int = 0
+    def __init__(
+        self,
+        node: Node,
+        counters: FrameCounters,
+        monitor: Monitor,
+        state: Callable[[], NodeState],
+        describe_topics: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._counters = counters
+        self._monitor = monitor
+        self._state = state
+        self._describe_topics = describe_topics
+        self._said_s: dict[str, float] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A steady timer: with use_sim_time and no /clock, others never fire, and that is when one looks here.
+        node.create_timer(_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def _report(self) -> None:
+        state = self._state()
+        name = f"{self._node.get_fully_qualified_name()}: segmentation"
+        array = DiagnosticArray(status=[self._monitor.report(state, self._counters.read(), name)])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+        if state.has_namesake:
+            self._remind(NAMESAKE)
+        if state.listens and (silence := self._monitor.silence(depth_is_used=state.depth_is_used)):
+            self._remind(silence, self._describe_topics)
 
-class Monitor:
-    """Collects from the executor's and the worker's thread; `report` reads and starts a new period."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._traffic = _Traffic()
-        self._since_ns = time.monotonic_ns()
-        self._latencies_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
-        self._depth_missing = False
-        self._last_problem = ""
-
-    def see_color(self, *, depth_missing: bool) -> None:
-        """A color image arrived; whether depth is missing beside it."""
-        with self._lock:
-            self._traffic.color += 1
-            self._depth_missing = depth_missing
-
-    def see_depth(self) -> None:
-        """A depth image arrived."""
-        with self._lock:
-            self._traffic.depth += 1
-
-    def see_pair(self) -> None:
-        """Color and depth of one moment were found."""
-        with self._lock:
-            self._traffic.pairs += 1
-
-    def see_published(self, latency_ms: float) -> None:
-        """A frame left the node, this long after its color image came."""
-        with self._lock:
-            self._traffic.published += 1
-            self._latencies_ms.append(latency_ms)
-
-    def see_problem(self, message: str) -> None:
-        """A frame was dropped as invalid, or could not be segmented."""
-        with self._lock:
-            self._traffic.problems += 1
-            self._last_problem = message
-
-    def report(self, state: NodeState, counts: FrameCounts, name: str) -> DiagnosticStatus:
-        """The period since the last report as a diagnostic status."""
-        with self._lock:
-            now_ns = time.monotonic_ns()
-            traffic, period_s = self._traffic, max((now_ns - self._since_ns) / 1e9, 1e-9)
-            self._traffic, self._since_ns = _Traffic(), now_ns
-            latencies_ms, missing, problem = list(self._latencies_ms), self._depth_missing, self._last_problem
-        level, message = _judge(state, traffic, missing, problem)
-        p50_ms, p95_ms = np.percentile(latencies_ms, (50, 95)) if latencies_ms else (float("nan"), float("nan"))
-        values = {
-            "state": state.lifecycle,
-            "enabled": state.enabled,
-            "model": state.model,
-            "rgb_only_model": state.rgb_only_model,
-            "device": state.device,
-            "depth": "missing" if missing else "present",
-            "color_rate_hz": f"{traffic.color / period_s:.1f}",
-            "depth_rate_hz": f"{traffic.depth / period_s:.1f}",
-            "pair_rate_hz": f"{traffic.pairs / period_s:.1f}",
-            "published_rate_hz": f"{traffic.published / period_s:.1f}",
-            "latency_p50_ms": f"{p50_ms:.1f}",
-            "latency_p95_ms": f"{p95_ms:.1f}",
-            **counts.as_dict(),
-            "last_problem": problem,
-        }
-        return DiagnosticStatus(
-            level=level,
-            name=name,
-            message=message,
-            hardware_id=state.device,
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
-
-
-def _judge(state: NodeState, traffic: _Traffic, depth_missing: bool, problem: str) -> tuple[bytes, str]:
-    """Level and one line: the worst that is true."""
-    if state.failure:
-        return DiagnosticStatus.ERROR, state.failure
-    if state.lifecycle != "active" or not state.enabled:
-        return DiagnosticStatus.OK, state.lifecycle if state.lifecycle != "active" else "disabled by set_enabled"
-    if not traffic.color:
-        return DiagnosticStatus.WARN, "no color images: is the camera running, and color/image_raw remapped to it?"
-    if depth_missing and not state.runs_without_depth:
-        return DiagnosticStatus.ERROR, "no depth images, and no rgb_only_model: nothing is segmented"
-    if depth_missing:
-        return (
-            DiagnosticStatus.WARN,
-            f"no depth images: segmenting color alone with {state.rgb_only_model or state.model}",
-        )
-    if traffic.depth and not traffic.pairs:
-        return DiagnosticStatus.ERROR, (
-            f"{traffic.color} color and {traffic.depth} depth images, but no two with equal stamps:"
-            " align and synchronize them in the driver, or set sync_slop_s"
-        )
-    if traffic.problems:
-        return DiagnosticStatus.WARN, f"dropped {traffic.problems} frames: {problem}"
-    return DiagnosticStatus.OK, "segmenting"
+    def _remind(self, what: str, details: Callable[[], str] | None = None) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s.get(what, -_REMINDER_S) >= _REMINDER_S:
+            self._said_s[what] = now_s
+            self._node.get_logger().warning(f"{what}: {details()}" if details else what)

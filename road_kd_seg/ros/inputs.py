@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -12,14 +13,16 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.image_codec import depth_from_message, rgb_from_message
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
 from road_kd_seg.ros.conversions import check_same_frame, intrinsics_for_image
-from road_kd_seg.ros.diagnostics import Monitor
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
+from road_kd_seg.ros.monitor import Monitor
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.synchronizer import RgbdSynchronizer, StampedImage
+from road_kd_seg.ros.topics import describe_input, explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,14 @@ class Inputs:
         image_type, color_suffix, depth_suffix = (
             (CompressedImage, "/compressed", "/compressedDepth") if self._compressed else (Image, "", "")
         )
-        self._subscriptions = [
-            self._subscribe(image_type, COLOR_NAME + color_suffix, self._on_color),
-            self._subscribe(image_type, DEPTH_NAME + depth_suffix, self._on_depth),
-            self._subscribe(CameraInfo, CAMERA_INFO_NAME, self._on_camera_info),
-        ]
+        self._subscriptions: list[Any] = []
+        try:
+            self._subscribe(image_type, COLOR_NAME + color_suffix, self._on_color)
+            self._subscribe(image_type, DEPTH_NAME + depth_suffix, self._on_depth)
+            self._subscribe(CameraInfo, CAMERA_INFO_NAME, self._on_camera_info)
+        except RoadKdError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Unsubscribe; color images that wait for depth end as unsynchronized."""
@@ -102,15 +108,22 @@ class Inputs:
             self._node.destroy_subscription(subscription)
         self._synchronizer.clear()
 
+    def describe_topics(self) -> str:
+        """The color and the depth topic as the graph sees them."""
+        return "; ".join(describe_input(self._node, subscription) for subscription in self._subscriptions[:2])
+
     def forget_newer_than(self, limit_ns: int) -> None:
         """The clock went back to `limit_ns`: what waits with a later stamp is from the past run."""
         self._synchronizer.forget_newer_than(limit_ns)
 
-    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> object:
+    def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> None:
         # Depth 1: a deeper queue only adds latency. Best effort matches every publisher.
         qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
         options = QoSOverridingOptions.with_default_policies()
-        return self._node.create_subscription(kind, name, callback, qos, qos_overriding_options=options)
+        with explained(self._node, name):
+            self._subscriptions.append(
+                self._node.create_subscription(kind, name, callback, qos, qos_overriding_options=options)
+            )
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
         self._camera_info = msg

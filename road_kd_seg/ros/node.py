@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -20,10 +19,11 @@ from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Segmentation
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.ros import parameters
-from road_kd_seg.ros.diagnostics import Monitor, NodeState
+from road_kd_seg.ros.diagnostics import Diagnostics
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.inputs import Callbacks, FrameTask, Inputs
 from road_kd_seg.ros.models import Models
+from road_kd_seg.ros.monitor import Monitor, NodeState
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.publishers import Outputs, SegmentedFrame
 from road_kd_seg.ros.worker import NewestOnlyWorker
@@ -82,9 +82,7 @@ class RoadSegNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._prepare_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._set_enabled = self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # A steady timer: with use_sim_time and no /clock, others never fire, and that is when one reads here.
-        self._timer = self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._diagnostics = Diagnostics(self, self._counters, self._monitor, self._state, self._describe_topics)
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jumps = self.get_clock().create_jump_callback(backward, post_callback=self._on_clock_jump)
         self._guard_transitions()
@@ -107,6 +105,11 @@ class RoadSegNode(LifecycleNode):
         if self.lifecycle_state != "finalized":
             self.trigger_shutdown()
 
+    def destroy_node(self) -> None:
+        """Destroy the node and, as rclpy forgets it, the state machine, without which the DDS participant lives on."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     @property
     def lifecycle_state(self) -> str:
         """unconfigured, inactive, active or finalized."""
@@ -117,8 +120,8 @@ class RoadSegNode(LifecycleNode):
         settings = parameters.read(self)
         started_ns = time.monotonic_ns()
         models = Models.load(settings)
-        self._engine = _Engine(settings, models)
         self._outputs = Outputs(self)
+        self._engine = _Engine(settings, models)
         self._outputs.announce(models.taxonomy, settings)
         self._worker = NewestOnlyWorker(
             self._segment,
@@ -135,7 +138,11 @@ class RoadSegNode(LifecycleNode):
     @_transition
     def _activate(self) -> None:
         self._active = True
-        self._open_inputs()
+        try:
+            self._open_inputs()
+        except RoadKdError:
+            self._active = False
+            raise
         self.get_logger().info("active")
 
     @_transition
@@ -172,6 +179,7 @@ class RoadSegNode(LifecycleNode):
         if self._active and self._enabled and self._inputs is None and self._engine is not None:
             callbacks = Callbacks(self._on_job, self._reject, self._on_time_went_back, self._runs_without_depth)
             self._inputs = Inputs(self, self._engine.settings, self._counters, self._monitor, callbacks)
+            self._monitor.listen()
 
     def _close_inputs(self) -> None:
         """Unsubscribe and wait for the worker, so that nothing is published once this returns."""
@@ -184,6 +192,9 @@ class RoadSegNode(LifecycleNode):
 
     def _runs_without_depth(self) -> bool:
         return self._engine is not None and self._engine.models.rgb_only is not None
+
+    def _describe_topics(self) -> str:
+        return self._inputs.describe_topics() if self._inputs is not None else ""
 
     def _on_job(self, job: FrameTask) -> None:
         if self._worker is not None:
@@ -227,12 +238,15 @@ class RoadSegNode(LifecycleNode):
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = bool(request.data)
-        if self._enabled:
-            self._open_inputs()
-        else:
-            self._close_inputs()
         response.success = True
         response.message = f"{'enabled' if self._enabled else 'disabled'}, {self.lifecycle_state}"
+        try:
+            if self._enabled:
+                self._open_inputs()
+            else:
+                self._close_inputs()
+        except RoadKdError as error:
+            self._enabled, response.success, response.message = False, False, str(error)
         return response
 
     def _prepare_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
@@ -258,22 +272,24 @@ class RoadSegNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.announce(candidate.models.taxonomy, candidate.settings)
 
-    def _diagnose(self) -> None:
+    def _state(self) -> NodeState:
         engine = self._engine
-        settings = engine.settings if engine is not None else None
-        state = NodeState(
+        settings = engine.settings if engine is not None else parameters.raw(self)
+        names: list[tuple[str, str]] = self.get_node_names_and_namespaces()
+        return NodeState(
             lifecycle=self.lifecycle_state,
             enabled=self._enabled,
-            model=settings.model if settings else str(self.get_parameter("model").value),
-            rgb_only_model=settings.rgb_only_model if settings else str(self.get_parameter("rgb_only_model").value),
+            model=settings.model,
+            rgb_only_model=settings.rgb_only_model,
             device=engine.models.main.device_name if engine is not None else "",
             runs_without_depth=self._runs_without_depth(),
             failure=self.failure,
+            has_namesake=names.count((self.get_name(), self.get_namespace())) > 1,
+            listens=self._inputs is not None,
+            depth_is_used=engine is not None and engine.models.main.needs_depth,
+            max_latency_ms=settings.max_latency_ms,
+            max_superseded_share=settings.max_superseded_share,
         )
-        status = self._monitor.report(state, self._counters.read(), f"{self.get_fully_qualified_name()}: segmentation")
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
 
     def _guard_transitions(self) -> None:
         """Respond to a transition that is impossible in this state with success=False; in rclpy it ends the process."""

@@ -46,11 +46,30 @@ class Settings:
     overlay_alpha: float = _parameter(
         0.5, "Overlay: 0 shows the image only, 1 the class colors only.", low=0.0, high=1.0
     )
+    max_latency_ms: float = _parameter(
+        300.0,
+        "Diagnostics warn when the 95th percentile of the latency is above this, milliseconds.",
+        low=1.0,
+        high=1e5,
+    )
+    max_superseded_share: float = _parameter(
+        0.5, "Diagnostics warn when more than this share of the color images is superseded.", low=0.0, high=1.0
+    )
     image_transport: str = _parameter("raw", "raw, or compressed (topics .../compressed and .../compressedDepth).")
     autostart: bool = _parameter(True, "Configure and activate without being asked.")
 
 
-LIVE = frozenset({"model", "rgb_only_model", "min_confidence", "max_range_m", "overlay_alpha"})
+LIVE = frozenset(
+    {
+        "model",
+        "rgb_only_model",
+        "min_confidence",
+        "max_range_m",
+        "overlay_alpha",
+        "max_latency_ms",
+        "max_superseded_share",
+    }
+)
 """May change at any time; the others only while the node is unconfigured."""
 
 
@@ -85,13 +104,18 @@ def refuse_unknown(node: Node, argv: Sequence[str]) -> None:
         node.get_logger().warning(f"parameter '{name}' is not this node's and has no effect")
 
 
+def raw(node: Node) -> Settings:
+    """What the parameters say now, right or wrong."""
+    return Settings(**{item.name: node.get_parameter(item.name).value for item in fields(Settings)})
+
+
 def read(node: Node) -> Settings:
     """What the parameters say now.
 
     Raises:
         RoadKdError: a value is wrong in a way that no range can express.
     """
-    return _checked(Settings(**{item.name: node.get_parameter(item.name).value for item in fields(Settings)}))
+    return _checked(raw(node))
 
 
 def merge(settings: Settings, changes: Mapping[str, Any]) -> Settings:

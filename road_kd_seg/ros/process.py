@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.fastdds import use_shared_memory_profile
+from road_kd_seg.fastdds import remove_orphaned_segments, use_shared_memory_profile
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.signals import StopSignal
 
@@ -57,11 +57,14 @@ def _start(argv: list[str]) -> RoadSegNode:
     if domain_id.isdigit() and int(domain_id) > _MAX_DOMAIN_ID:
         raise RoadKdError(f"ROS_DOMAIN_ID is {domain_id}, expected 0 to {_MAX_DOMAIN_ID}: export another one")
     warning = use_shared_memory_profile()
+    orphaned = remove_orphaned_segments()
     try:
         remove_ros_args(argv)  # parses them as init does, but raises where init logs as well
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         if warning:
             get_logger(NODE_NAME).warning(warning)
+        if orphaned:
+            get_logger(NODE_NAME).info(f"removed {orphaned} shared-memory segments of processes that were killed")
         # Only here, as it imports PyTorch: what is wrong with the command line is said at once.
         from road_kd_seg.ros import parameters
         from road_kd_seg.ros.node import RoadSegNode

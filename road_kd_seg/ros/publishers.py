@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header, String
 
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.postprocess import obstacle_points, overlay, role_mask
 from road_kd_seg.ros.conversions import cloud_from_points, image_from_array
 from road_kd_seg.ros.parameters import Settings
+from road_kd_seg.ros.topics import explained
 from road_kd_seg.taxonomy import Role, Taxonomy
 
 try:
@@ -65,20 +68,20 @@ class Outputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._images = {name: _create(node, Image, name) for name in _IMAGES}
-        self._points = _create(node, PointCloud2, "~/obstacle_points")
-        latched = QoSProfile(
-            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
-        )
-        self._legend = node.create_publisher(String, "~/legend", latched)
-        self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched) if LabelInfo else None
+        self._publishers: list[Any] = []
+        try:
+            self._images = {name: self._create(Image, name) for name in _IMAGES}
+            self._points = self._create(PointCloud2, "~/obstacle_points")
+            self._legend = self._create(String, "~/legend", latched=True)
+            self._label_info = self._create(LabelInfo, "~/label_info", latched=True) if LabelInfo else None
+        except RoadKdError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Destroy the publishers."""
-        latched = [self._legend, self._label_info]
-        for publisher in [*self._images.values(), self._points, *latched]:
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
 
     def announce(self, taxonomy: Taxonomy, settings: Settings) -> None:
         """Publish what the label values mean; late subscribers get it too."""
@@ -115,7 +118,15 @@ class Outputs:
         )
         self._points.publish(cloud_from_points(points, scene.header))
 
-
-def _create(node: Node, kind: type, name: str):  # type: ignore[no-untyped-def]  # rclpy's publishers are untyped
-    qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-    return node.create_publisher(kind, name, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+    def _create(self, kind: type, name: str, *, latched: bool = False) -> Any:
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        options = QoSOverridingOptions.with_default_policies()
+        if latched:
+            qos = QoSProfile(
+                depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
+            )
+            options = None  # late subscribers rely on it
+        with explained(self._node, name):
+            publisher = self._node.create_publisher(kind, name, qos, qos_overriding_options=options)
+        self._publishers.append(publisher)
+        return publisher

@@ -6,10 +6,10 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.ros.diagnostics import Monitor, NodeState
-from road_kd_seg.ros.frame_counters import FrameCounters
+from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.inputs import DepthWatch
 from road_kd_seg.ros.models import Models
+from road_kd_seg.ros.monitor import Monitor, NodeState
 from road_kd_seg.ros.parameters import LIVE, Settings, merge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ class TestDepthWatch:
 
 
 class TestJudgment:
-    def report(self, traffic, **changes):
+    def report(self, traffic, *outcomes, **changes):
         state = {
             "lifecycle": "active",
             "enabled": True,
@@ -81,10 +81,19 @@ class TestJudgment:
             "device": "cpu",
             "runs_without_depth": False,
             "failure": "",
+            "has_namesake": False,
+            "listens": True,
+            "depth_is_used": True,
+            "max_latency_ms": 300.0,
+            "max_superseded_share": 0.5,
         }
-        monitor = Monitor()
+        monitor, counters = Monitor(), FrameCounters()
+        monitor.report(NodeState(**state), counters.read(), "node")
         traffic(monitor)
-        status = monitor.report(NodeState(**{**state, **changes}), FrameCounters().read(), "node")
+        for outcome in outcomes:
+            counters.receive()
+            counters.record(outcome)
+        status = monitor.report(NodeState(**{**state, **changes}), counters.read(), "node")
         return status.level, status.message, {item.key: item.value for item in status.values}
 
     @staticmethod
@@ -129,6 +138,19 @@ class TestJudgment:
         )
         assert level == DiagnosticStatus.WARN
         assert "color alone with lix" in message
+
+    def test_latency_above_its_limit_is_a_warning(self):
+        level, message, _ = self.report(self.healthy, max_latency_ms=90.0)
+        assert level == DiagnosticStatus.WARN
+        assert message == "latency is 95 ms at the 95th percentile (max_latency_ms 90)"
+
+    def test_too_many_superseded_frames_are_a_warning(self):
+        outcomes = [FrameOutcome.SUPERSEDED] * 3 + [FrameOutcome.PUBLISHED]
+        level, message, values = self.report(self.healthy, *outcomes)
+        assert level == DiagnosticStatus.WARN
+        assert message.startswith("75% of the color images are superseded")
+        assert values["superseded_share"] == "0.75"
+        assert self.report(self.healthy, *outcomes, max_superseded_share=0.75)[0] == DiagnosticStatus.OK
 
     def test_stamps_that_never_match_are_an_error_with_the_mend(self):
         def unmatched(monitor):

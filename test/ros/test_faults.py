@@ -1,0 +1,125 @@
+"""What goes wrong around a robot, done to real processes: the node says what is wrong, and lives on."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from ros_graph import Graph
+
+pytestmark = pytest.mark.ros
+
+SUBSCRIBED = ("/color/image_raw", "/aligned_depth_to_color/image_raw", "/color/camera_info")
+
+
+class TestSilence:
+    """The tests follow each other on one node: nothing, color alone, both without matching stamps, pairs."""
+
+    @pytest.fixture(scope="class")
+    def silent(self, tmp_path_factory, tiny_bundle):
+        graph = Graph(tmp_path_factory.mktemp("silent"))
+        process = graph.start_node("-r", "color/image_raw:=/nobody", model=tiny_bundle)
+        graph.process = process
+        yield graph
+        graph.close()
+
+    def test_a_topic_without_publisher_is_named_with_those_that_may_be_meant(self, silent):
+        line = "no color image for 5 s: /nobody (best effort, volatile) has no publisher; remap it to one of"
+        silent.until(lambda: line in silent.process.log, "the warning", 60)
+        text = silent.process.log.partition(line)[2].splitlines()[0]
+        assert "/aligned_depth_to_color/image_raw, /color/image_raw" in text
+        assert "/aligned_depth_to_color/image_raw (best effort, volatile) has 1 publisher: test (reliable, vol" in text
+
+    def test_color_without_depth_is_said(self, silent, stamps):
+        color = silent.node.create_publisher(Image, "/nobody", QoSProfile(depth=1))
+
+        def said() -> bool:
+            color.publish(silent.color_image(next(stamps)))
+            return "color images, but no depth image for 5 s: " in silent.process.log
+
+        silent.until(said, "the warning", 60)
+
+    def test_stamps_that_never_match_are_said(self, silent, stamps):
+        color = silent.node.create_publisher(Image, "/nobody", QoSProfile(depth=1))
+
+        def said() -> bool:
+            color.publish(silent.color_image(next(stamps)))
+            silent.publish(depth=silent.depth_image(next(stamps) + 1))
+            return "color and depth images, but no two with matching stamps for 5 s: " in silent.process.log
+
+        silent.until(said, "the warning", 60)
+
+    def test_each_is_said_once_and_the_node_segments_the_next_pair(self, silent, stamps):
+        color = silent.node.create_publisher(Image, "/nobody", QoSProfile(depth=1))
+        labels = silent.listen(Image, "/road_seg/label")
+
+        def segmented() -> bool:
+            stamp_ns = next(stamps)
+            color.publish(silent.color_image(stamp_ns))
+            silent.publish(depth=silent.depth_image(stamp_ns))
+            return bool(labels)
+
+        silent.until(segmented, "a label")
+        assert silent.process.log.count("images, but no") == 2
+
+
+class TestQualityOfService:
+    def test_a_reliable_subscription_to_a_best_effort_camera_is_explained(self, graph, tiny_bundle):
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        camera = graph.node.create_publisher(Image, "/camera/image", qos)
+        override = "qos_overrides./camera/image.subscription.reliability:=reliable"
+        process = graph.start_node("-r", "color/image_raw:=/camera/image", "-p", override, model=tiny_bundle)
+        line = "/camera/image (reliable, volatile) has 1 publisher: test (best effort, volatile)"
+        graph.until(lambda: line in process.log, "the warning", 60)
+        graph.node.destroy_publisher(camera)
+
+
+class TestNamesake:
+    def test_two_nodes_of_one_name_say_so(self, graph, tiny_bundle):
+        first, second = (graph.start_node(model=tiny_bundle) for _ in range(2))
+        warning = "another node has the same name"
+        graph.until(lambda: warning in first.log and warning in second.log, "both to warn", 60)
+        second.kill()
+
+
+class TestHalfWay:
+    @pytest.mark.parametrize("override", ["depth:=-1", "reliability:=maybe"])
+    def test_an_activation_that_fails_leaves_no_subscription_behind(self, graph, tiny_bundle, override):
+        topic = "/color/camera_info"  # the last one
+        process = graph.start_node("-p", f"qos_overrides.{topic}.subscription.{override}", model=tiny_bundle)
+        reason = f"stays inactive: topic {topic} cannot be opened"
+        graph.until(lambda: reason in process.log, "the reason", 60)
+        assert graph.status()["state"] == "inactive"
+        graph.until(lambda: not any(map(graph.node.count_subscribers, SUBSCRIBED)), "no subscription")
+        assert not graph.change_state("activate")
+        assert process.stop() == 0
+
+    def test_a_configuration_that_fails_leaves_no_publisher_behind(self, graph, tiny_bundle):
+        topic = "/road_seg/overlay"
+        process = graph.start_node("-p", f"qos_overrides.{topic}.publisher.reliability:=maybe", model=tiny_bundle)
+        reason = f"stays unconfigured: topic {topic} cannot be opened"
+        graph.until(lambda: reason in process.log, "the reason", 60)
+        graph.until(lambda: not graph.node.count_publishers("/road_seg/label"), "no publisher")
+        assert process.stop() == 0
+
+
+class TestEnd:
+    def test_it_takes_no_longer_than_the_frame_in_progress_on_busy_cores(self, graph, stamps, tiny_bundle):
+        process = graph.start_node(model=tiny_bundle)
+        graph.outputs(stamps, label=Image)
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+        try:
+            for _ in range(20):
+                graph.publish_pair(next(stamps))
+            began_s = time.monotonic()
+            assert process.stop() == 0
+            took_s = time.monotonic() - began_s
+        finally:
+            for burner in busy:
+                burner.kill()
+                burner.wait()
+        assert "frame counters: " in process.log
+        assert took_s < 2.0  # unloaded 0.1; taking down PyTorch's modules alone took 2 to 4 s before
