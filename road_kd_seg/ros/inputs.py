@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +14,21 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from road_kd_seg.camera_info import fit_camera_info
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
+from road_kd_seg.frame_checks import check_same_frame
 from road_kd_seg.image_codec import depth_from_message, rgb_from_message
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
-from road_kd_seg.ros.conversions import check_same_frame, intrinsics_for_image
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.monitor import Monitor
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.synchronizer import RgbdSynchronizer, StampedImage
 from road_kd_seg.ros.topics import describe_input, explained
+
+_MAX_CAMERA_INFOS = 4
+"""How many are kept: where sizes alternate, the newest may belong to the other size."""
+_REMINDER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,8 @@ class Inputs:
         self._monitor = monitor
         self._sinks = callbacks
         self._compressed = settings.image_transport == "compressed"
-        self._camera_info: CameraInfo | None = None
+        self._requires_same_frame = settings.require_same_frame
+        self._camera_infos: deque[CameraInfo] = deque(maxlen=_MAX_CAMERA_INFOS)
         self._depth_watch = DepthWatch(settings.depth_timeout_s)
         self._synchronizer = RgbdSynchronizer(
             self._on_pair,
@@ -126,7 +133,7 @@ class Inputs:
             )
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
-        self._camera_info = msg
+        self._camera_infos.appendleft(msg)
 
     def _on_color(self, msg: Image | CompressedImage) -> None:
         self._counters.receive()
@@ -157,12 +164,21 @@ class Inputs:
             self._sinks.on_job(job)
 
     def _decode(self, color: StampedImage, depth: StampedImage | None) -> RgbdFrame:
-        if depth is not None:
-            check_same_frame(color.header, depth.header)
+        if depth is not None and self._requires_same_frame:
+            check_same_frame(color.header.frame_id, depth.header.frame_id)
         rgb = rgb_from_message(color.message)
         depth_m = None if depth is None else depth_from_message(depth.message, rgb.shape[:2])
         intrinsics = self._intrinsics(color.header, (rgb.shape[0], rgb.shape[1]))
         return RgbdFrame(rgb, depth_m, intrinsics, color.stamp_ns, color.header.frame_id)
 
     def _intrinsics(self, header: Header, size: tuple[int, int]) -> Intrinsics | None:
-        return None if self._camera_info is None else intrinsics_for_image(self._camera_info, header, size)
+        """Of the newest camera_info that fits: only points need it, so one that does not is as good as none."""
+        problem = ""
+        for info in self._camera_infos:
+            fit = fit_camera_info(info, header.frame_id, size)
+            if fit.intrinsics is not None:
+                return fit.intrinsics
+            problem = problem or fit.problem
+        if problem:
+            self._node.get_logger().warning(f"masks, but no points: {problem}", throttle_duration_sec=_REMINDER_S)
+        return None

@@ -37,6 +37,9 @@ class Settings:
     depth_timeout_s: float = _parameter(
         1.0, "Depth counts as missing once color is this much newer than it, seconds.", low=0.05, high=60.0
     )
+    require_same_frame: bool = _parameter(
+        True, "Drop pairs whose frame ids differ; false for drivers that name aligned depth by its own frame."
+    )
     min_confidence: float = _parameter(
         0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
     )

@@ -1,12 +1,15 @@
 """What goes wrong around a robot, done to real processes: the node says what is wrong, and lives on."""
 
+import itertools
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
 
 from ros_graph import Graph
 
@@ -75,6 +78,72 @@ class TestQualityOfService:
         line = "/camera/image (reliable, volatile) has 1 publisher: test (best effort, volatile)"
         graph.until(lambda: line in process.log, "the warning", 60)
         graph.node.destroy_publisher(camera)
+
+
+class TestCameraInfo:
+    """A camera_info that does not fit counts as none: masks, no points, one warning."""
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (
+                {"header": Header(frame_id="robot/camera_link/rgbd_camera")},
+                "camera_info is of frame 'robot/camera_link",
+            ),
+            ({"width": 1280, "height": 720}, "camera_info is for 1280x720 images, the color image is 64x48"),
+            ({"k": np.zeros(9)}, "camera_info holds no calibration"),
+            ({"binning_x": 2**31, "binning_y": 2**31}, "camera_info"),
+        ],
+        ids=["another frame", "another size", "uncalibrated", "absurd binning"],
+    )
+    def test_masks_come_all_the_same_with_one_warning(self, graph, stamps, tiny_bundle, change, reason):
+        process = graph.start_node(model=tiny_bundle)
+        labels, clouds = (
+            graph.subscribe(Image, "/road_seg/label"),
+            graph.subscribe(PointCloud2, "/road_seg/obstacle_points"),
+        )
+
+        def warned() -> bool:
+            stamp_ns = next(stamps)
+            info = graph.camera_info(stamp_ns)
+            for name, value in change.items():
+                setattr(info, name, value)
+            graph.publish(info=info)
+            graph.publish_pair(stamp_ns)
+            return bool(labels) and f"masks, but no points: {reason}" in process.log
+
+        graph.until(warned, "masks and the warning", 60)
+        assert not clouds
+        assert graph.counts()["dropped.invalid"] == 0
+        assert process.log.count("masks, but no points") == 1
+
+    def test_where_sizes_alternate_every_frame_has_points(self, graph, stamps, tiny_bundle):
+        graph.start_node(model=tiny_bundle)
+        clouds = graph.listen(PointCloud2, "/road_seg/obstacle_points")
+        sizes = itertools.cycle([(48, 64), (60, 80)])
+
+        def both_sizes() -> bool:
+            stamp_ns, size = next(stamps), next(sizes)
+            graph.publish(
+                *(make(stamp_ns, *size) for make in (graph.color_image, graph.depth_image, graph.camera_info))
+            )
+            return len(clouds) >= 4
+
+        graph.until(both_sizes, "points", 60)
+
+
+class TestFrameIds:
+    def test_depth_of_another_frame_is_taken_where_the_parameter_says_so(self, graph, stamps, tiny_bundle):
+        graph.start_node(model=tiny_bundle, require_same_frame="false")
+        labels = graph.listen(Image, "/road_seg/label")
+
+        def segmented() -> bool:
+            depth = graph.depth_image(stamp_ns := next(stamps))
+            depth.header = graph.header(stamp_ns, "camera_depth_optical_frame")
+            graph.publish(graph.color_image(stamp_ns), depth)
+            return bool(labels)
+
+        graph.until(segmented, "a label", 60)
 
 
 class TestNamesake:

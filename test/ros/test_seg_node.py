@@ -81,7 +81,7 @@ def with_(msg, **fields):
 
 
 BAD_PAIRS = {
-    "encoding 'bayer_rggb8'": lambda g, t: (with_(g.color_image(t), encoding="bayer_rggb8"), g.depth_image(t)),
+    "encoding 'nonsense'": lambda g, t: (with_(g.color_image(t), encoding="nonsense"), g.depth_image(t)),
     "the message was cut short": lambda g, t: (with_(g.color_image(t), data=b"abc"), g.depth_image(t)),
     "encoding '8UC1'": lambda g, t: (g.color_image(t), with_(g.depth_image(t), encoding="8UC1")),
     "the depth must be aligned": lambda g, t: (g.color_image(t), g.depth_image(t, height=24, width=32)),
