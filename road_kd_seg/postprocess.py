@@ -73,10 +73,21 @@ def obstacle_points(
     Raises:
         FrameError: the frame has no depth or no intrinsics.
     """
+    mask = role_mask(segmentation, taxonomy, Role.OBSTACLE, min_confidence) > 0
+    return points_at(frame, segmentation, mask, max_range_m)
+
+
+def points_at(
+    frame: RgbdFrame, segmentation: Segmentation, mask: NDArray[np.bool_], max_range_m: float
+) -> NDArray[np.void]:
+    """The pixels of a mask (H, W) with valid depth up to a range as points in the optical frame, (N,) of `POINT_DTYPE`.
+
+    Raises:
+        FrameError: the frame has no depth or no intrinsics.
+    """
     if frame.depth_m is None or frame.intrinsics is None:
         lacking = "depth" if frame.depth_m is None else "camera intrinsics"
-        raise FrameError(f"obstacle points need depth and camera_info, this frame has no {lacking}")
-    mask = role_mask(segmentation, taxonomy, Role.OBSTACLE, min_confidence) > 0
+        raise FrameError(f"points need depth and camera_info, this frame has no {lacking}")
     rows, columns = np.nonzero(mask & (frame.depth_m > 0) & (frame.depth_m <= max_range_m))
     camera, depth_m = frame.intrinsics, frame.depth_m[rows, columns]
     points = np.empty(len(rows), POINT_DTYPE)

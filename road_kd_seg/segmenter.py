@@ -14,6 +14,7 @@ from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.classify import class_probabilities, classify, label_array
 from road_kd_seg.errors import BundleError, FrameError, RoadKdError, printable
 from road_kd_seg.frame import RgbdFrame, Segmentation
+from road_kd_seg.ground import beyond_depth
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.taxonomy import Role, Taxonomy
 
@@ -93,6 +94,8 @@ class Segmenter:
                 label = classify(logits, frame.size, spec, background_id)[1][0].cpu().numpy()
             else:
                 label = label_array(logits[0].numpy(), frame.size, spec, background_id)
+        if self.needs_depth and frame.depth_m is not None:
+            label = self._without_beyond_depth(label, frame.depth_m)
 
         def confidence() -> NDArray[np.float32]:
             with torch.inference_mode():
@@ -100,6 +103,13 @@ class Segmenter:
             return winning
 
         return Segmentation(label, confidence, frame.stamp_ns, frame.frame_id)
+
+    def _without_beyond_depth(self, label: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Negative obstacles that begin where depth ends are its edge, which looks like that of a pothole: road."""
+        negative = np.isin(label, self.taxonomy.negative_ids)
+        if negative.any():
+            label[negative & beyond_depth(depth_m)] = self.taxonomy.drivable_id
+        return label
 
     def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:
         """Probability of every class at the camera's resolution, (K, H, W), for scores that need more than the winner.

@@ -15,6 +15,8 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.plain_data import Field
 
+_NEGATIVE = ("negative", "pothole", "crack")
+
 
 class Role(str, Enum):
     """What a class means to the robot; masks are unions of classes of one role."""
@@ -74,6 +76,16 @@ class Taxonomy:
         table = np.zeros(256, np.uint8)
         table[[c.id for c in self.classes if c.role is role]] = 255
         return table
+
+    @cached_property
+    def negative_ids(self) -> list[int]:
+        """Ids of the obstacles that lie below the road; told by their names."""
+        return [c.id for c in self.classes if c.role is Role.OBSTACLE and any(word in c.name for word in _NEGATIVE)]
+
+    @cached_property
+    def drivable_id(self) -> int:
+        """Id of the first drivable class; of the first class where none is drivable."""
+        return next((c.id for c in self.classes if c.role is Role.DRIVABLE), 0)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Plain data, as model.yaml and the legend topic hold it."""

@@ -48,13 +48,18 @@ class Models:
         """Classes of every label image."""
         return self.main.taxonomy
 
-    def segment(self, frame: RgbdFrame) -> Segmentation:
+    def segment(self, frame: RgbdFrame, *, color_only: bool = False) -> Segmentation:
         """Segment with the model that fits the frame.
+
+        Args:
+            frame: with or without depth.
+            color_only: its depth is of no use: take the model that does without, if there is one.
 
         Raises:
             FrameError: it has no depth, and no model does without.
         """
-        segmenter = self.main if frame.depth_m is not None else self.rgb_only or self.main
+        with_depth = frame.depth_m is not None and not color_only
+        segmenter = self.main if with_depth else self.rgb_only or self.main
         return segmenter(frame)
 
 

@@ -55,6 +55,7 @@ class _Traffic:
     pairs: int = 0
     published: int = 0
     problems: int = 0
+    poor_depth: int = 0
 
 
 class Monitor:
@@ -68,6 +69,9 @@ class Monitor:
         self._counts: deque[FrameCounts] = deque(maxlen=SHARE_WINDOW + 1)
         self._depth_missing = False
         self._last_problem = ""
+        self._poor_depth = 0
+        self._depth_problem = ""
+        self._color_only = False
         self.listen()
 
     def listen(self) -> None:
@@ -114,6 +118,15 @@ class Monitor:
             self._traffic.published += 1
             self._latencies_ms.append(latency_ms)
 
+    def see_depth_problem(self, problem: str, *, color_only: bool) -> None:
+        """A frame with depth was looked at: what is wrong with it, and whether color alone is used now."""
+        with self._lock:
+            self._color_only = color_only
+            if problem:
+                self._traffic.poor_depth += 1
+                self._poor_depth += 1
+                self._depth_problem = problem
+
     def see_problem(self, message: str) -> None:
         """A frame was dropped as invalid, or could not be segmented."""
         with self._lock:
@@ -127,17 +140,20 @@ class Monitor:
             traffic, period_s = self._traffic, max((now_ns - self._since_ns) / 1e9, 1e-9)
             self._traffic, self._since_ns = _Traffic(), now_ns
             latencies_ms, missing, problem = list(self._latencies_ms), self._depth_missing, self._last_problem
+            depth_problem, poor_depth, color_only = self._depth_problem, self._poor_depth, self._color_only
             self._counts.append(counts)
             superseded = _superseded_share(self._counts[0], counts)
         p50_ms, p95_ms = np.percentile(latencies_ms, (50, 95)) if latencies_ms else (float("nan"), float("nan"))
-        level, message = _judge(state, traffic, missing, problem, superseded, float(p95_ms))
+        depth = "missing" if missing else "poor" if color_only else "present"
+        level, message = _judge(state, traffic, depth, problem, depth_problem, superseded, float(p95_ms))
         values = {
             "state": state.lifecycle,
             "enabled": state.enabled,
             "model": state.model,
             "rgb_only_model": state.rgb_only_model,
             "device": state.device,
-            "depth": "missing" if missing else "present",
+            "depth": depth,
+            "poor_depth_frames": poor_depth,
             "color_rate_hz": f"{traffic.color / period_s:.1f}",
             "depth_rate_hz": f"{traffic.depth / period_s:.1f}",
             "pair_rate_hz": f"{traffic.pairs / period_s:.1f}",
@@ -164,7 +180,13 @@ def _superseded_share(before: FrameCounts, now: FrameCounts) -> float:
 
 
 def _judge(
-    state: NodeState, traffic: _Traffic, depth_missing: bool, problem: str, superseded_share: float, p95_ms: float
+    state: NodeState,
+    traffic: _Traffic,
+    depth: str,
+    problem: str,
+    depth_problem: str,
+    superseded_share: float,
+    p95_ms: float,
 ) -> tuple[bytes, str]:
     """Level and one line: the worst that is true."""
     if state.failure:
@@ -175,13 +197,11 @@ def _judge(
         return DiagnosticStatus.OK, state.lifecycle if state.lifecycle != "active" else "disabled by set_enabled"
     if not traffic.color:
         return DiagnosticStatus.WARN, "no color images: is the camera running, and color/image_raw remapped to it?"
-    if depth_missing and not state.runs_without_depth:
+    color_model = state.rgb_only_model or state.model
+    if depth == "missing" and not state.runs_without_depth:
         return DiagnosticStatus.ERROR, "no depth images, and no rgb_only_model: nothing is segmented"
-    if depth_missing:
-        return (
-            DiagnosticStatus.WARN,
-            f"no depth images: segmenting color alone with {state.rgb_only_model or state.model}",
-        )
+    if depth == "missing":
+        return DiagnosticStatus.WARN, f"no depth images: segmenting color alone with {color_model}"
     if traffic.depth and not traffic.pairs:
         return DiagnosticStatus.ERROR, (
             f"{traffic.color} color and {traffic.depth} depth images, but no two with equal stamps:"
@@ -189,6 +209,10 @@ def _judge(
         )
     if traffic.problems:
         return DiagnosticStatus.WARN, f"dropped {traffic.problems} frames: {problem}"
+    if depth == "poor" and state.depth_is_used and state.runs_without_depth:
+        return DiagnosticStatus.WARN, f"{depth_problem}: segmenting color alone with {color_model}"
+    if traffic.poor_depth and state.depth_is_used:
+        return DiagnosticStatus.WARN, f"{traffic.poor_depth} frames of poor depth: {depth_problem}"
     if superseded_share > state.max_superseded_share:
         return DiagnosticStatus.WARN, (
             f"{superseded_share:.0%} of the color images are superseded (max_superseded_share"

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from road_kd_seg.errors import FrameError, RoadKdError
-from road_kd_seg.frame import Segmentation
+from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.ground import GroundPlane, assess_depth
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.ros import parameters
+from road_kd_seg.ros.depth_health import DepthHealth
 from road_kd_seg.ros.diagnostics import Diagnostics
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.inputs import Callbacks, FrameTask, Inputs
+from road_kd_seg.ros.lifecycle import guard_transitions, lifecycle_state, transition
 from road_kd_seg.ros.models import Models
 from road_kd_seg.ros.monitor import Monitor, NodeState
 from road_kd_seg.ros.parameters import Settings
-from road_kd_seg.ros.publishers import Outputs, SegmentedFrame
+from road_kd_seg.ros.publishers import Outputs
+from road_kd_seg.ros.segmented_frame import SegmentedFrame
 from road_kd_seg.ros.worker import NewestOnlyWorker
 
 _THROTTLE_S = 5.0
+_REMINDER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,7 @@ class _Engine:
     models: Models
 
 
-_Worker = NewestOnlyWorker[FrameTask, tuple[_Engine, Segmentation]]
-_Transition = Callable[["RoadSegNode"], None]
-
-
-def _transition(step: _Transition) -> Callable[[RoadSegNode, LifecycleState], TransitionCallbackReturn]:
-    """A lifecycle callback that logs why it failed (rclpy swallows exceptions) and leaves the node in its state."""
-
-    def callback(self: RoadSegNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            step(self)
-        except RoadKdError as error:
-            self.failure = str(error)
-        except Exception as error:  # rclpy would hide it
-            self.failure = f"{type(error).__name__}: {error}"
-        else:
-            self.failure = ""
-            return TransitionCallbackReturn.SUCCESS
-        self.get_logger().error(f"stays {state.label}: {self.failure}")
-        return TransitionCallbackReturn.FAILURE
-
-    return callback
+_Worker = NewestOnlyWorker[FrameTask, SegmentedFrame]
 
 
 class RoadSegNode(LifecycleNode):
@@ -72,6 +55,7 @@ class RoadSegNode(LifecycleNode):
         """Why the last transition failed; empty if it did not."""
         self._counters = FrameCounters()
         self._monitor = Monitor()
+        self._depth_health = DepthHealth()
         self._enabled = True
         self._active = False
         self._engine: _Engine | None = None
@@ -85,7 +69,7 @@ class RoadSegNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, self._counters, self._monitor, self._state, self._describe_topics)
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jumps = self.get_clock().create_jump_callback(backward, post_callback=self._on_clock_jump)
-        self._guard_transitions()
+        guard_transitions(self)
 
     def autostart(self) -> None:
         """Configure and activate, if the parameter says so and nothing prevents it."""
@@ -113,9 +97,9 @@ class RoadSegNode(LifecycleNode):
     @property
     def lifecycle_state(self) -> str:
         """unconfigured, inactive, active or finalized."""
-        return str(self._state_machine.current_state[1])
+        return lifecycle_state(self)
 
-    @_transition
+    @transition
     def _configure(self) -> None:
         settings = parameters.read(self)
         started_ns = time.monotonic_ns()
@@ -135,7 +119,7 @@ class RoadSegNode(LifecycleNode):
             f"model {models.main.bundle.path} on {models.main.device_name}, loaded in {seconds:.1f} s"
         )
 
-    @_transition
+    @transition
     def _activate(self) -> None:
         self._active = True
         try:
@@ -145,17 +129,17 @@ class RoadSegNode(LifecycleNode):
             raise
         self.get_logger().info("active")
 
-    @_transition
+    @transition
     def _deactivate(self) -> None:
         self._active = False
         self._close_inputs()
         self.get_logger().info("inactive")
 
-    @_transition
+    @transition
     def _cleanup(self) -> None:
         self._release()
 
-    @_transition
+    @transition
     def _shut_down(self) -> None:
         self._active = False
         self._close_inputs()
@@ -200,18 +184,30 @@ class RoadSegNode(LifecycleNode):
         if self._worker is not None:
             self._worker.offer(job)
 
-    def _segment(self, job: FrameTask) -> tuple[_Engine, Segmentation]:
+    def _segment(self, job: FrameTask) -> SegmentedFrame:
         engine = self._engine
         if engine is None:
             raise FrameError("the node was cleaned up meanwhile")
-        return engine, engine.models.segment(job.frame)
+        plane = self._assess(job.frame, engine) if job.frame.depth_m is not None else None
+        segmentation = engine.models.segment(job.frame, color_only=self._depth_health.poor)
+        return SegmentedFrame(job.frame, segmentation, plane, job.header, engine.models.taxonomy, engine.settings)
 
-    def _deliver(self, job: FrameTask, result: tuple[_Engine, Segmentation]) -> None:
-        engine, segmentation = result
+    def _assess(self, frame: RgbdFrame, engine: _Engine) -> GroundPlane | None:
+        """Take note of what the frame's depth is worth; the road's plane."""
+        assert frame.depth_m is not None
+        quality = assess_depth(frame.depth_m)
+        was_poor = self._depth_health.poor
+        problem = self._depth_health.see(quality, engine.settings.min_valid_depth)
+        if was_poor and not self._depth_health.poor:
+            self.get_logger().info("depth is good again")
+        self._monitor.see_depth_problem(problem, color_only=self._depth_health.poor)
+        if problem and engine.models.main.needs_depth:
+            self.get_logger().warning(f"poor depth: {problem}", throttle_duration_sec=_REMINDER_S)
+        return quality.plane
+
+    def _deliver(self, job: FrameTask, result: SegmentedFrame) -> None:
         if self._outputs is not None:
-            self._outputs.publish(
-                SegmentedFrame(job.frame, segmentation, job.header, engine.models.taxonomy, engine.settings)
-            )
+            self._outputs.publish(result)
         self._counters.record(FrameOutcome.PUBLISHED)
         self._monitor.see_published((time.monotonic_ns() - job.received_ns) / 1e6)
 
@@ -290,18 +286,3 @@ class RoadSegNode(LifecycleNode):
             max_latency_ms=settings.max_latency_ms,
             max_superseded_share=settings.max_superseded_share,
         )
-
-    def _guard_transitions(self) -> None:
-        """Respond to a transition that is impossible in this state with success=False; in rclpy it ends the process."""
-        change_state = next(service for service in self.services if service.srv_type is ChangeState)
-        transition = change_state.callback
-
-        def guarded(request: Any, response: Any) -> Any:
-            try:
-                return transition(request, response)
-            except RuntimeError as error:  # RCLError is one
-                self.get_logger().warning(f"no such transition from {self.lifecycle_state}: {error}")
-                response.success = False
-                return response
-
-        change_state.callback = guarded

@@ -46,6 +46,24 @@ class Settings:
     max_range_m: float = _parameter(
         10.0, "Obstacle points further along the optical axis are left out, meters.", low=0.1, high=100.0
     )
+    negative_obstacle_height_m: float = _parameter(
+        0.15, "Height above the road of negative obstacles in ~/costmap_points, meters.", low=0.0, high=5.0
+    )
+    ground_points_stride: int = _parameter(
+        8, "~/ground_points holds every so-many-th pixel of both axes.", low=1, high=100
+    )
+    points_stride: int = _parameter(
+        1,
+        "~/points alike; 1 for costmap layers that need the masks' size.",
+        low=1,
+        high=100,
+    )
+    min_valid_depth: float = _parameter(
+        0.1,
+        "Share of pixels with depth below which rgb_only_model takes over.",
+        low=0.0,
+        high=1.0,
+    )
     overlay_alpha: float = _parameter(
         0.5, "Overlay: 0 shows the image only, 1 the class colors only.", low=0.0, high=1.0
     )
@@ -68,6 +86,10 @@ LIVE = frozenset(
         "rgb_only_model",
         "min_confidence",
         "max_range_m",
+        "negative_obstacle_height_m",
+        "ground_points_stride",
+        "points_stride",
+        "min_valid_depth",
         "overlay_alpha",
         "max_latency_ms",
         "max_superseded_share",

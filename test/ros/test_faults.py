@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import time
+from array import array
 
 import numpy as np
 import pytest
@@ -130,6 +131,50 @@ class TestCameraInfo:
             return len(clouds) >= 4
 
         graph.until(both_sizes, "points", 60)
+
+
+class TestPoorDepth:
+    def test_the_color_model_takes_over_and_hands_back(self, graph, stamps, tiny_bundle, tiny_rgb_bundle):
+        process = graph.start_node(model=tiny_bundle, rgb_only_model=tiny_rgb_bundle)
+        labels = graph.listen(Image, "/road_seg/label")
+
+        def send(millimeters: int) -> None:
+            count, stamp_ns = len(labels), next(stamps)
+            graph.publish(graph.color_image(stamp_ns), graph.depth_image(stamp_ns, millimeters=millimeters))
+            graph.until(lambda: len(labels) > count, "a label", 60)
+
+        def reaches(state: str, message: str, millimeters: int):
+            def condition() -> bool:
+                send(millimeters)
+                status = graph.latest_status
+                return status.get("depth") == state and message in status["message"]
+
+            return condition
+
+        graph.outputs(stamps, label=Image)
+        graph.until(reaches("present", "", 3000), "depth to count", 60)
+        message = f"(min_valid_depth 10%): segmenting color alone with {tiny_rgb_bundle}"
+        graph.until(reaches("poor", message, 0), "depth to be given up", 60)
+        assert graph.latest_status["level"] == b"\x01"
+        assert int(graph.latest_status["poor_depth_frames"]) >= 10
+        assert "poor depth: only 0% of the pixels have depth" in process.log
+        graph.until(reaches("present", "", 3000), "depth to be back", 60)
+        assert "depth is good again" in process.log
+
+    def test_a_frame_without_a_road_plane_is_counted_and_segmented_all_the_same(self, graph, stamps, tiny_bundle):
+        graph.start_node(model=tiny_bundle)
+        labels = graph.listen(Image, "/road_seg/label")
+
+        def segmented() -> bool:
+            stamp_ns = next(stamps)
+            depth = graph.depth_image(stamp_ns)
+            ceiling = (1000 / np.linspace(2.0, 0.3, 48)).astype("<u2")[:, None].repeat(64, 1)  # nearer towards the top
+            depth.data = array("B", ceiling.tobytes())
+            graph.publish(graph.color_image(stamp_ns), depth)
+            counted = int(graph.latest_status.get("poor_depth_frames", 0)) > 0
+            return labels and counted and "no road plane in the depth" in graph.latest_status["message"]
+
+        graph.until(segmented, "a label, a count and the warning", 60)
 
 
 class TestFrameIds:

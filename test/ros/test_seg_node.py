@@ -58,9 +58,9 @@ class TestOutputs:
     def test_points_are_computed_only_once_somebody_listens_and_then_need_camera_info(self, running, stamps):
         (labels,) = running.outputs(stamps, label=Image)
         segment(running, next(stamps), labels)
-        assert "no obstacle points" not in running.log
+        assert "no points" not in running.log
         clouds = running.listen(PointCloud2, "/road_seg/obstacle_points")
-        warning = "no obstacle points: they need a calibrated camera_info"
+        warning = "no points: they need a calibrated camera_info"
         running.until(lambda: segment(running, next(stamps), labels) and warning in running.log, "the warning")
 
         # Nothing orders camera_info before the images: send until it has arrived.
