@@ -44,13 +44,10 @@ class DepthAlignment:
         z = depth_m[rows, columns].astype(np.float64)
         u, v = columns.astype(np.float64), rows.astype(np.float64)
         half = np.float64(0.5)
-        left, top, z_color = self._project(u - half, v - half, z)
-        right, bottom, _ = self._project(u + half, v + half, z)
-        x0, y0 = np.rint(left).astype(np.int64), np.rint(top).astype(np.int64)
-        x1, y1 = (
-            np.maximum(np.rint(right).astype(np.int64) - 1, x0),
-            np.maximum(np.rint(bottom).astype(np.int64) - 1, y0),
-        )
+        one_x, one_y, z_color = self._project(u - half, v - half, z)
+        other_x, other_y, _ = self._project(u + half, v + half, z)
+        x0, x1 = _covered(one_x, other_x)
+        y0, y1 = _covered(one_y, other_y)
         height, width = self.color.height, self.color.width
         order = np.argsort(-z_color, kind="stable")  # of equal indices NumPy keeps the last: the nearest
         nearest = np.full(height * width, np.inf, np.float32)
@@ -84,3 +81,11 @@ class DepthAlignment:
         columns = np.clip(x * self.color.fx + self.color.cx, -limit, limit)
         rows = np.clip(y * self.color.fy + self.color.cy, -limit, limit)
         return columns, rows, z_color
+
+
+def _covered(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last pixel whose centers lie between two edges; at least the one after the first edge."""
+    rounding = 1e-6  # an edge on a center belongs to one of the two neighbors that share it
+    first = np.ceil(np.minimum(one, other) - rounding).astype(np.int64)
+    last = np.ceil(np.maximum(one, other) - rounding).astype(np.int64) - 1
+    return first, np.maximum(last, first)

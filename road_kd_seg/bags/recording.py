@@ -70,7 +70,7 @@ class Recording:
         self.start_ns = min((storage.start_ns for storage in filled), default=0)
         end_ns = max((storage.end_ns for storage in filled), default=0)
         if self.start_ns < _EPOCH_NS and end_ns > 2 * _EPOCH_NS:
-            self.start_ns = next(message.log_time_ns for message in self.messages(start_ns=_EPOCH_NS))
+            self.start_ns = next((message.log_time_ns for message in self.messages(start_ns=_EPOCH_NS)), end_ns)
         self.duration_ns = end_ns - self.start_ns
 
     @property
