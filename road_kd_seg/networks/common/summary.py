@@ -68,6 +68,8 @@ def summarize_network(name: str, num_classes: int = 5, size: tuple[int, int] = (
     Raises:
         RoadKdError: an unknown network, or a size that it cannot take.
     """
+    import timm  # noqa: F401  # before the context: it makes tensors when it is imported, with values that it reads
+
     with torch.device("meta"):
         network = build_network(name, num_classes).eval()
         rgb = torch.empty(1, 3, *size)
