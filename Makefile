@@ -15,6 +15,9 @@ EXTRAS := test,lint,ros
 endif
 
 BAG ?=
+COLOR ?=
+DEPTH ?=
+LIVE ?= --live
 OUT ?= out/demo
 MODEL ?= road_student
 # Our own processes must find the profile and each other, and must not meet other ROS graphs in the building.
@@ -28,14 +31,16 @@ $(STAMP): setup.py package.xml training/pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e training
 	touch $(STAMP)
 
-# A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered.
+# A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered. COLOR=… and
+# DEPTH=… name its topics where they cannot be found; LIVE= scores the model without the node.
 demo: setup
 ifeq ($(BAG),)
 	rm -rf $(OUT) && mkdir -p $(OUT)
 	$(BIN)/python -m road_kd_seg.synthetic --out $(OUT)/bag
 	$(BIN)/replay_eval $(OUT)/bag --live --model $(MODEL) --out $(OUT)
 else
-	$(BIN)/replay_eval $(BAG) --live --model $(MODEL) --out $(OUT)
+	$(BIN)/replay_eval "$(BAG)" $(LIVE) --model $(MODEL) --out $(OUT) \
+		$(if $(COLOR),--color-topic $(COLOR)) $(if $(DEPTH),--depth-topic $(DEPTH))
 endif
 
 test: lint

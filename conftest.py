@@ -25,7 +25,12 @@ _NEEDED_BY = {
     "rich": ["test/tools/test_seg_benchmark.py"],
     "onnxruntime": ["test/backends/test_onnx_backend.py", "test/tools/test_onnx_export.py"],
     "onnxscript": ["test/tools/test_onnx_export.py"],
-    "rclpy": ["test/ros/*", "test/bags/test_player.py", "test/replay/test_live.py"],
+    "rclpy": [
+        "test/ros/*",
+        "test/bags/test_player.py",
+        "test/bags/test_topic_publishers.py",
+        "test/replay/test_live.py",
+    ],
     "road_kd_training": ["training/test/*"],
 }
 # Not pytest.importorskip in the modules: under launch_testing's collector it ends the collection of all of them.

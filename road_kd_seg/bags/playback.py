@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosgraph_msgs.msg import Clock
 
 from road_kd_seg.bags.reader import BagMessage, BagReader
-from road_kd_seg.errors import BagError, RoadKdError
+from road_kd_seg.bags.topic_publishers import interface_class, publisher_qos
+from road_kd_seg.errors import BagError, RoadKdError, shown
 from road_kd_seg.fastdds import use_shared_memory_profile
 from road_kd_seg.signals import StopSignal
 
@@ -26,7 +28,6 @@ _CLOCK_PERIOD_S = 0.025
 _SETTLE_S = 0.5
 """Discovery finds the endpoints of a process in one go: after this long without another one, it has found them."""
 _LINGER_S = 0.5
-_LATCHED = ("/tf_static", "/robot_description", "/map")
 
 
 def play(options: argparse.Namespace) -> int:
@@ -73,11 +74,7 @@ class BagPlayer:
         self._bag = bag
         self._stop = stop
         self._rate = rate
-        self._publishers = {
-            topic: publisher
-            for topic, msgtype in bag.topics.items()
-            if (topics is None or topic in topics) and (publisher := self._create(topic, msgtype)) is not None
-        }
+        self._publishers = self._create_publishers([topic for topic in bag.topics if topics is None or topic in topics])
         if not self._publishers:
             raise BagError(f"bag {bag.path}: none of its message types is installed: {_listing(bag.topics)}")
         self._clock = node.create_publisher(Clock, "/clock", 1) if clock else None
@@ -125,10 +122,11 @@ class BagPlayer:
     def _play_once(self) -> None:
         pace = None
         for message in self._bag.messages(self._publishers.keys()):
-            pace = pace or _Pace(message.log_time_ns, self._rate)
-            pace.forgive(message.log_time_ns, self._period_s)
-            if not self._wait_until(message, pace):
-                return
+            if message.log_time_ns >= self._bag.start_ns:  # what the RealSense SDK logs at time 0 is sent at once
+                pace = pace or _Pace(message.log_time_ns, self._rate)
+                pace.forgive(message.log_time_ns, self._period_s)
+                if not self._wait_until(message, pace):
+                    return
             self._publishers[message.topic].publish(message.cdr)
             self._sent[message.topic] += 1
 
@@ -146,17 +144,27 @@ class BagPlayer:
         sec, nanosec = divmod(now_ns, 1_000_000_000)
         self._clock.publish(Clock(clock=Time(sec=sec, nanosec=nanosec)))
 
-    def _create(self, topic: str, msgtype: str):  # type: ignore[no-untyped-def]  # rclpy's publishers are untyped
-        package, _, name = msgtype.partition("/msg/")
-        try:
-            kind = getattr(importlib.import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError):
-            self._node.get_logger().warning(f"skipping {topic}: message type {msgtype} is not installed")
-            return None
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if topic in _LATCHED else DurabilityPolicy.VOLATILE
-        # As the RealSense driver publishes: matches reliable and best-effort subscribers.
-        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-        return self._node.create_publisher(kind, topic, qos)
+    def _create_publishers(self, topics: list[str]) -> dict[str, Any]:
+        """A publisher for every topic that ROS 2 can have; what is skipped is said."""
+        publishers, forbidden = {}, []
+        for topic in topics:
+            msgtype = self._bag.topics[topic]
+            try:
+                validate_full_topic_name(topic)
+            except InvalidTopicNameException:
+                forbidden.append(topic)
+                continue
+            kind = interface_class(msgtype) if self._bag.is_ros2(topic) else None
+            if kind is None:
+                self._node.get_logger().warning(f"skipping {topic}: message type {msgtype} is not installed")
+                continue
+            qos = publisher_qos(topic, self._bag.qos[topic], self._bag.message_counts[topic])
+            publishers[topic] = self._node.create_publisher(kind, topic, qos)
+        if forbidden:
+            self._node.get_logger().warning(
+                f"skipping {len(forbidden)} topics with names that ROS 2 forbids, the first is {shown(forbidden[0])}"
+            )
+        return publishers
 
     def _matched(self) -> list[int]:
         return [publisher.get_subscription_count() for publisher in self._publishers.values()]

@@ -67,6 +67,8 @@ class BagReader:
         """What publishers offered, as YAML, by topic; empty where unknown."""
         self.message_counts: dict[str, int] = self._recording.counts
         """Number of messages by topic."""
+        self.start_ns: int = self._recording.start_ns
+        """When the first message was recorded, without what the RealSense SDK describes itself with at time 0."""
         self.duration_ns: int = self._recording.duration_ns
         """From the first message to the last, by the recorder's clock."""
 
@@ -89,6 +91,10 @@ class BagReader:
         found = (self._recording.notes, index.notes if index else (), decoder.notes if decoder else (), self._notes)
         return list(dict.fromkeys(note for notes in found for note in notes))
 
+    def is_ros2(self, topic: str) -> bool:
+        """Whether the topic's messages come as ROS 2 serializes them: not those of other programs' channels."""
+        return self._recording.is_ros2(topic)
+
     @cached_property
     def names(self) -> TopicNames:
         """Where the frames are.
@@ -109,7 +115,7 @@ class BagReader:
         Raises:
             BagError: it is paired by more than stamps, aligned here, or only one of color and depth is compressed.
         """
-        advice = "evaluate it without --live"
+        advice = "evaluate it without --live (make demo LIVE=)"
         if not self.index.by_stamp:
             raise BagError(f"bag {self.path}: a node pairs by stamp, and {self.index.notes[0]}: {advice}")
         if is_sdk_topic(self.names.color):

@@ -91,6 +91,11 @@ class Recording:
         for message in stream:
             yield message._replace(data=self._as_cdr(self.topics[message.topic], message.data))
 
+    def is_ros2(self, topic: str) -> bool:
+        """Whether `messages` yields the topic's messages as ROS 2 serializes them."""
+        described = self.topics[topic]
+        return described.encoding == "cdr" or (described.encoding == "ros1" and is_convertible(described.msgtype))
+
     def close(self) -> None:
         """Release the files; closing twice does no harm."""
         for file in self._files:
@@ -107,7 +112,7 @@ class Recording:
                 complete = False
             if not complete:
                 self._note(f"{topic.name} holds messages whose compressed data is damaged")
-        return to_cdr(topic.msgtype, data) if topic.encoding == "ros1" and is_convertible(topic.msgtype) else data
+        return to_cdr(topic.msgtype, data) if topic.encoding == "ros1" and self.is_ros2(topic.name) else data
 
     def _open(self, file: Path) -> StorageFile:
         if file.suffix != ".zstd":

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 
+from recorders import ROS1, image, record, string, write_ros1, write_sqlite
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import CAMERA_INFO_TOPIC, COLOR_OPTICAL_FRAME, COLOR_TOPIC, DEPTH_TOPIC
 from road_kd_seg.bags.writer import write_bag
@@ -101,6 +103,49 @@ class TestWhatItSends:
         assert player.log.count("skipping /tf_static: message type tf2_msgs/msg/TFMessage is not installed") == 1
 
 
+class TestRecordingsOfOthers:
+    def test_names_that_ros_forbids_are_skipped_with_one_line_and_what_the_sdk_logs_at_time_0_is_not_waited_for(
+        self, graph, tmp_path
+    ):
+        start_ns = 1_700_000_000_000_000_000
+        records = [
+            record(f"/device_0/sensor_0/option/{name}/value", string("1"), 1) for name in ("Depth Units", "Laser Power")
+        ]
+        pixels = np.zeros((4, 4), np.uint8)
+        records += [
+            record("/device_0/sensor_1/Color_0/image/data", image(pixels, "mono8", start_ns + n), start_ns + n)
+            for n in range(3)
+        ]
+        bag = write_sqlite(tmp_path / "viewer.db3", records)
+        received = graph.subscribe(Image, "/device_0/sensor_1/Color_0/image/data", raw=True)
+        player = play(graph, bag)
+        graph.until(lambda: len(received) == 3, "every image")
+        assert player.wait(60) == 0
+        assert player.log.count("skipping 2 topics with names that ROS 2 forbids") == 1
+
+    def test_a_ros1_bag_is_played_as_ros2_messages(self, graph, tmp_path):
+        pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+        messages = [("/image", image(pixels, "mono8", 5, store=ROS1), 10**9 + n) for n in range(3)]
+        received = graph.subscribe(Image, "/image")
+        player = play(graph, write_ros1(tmp_path / "old.bag", messages))
+        graph.until(lambda: len(received) == 3, "every image")
+        assert bytes(received[0].data) == pixels.tobytes()
+        assert player.wait(60) == 0
+
+    def test_a_latched_topic_reaches_who_comes_later(self, graph, tmp_path):
+        qos = "- {history: 1, depth: 1, reliability: 1, durability: 1}"
+        records = [record("/about", string("a robot"), 0)]
+        records += [record("/tick", string("tick"), n * 100_000_000) for n in range(100)]
+        bag = write_sqlite(tmp_path / "drive.db3", records, qos={"/about": qos})
+        player = play(graph, bag, "--loop")
+        ticks = graph.subscribe(String, "/tick")
+        graph.until(lambda: len(ticks) > 0, "a tick")
+        about = graph.subscribe(String, "/about", latched=True)
+        graph.until(lambda: len(about) > 0, "the latched message", 5)
+        assert about[0].data == "a robot"
+        assert player.stop(signal.SIGINT) == 0
+
+
 class TestItsErrors:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -108,7 +153,7 @@ class TestItsErrors:
             (["/no/such/bag"], "bag /no/such/bag: no such file or folder"),
             (["{bag}", "--topics", "/nope"], "it has no /nope; it holds"),
             (["{bag}", "--wait-for-subscribers", "0.2"], "0 subscriptions to "),
-            (["{junk}"], "cannot be read"),
+            (["{junk}"], "no MCAP file"),
         ],
         ids=["missing", "topic", "nobody", "damaged"],
     )

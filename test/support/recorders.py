@@ -105,14 +105,20 @@ MCAP_OPTIONS = {
 
 
 def write_sqlite(
-    path: Path, records: Iterable[Record], *, with_qos: bool = True, compressed: bool = False, journal: str = "MEMORY"
+    path: Path,
+    records: Iterable[Record],
+    *,
+    with_qos: bool = True,
+    qos: dict[str, str] | None = None,
+    compressed: bool = False,
+    journal: str = "MEMORY",
 ) -> Path:
-    """One .db3 file; `compressed`: each message by itself, unannounced."""
+    """One .db3 file; `qos` by topic; `compressed`: each message by itself, unannounced."""
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA journal_mode={journal}")
-    qos = ",offered_qos_profiles TEXT NOT NULL" if with_qos else ""
+    column = ",offered_qos_profiles TEXT NOT NULL" if with_qos else ""
     connection.execute(
-        f"CREATE TABLE topics(id INTEGER PRIMARY KEY,name TEXT,type TEXT,serialization_format TEXT{qos})"
+        f"CREATE TABLE topics(id INTEGER PRIMARY KEY,name TEXT,type TEXT,serialization_format TEXT{column})"
     )
     connection.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY,topic_id INTEGER,timestamp INTEGER,data BLOB)")
     connection.execute("CREATE INDEX timestamp_idx ON messages (timestamp ASC)")
@@ -120,7 +126,7 @@ def write_sqlite(
     for topic, msgtype, log_time_ns, data in records:
         if topic not in numbers:
             numbers[topic] = len(numbers) + 1
-            row = (numbers[topic], topic, msgtype, "cdr", *([""] if with_qos else []))
+            row = (numbers[topic], topic, msgtype, "cdr", *([(qos or {}).get(topic, "")] if with_qos else []))
             connection.execute(f"INSERT INTO topics VALUES ({','.join('?' * len(row))})", row)
         payload = zstd.compress(data) if compressed else data
         connection.execute(
