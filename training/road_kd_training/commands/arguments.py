@@ -103,6 +103,35 @@ def _pseudo_label_parser() -> ArgumentParser:
     return parser
 
 
+def _adapt_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Adapt a model to your own road: a teacher labels a drive, the model learns from it, and both are"
+        " scored before and after on parts of the drive that were held back. What became worse is not shipped. The"
+        " same command again resumes."
+    )
+    parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3 file, longer than two blocks of 10 s")
+    parser.add_argument(
+        "options", nargs="*", help="options of the dataset 'bag' as key=value, e.g. labels=DIR block_s=5"
+    )
+    parser.add_argument(
+        "--model", default="road_student", help="what is adapted: a bundle, or the name of a shipped one"
+    )
+    parser.add_argument("--teacher", default="road_student", help="what labels the drive; better another, stronger one")
+    parser.add_argument("--out", required=True, help="folder of frames, run, report and bundle")
+    parser.add_argument("--frames", type=int, default=200, help="frames to learn from, at most")
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps")
+    parser.add_argument(
+        "--min_confidence", type=float, default=0.8, help="less probable pixels of the teacher are ignored"
+    )
+    parser.add_argument("--rehearsal", type=int, default=200, help="synthetic scenes beside the drive; 0: none")
+    parser.add_argument(
+        "--scenes", default="out/synthetic", help="folder of those scenes; rendered if they are missing"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
 def _benchmark_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Load and augment training samples as a run would, by number of worker processes, and say whether"
@@ -177,6 +206,7 @@ COMMANDS: Mapping[str, Command] = {
         "bag_to_dataset", "write frames of a rosbag into a folder, for annotation and training", _bag_to_dataset_parser
     ),
     "pseudo-label": Command("pseudo_label", "label frames that have no label with a network", _pseudo_label_parser),
+    "adapt": Command("adapt", "adapt a model to a drive that nobody labeled", _adapt_parser),
     "benchmark": Command("benchmark", "measure how fast training samples are loaded", _benchmark_parser),
     "reproduce": Command("reproduce", "run a table of a paper, and print reported and reproduced", _reproduce_parser),
     "list": Command("listing", "list networks, distillers, datasets or experiments", _list_parser),
