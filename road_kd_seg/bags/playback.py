@@ -156,7 +156,7 @@ class BagPlayer:
                 continue
             kind = interface_class(msgtype) if self._bag.is_ros2(topic) else None
             if kind is None:
-                self._node.get_logger().warning(f"skipping {topic}: message type {msgtype} is not installed")
+                self._node.get_logger().warning(f"skipping {topic}: message type {shown(msgtype)} is not installed")
                 continue
             qos = publisher_qos(topic, self._bag.qos[topic], self._bag.message_counts[topic])
             publishers[topic] = self._node.create_publisher(kind, topic, qos)

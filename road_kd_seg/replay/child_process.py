@@ -13,6 +13,11 @@ from types import TracebackType
 from road_kd_seg.errors import RoadKdError
 
 _LOG_PREFIX = re.compile(r"^\[\w+\] \[[\d.]+\] \[[^\]]*\]: ")
+_RUN_MODULE = (
+    "import sys; sys.path.pop(0); import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+"""`python -m` that imports nothing from the working directory, as with `-P` from Python 3.11 on: where a bag lies, an
+rclpy.py may lie as well."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -22,7 +27,7 @@ class ChildProcess:
     def __init__(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = module.rpartition(".")[2]
         self.log = log
-        command = [sys.executable, "-m", module, *arguments]
+        command = [sys.executable, "-c", _RUN_MODULE, module, *arguments]
         with log.open("w", encoding="utf-8") as stream:
             # A session of its own: Ctrl-C reaches the parent only, which then stops its children in order.
             self._process = subprocess.Popen(

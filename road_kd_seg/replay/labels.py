@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.files import write_file
+from road_kd_seg.files import read_file, write_file
+from road_kd_seg.image_file import decode_label_image
 
 Label = NDArray[np.uint8]
+_MAX_BYTES = 200_000_000
 
 
 class LabelStore:
@@ -69,15 +71,24 @@ def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:
     wanted = "one 8-bit gray PNG of class ids per labeled frame, named <header stamp in ns>.png"
     if not folder.is_dir():
         raise RoadKdError(f"labels {folder}: no such folder, expected {wanted}")
-    files = sorted((f for f in folder.glob("*.png") if f.stem.isdecimal()), key=lambda f: int(f.stem))
+    files = sorted((f for f in folder.glob("*.png") if is_stamp(f.stem)), key=lambda f: int(f.stem))
     if not files:
         raise RoadKdError(f"labels {folder}: no file is named by a stamp, expected {wanted}")
     for file in files:
-        label = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        if label is None or label.dtype != np.uint8 or label.ndim != 2:
-            found = "no image" if label is None else f"{label.dtype} {label.shape}"
-            raise RoadKdError(f"labels {file}: {found}, expected {wanted}")
-        yield int(file.stem), label.astype(np.uint8, copy=False)
+        try:
+            label = decode_label_image(read_file(file, _MAX_BYTES), "it")
+        except RoadKdError as error:
+            raise RoadKdError(f"labels {file}: {error}, expected {wanted}") from error
+        if label.ndim == 3 and (label[..., :1] == label).all():  # as tools write that know RGB only
+            label = np.ascontiguousarray(label[..., 0])
+        if label.dtype != np.uint8 or label.ndim != 2:
+            raise RoadKdError(f"labels {file}: {label.dtype} {label.shape}, expected {wanted}")
+        yield int(file.stem), label
+
+
+def is_stamp(name: str) -> bool:
+    """Whether a file's name is a header stamp in ns."""
+    return name.isascii() and name.isdigit() and len(name) < 20 and int(name) < 2**63
 
 
 def save_label_folder(folder: Path, labels: LabelStore) -> None:
@@ -87,7 +98,7 @@ def save_label_folder(folder: Path, labels: LabelStore) -> None:
         RoadKdError: the folder cannot be written.
     """
     for file in folder.glob("*.png"):
-        if file.stem.isdecimal():
+        if is_stamp(file.stem):
             file.unlink()
     for stamp_ns, label in labels.items():
         write_file(folder / f"{stamp_ns}.png", cv2.imencode(".png", label)[1].tobytes())

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from road_kd_seg.errors import RoadKdError
+from road_kd_seg.errors import RoadKdError, printable
 
 
 class _CanFail(Protocol):
@@ -30,7 +30,7 @@ def transition(step: Callable[[_Node], None]) -> Callable[[_Node, LifecycleState
         except RoadKdError as error:
             self.failure = str(error)
         except Exception as error:  # rclpy would hide it
-            self.failure = f"{type(error).__name__}: {error}"
+            self.failure = printable(f"{type(error).__name__}: {error}")
         else:
             self.failure = ""
             return TransitionCallbackReturn.SUCCESS
@@ -54,7 +54,7 @@ def guard_transitions(node: LifecycleNode) -> None:
         try:
             return change(request, response)
         except RuntimeError as error:  # RCLError is one
-            node.get_logger().warning(f"no such transition from {lifecycle_state(node)}: {error}")
+            node.get_logger().warning(printable(f"no such transition from {lifecycle_state(node)}: {error}"))
             response.success = False
             return response
 

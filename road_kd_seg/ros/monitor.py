@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from road_kd_seg.errors import printable
 from road_kd_seg.ros.frame_counters import FrameCounts, FrameOutcome
 
 LATENCY_WINDOW = 300
@@ -167,9 +168,9 @@ class Monitor:
         return DiagnosticStatus(
             level=level,
             name=name,
-            message=message,
+            message=printable(message),
             hardware_id=state.device,
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+            values=[KeyValue(key=key, value=printable(value)) for key, value in values.items()],
         )
 
 

@@ -13,7 +13,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from road_kd_seg.errors import FrameError, RoadKdError
+from road_kd_seg.errors import FrameError, RoadKdError, printable
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.ground import GroundPlane, assess_depth
 from road_kd_seg.node_interface import NODE_NAME
@@ -213,7 +213,7 @@ class RoadSegNode(LifecycleNode):
 
     def _reject(self, error: Exception) -> None:
         """A frame that cannot be decoded, segmented or published: log it and continue."""
-        text = str(error) if isinstance(error, RoadKdError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, RoadKdError) else printable(f"{type(error).__name__}: {error}")
         self._counters.record(FrameOutcome.INVALID)
         self._monitor.see_problem(text)
         self.get_logger().warning(f"dropped a frame: {text}", throttle_duration_sec=_THROTTLE_S)

@@ -12,7 +12,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from road_kd_seg.backends import BACKENDS
-from road_kd_seg.errors import RoadKdError
+from road_kd_seg.errors import RoadKdError, shown
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -126,7 +126,7 @@ def refuse_unknown(node: Node, argv: Sequence[str]) -> None:
         if nearest or name in typed:
             meant = f"did you mean '{nearest[0]}'? " if nearest else ""
             raise RoadKdError(f"parameter '{name}' is unknown: {meant}seg_node --help lists them all")
-        node.get_logger().warning(f"parameter '{name}' is not this node's and has no effect")
+        node.get_logger().warning(f"parameter {shown(name)} is not this node's and has no effect")
 
 
 def raw(node: Node) -> Settings:

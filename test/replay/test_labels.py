@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.replay.labels import LabelStore, read_label_folder, save_label_folder
@@ -49,7 +50,7 @@ class TestLabelFolder:
         with pytest.raises(RoadKdError, match=r"no file is named by a stamp, .*<header stamp in ns>\.png"):
             list(read_label_folder(tmp_path))
 
-    @pytest.mark.parametrize("image", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint16)])
+    @pytest.mark.parametrize("image", [np.eye(2, dtype=np.uint8)[..., None] * (1, 2, 3), np.zeros((2, 2), np.uint16)])
     def test_an_image_of_another_kind(self, tmp_path, image):
         cv2.imwrite(str(tmp_path / "5.png"), image)
         with pytest.raises(RoadKdError, match=r"5\.png: uint.*expected one 8-bit gray PNG"):
@@ -57,7 +58,7 @@ class TestLabelFolder:
 
     def test_a_file_that_is_no_image(self, tmp_path):
         (tmp_path / "5.png").write_bytes(b"rubbish")
-        with pytest.raises(RoadKdError, match="no image"):
+        with pytest.raises(RoadKdError, match="no JPEG or PNG"):
             list(read_label_folder(tmp_path))
 
 
@@ -70,3 +71,26 @@ class TestSavedLabels:
         assert stamp_ns == 2
         assert np.array_equal(label, LABEL)
         assert (tmp_path / "notes.txt").exists()
+
+
+class TestHostileLabels:
+    @pytest.mark.parametrize("name", ["٣", "²", "1e5", " 5", "-5", "9" * 200, str(2**63)])
+    def test_a_name_that_is_no_stamp_is_no_label(self, tmp_path, name):
+        cv2.imwrite(str(tmp_path / "7.png"), LABEL)
+        (tmp_path / f"{name}.png").write_bytes(b"rubbish")
+        assert [stamp_ns for stamp_ns, _ in read_label_folder(tmp_path)] == [7]
+
+    def test_a_link_to_itself_and_a_folder_are_named(self, tmp_path):
+        for make in (lambda path: path.symlink_to(path), lambda path: path.mkdir()):
+            make(tmp_path / "5.png")
+            with pytest.raises(RoadKdError, match=r"5\.png: .*(cannot be read|no regular file)"):
+                list(read_label_folder(tmp_path))
+            (tmp_path / "5.png").unlink() if (tmp_path / "5.png").is_symlink() else (tmp_path / "5.png").rmdir()
+
+    def test_a_palette_holds_ids_and_so_do_three_equal_channels(self, tmp_path):
+        palette = Image.fromarray(LABEL)
+        palette.putpalette(bytes(value * 5 % 256 for value in range(256)))
+        palette.save(tmp_path / "1.png")
+        cv2.imwrite(str(tmp_path / "2.png"), np.repeat(LABEL[..., None], 3, axis=2))
+        for _, label in read_label_folder(tmp_path):
+            np.testing.assert_array_equal(label, LABEL)

@@ -88,9 +88,7 @@ def _write_sheets(out: Path, dataset: RgbdDataset, segmenter: Segmenter, result:
 def _entries(out: Path, dataset: RgbdDataset, names: Sequence[str], frames: Sequence[PseudoFrame]) -> Iterator[Entry]:
     """The frames as they lie on the disk now, one at a time."""
     for rank, frame in enumerate(frames, start=1):
-        label, confidence = (
-            read_image(image_path(out / kind, frame.id), cv2.IMREAD_GRAYSCALE) for kind in ("label", "confidence")
-        )
+        label, confidence = (read_image(image_path(out / kind, frame.id)) for kind in ("label", "confidence"))
         shares = "   ".join(
             f"{name} {share:.0%}" for name, share in zip(names, frame.shares, strict=True) if share >= 0.005
         )

@@ -25,11 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.bags.writer import depth_to_millimeters
-from road_kd_seg.files import write_file
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.files import read_file, write_file
 from road_kd_seg.frame import Intrinsics
+from road_kd_seg.plain_data import MAX_BYTES, Field, parse_json
+from road_kd_seg.replay.labels import is_stamp
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.depth import read_uint16
-from road_kd_training.datasets.common.folder import Layout, check_size
+from road_kd_training.datasets.common.folder import Layout, check_size, is_hidden
 from road_kd_training.datasets.common.label_folder import LabelFolder, frame_id, image_path, write_label
 from road_kd_training.datasets.common.labeled import Part, choose_part
 from road_kd_training.datasets.common.output import write_png
@@ -69,7 +72,7 @@ class Frames:
         images = {
             frame_id(path, self.root / "rgb"): path
             for path in (self.root / "rgb").rglob("*")
-            if path.suffix.lower() in SUFFIXES
+            if path.suffix.lower() in SUFFIXES and not is_hidden(path, self.root / "rgb")
         }
         if not images:
             raise LAYOUT.error(f"no image below {self.root / 'rgb'}")
@@ -78,7 +81,7 @@ class Frames:
         self.taxonomy = DEFAULT_TAXONOMY if self.labels is None else self.labels.taxonomy
         if labels and self.labels is not None:
             self.labels.mask(images)  # a folder of another recording's labels must not pass for "all unlabeled"
-        stamped = all(id_.isdecimal() for id_ in images)
+        stamped = all(is_stamp(id_) for id_ in images)
         ordered = sorted(images, key=int) if stamped else sorted(images)
         if split != "all":
             ordered = self._split(ordered, split, stamped, (block_s, gap_s))
@@ -127,8 +130,11 @@ def read_camera(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return {"intrinsics": Intrinsics(**json.loads(path.read_text(encoding="utf-8")))}
-    except (OSError, ValueError, TypeError) as error:
+        camera = Field(parse_json(read_file(path, MAX_BYTES), "it"), "")
+        fx, fy, cx, cy = (camera[key].number() for key in ("fx", "fy", "cx", "cy"))
+        width, height = (camera[key].integer(1, 65_535) for key in ("width", "height"))
+        return {"intrinsics": Intrinsics(fx, fy, cx, cy, width, height)}
+    except RoadKdError as error:
         raise LAYOUT.error(f"{path} is no camera ({error})") from error
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,7 +84,7 @@ def read_segment(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: missing, truncated, or a black-and-white mask stored in color, where white could mean either.
     """
-    raw = read_image(path, cv2.IMREAD_UNCHANGED)
+    raw = read_image(path)
     if raw.ndim == 2:
         return np.where(raw > 127, ROAD, BACKGROUND).astype(np.uint8)
     green, red = raw[..., 1].astype(np.int16), raw[..., 2].astype(np.int16)

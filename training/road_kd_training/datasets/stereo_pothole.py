@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,7 +53,7 @@ class StereoPothole:
         self.root = Path(root).expanduser()
         names = sorted(path.stem for path in (self.root / "rgb").glob("*.jpg"))
         if not names:
-            raise DatasetError(f"stereo_pothole: no rgb/*.jpg below {self.root}.{_tree()}")
+            raise DatasetError(f"stereo_pothole: no rgb/*.jpg below {self.root}.", _tree())
         held_out = validation_names()
         splits = {
             "train": [name for name in names if name not in held_out],
@@ -65,7 +64,7 @@ class StereoPothole:
             raise DatasetError(f"stereo_pothole: split '{split}' is unknown: use one of {', '.join(splits)}")
         self.names = splits[split]
         if not self.names:
-            raise DatasetError(f"stereo_pothole: split '{split}' of {self.root} is empty.{_tree()}")
+            raise DatasetError(f"stereo_pothole: split '{split}' of {self.root} is empty.", _tree())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,17 +81,17 @@ class StereoPothole:
     def tdisp(self, index: int) -> NDArray[np.uint16]:
         """(H, W) as stored."""
         path = self.root / "tdisp" / f"{self.names[index]}.png"
-        tdisp = read_image(path, cv2.IMREAD_UNCHANGED)
+        tdisp = read_image(path)
         if tdisp.dtype != np.uint16 or tdisp.ndim != 2:
-            raise DatasetError(f"{path}: got {tdisp.dtype} {tdisp.shape}, expected a uint16 gray image.{_tree()}")
+            raise DatasetError(f"{path}: got {tdisp.dtype} {tdisp.shape}, expected a uint16 gray image.", _tree())
         return tdisp
 
     def pothole_mask(self, index: int) -> NDArray[np.bool_]:
         """(H, W), where the pothole is."""
         path = self.root / "label" / f"{self.names[index]}.png"
-        label = read_image(path, cv2.IMREAD_GRAYSCALE)
+        label = read_image(path)
         if not np.isin(label, (0, 255)).all():
-            raise DatasetError(f"{path}: holds values other than 0 (road) and 255 (pothole).{_tree()}")
+            raise DatasetError(f"{path}: holds values other than 0 (road) and 255 (pothole).", _tree())
         return np.asarray(label == 255)
 
 

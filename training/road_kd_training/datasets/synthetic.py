@@ -77,11 +77,11 @@ class SyntheticScenes:
     def __getitem__(self, index: int) -> RgbdSample:
         seed = self.seeds[index]
         rgb, depth, label = (scene_path(self.root, seed, kind) for kind in KINDS)
-        depth_m = read_image(depth, cv2.IMREAD_UNCHANGED).astype(np.float32) / np.float32(1000)
+        depth_m = read_image(depth).astype(np.float32) / np.float32(1000)
         return RgbdSample(read_rgb(rgb), depth_m, self._label(seed, label), f"synthetic_{seed:06d}")
 
     def _label(self, seed: int, path: Path) -> NDArray[np.uint8]:
-        label: NDArray[np.uint8] = read_image(path, cv2.IMREAD_GRAYSCALE)
+        label: NDArray[np.uint8] = read_image(path)
         if self.only_wet:
             label = np.where(self._wet(seed), label, np.uint8(IGNORE_INDEX))
         if np.random.default_rng([seed, 8]).random() < self.wrong_wet:
@@ -89,7 +89,7 @@ class SyntheticScenes:
         return label
 
     def _wet(self, seed: int) -> NDArray[np.bool_]:
-        return np.asarray(read_image(scene_path(self.root, seed, WET), cv2.IMREAD_GRAYSCALE) > 0)
+        return np.asarray(read_image(scene_path(self.root, seed, WET)) > 0)
 
 
 def scene_path(root: Path, seed: int, kind: str) -> Path:

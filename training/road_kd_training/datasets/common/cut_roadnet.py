@@ -54,8 +54,11 @@ def cut_patches(release: Path, root: Path) -> dict[str, int]:
 
 
 def _read_region(folder: Path, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    image = read_image(folder / f"Ottawa-{number}.tif", cv2.IMREAD_COLOR)
-    segment = read_image(folder / "segmentation.png", cv2.IMREAD_UNCHANGED)
+    path = folder / f"Ottawa-{number}.tif"
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # the only TIFF that is read
+    if image is None:
+        raise DatasetError(f"{path}: no such file, or one that was cut short: fetch it again")
+    segment = read_image(folder / "segmentation.png")
     if image.shape[:2] != segment.shape[:2] or min(image.shape[:2]) < PATCH:
         raise DatasetError(
             f"{folder}: image is {image.shape[:2]} (H, W), segmentation {segment.shape[:2]}:"

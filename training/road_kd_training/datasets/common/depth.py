@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ def read_uint16(path: Path) -> NDArray[np.uint16]:
     Raises:
         DatasetError: missing, truncated, or not a gray image of 16 bits.
     """
-    image = read_image(path, cv2.IMREAD_UNCHANGED)
+    image = read_image(path)
     if image.dtype != np.uint16 or image.ndim != 2:
         raise DatasetError(f"{path}: got {image.dtype} {image.shape}, expected a uint16 gray image")
     return image

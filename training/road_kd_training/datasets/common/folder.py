@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from road_kd_seg.frame import IGNORE_INDEX
-from road_kd_training.datasets.common.sample import read_rgb
+from road_kd_seg.image_file import decode_label_image
+from road_kd_training.datasets.common.sample import read_image, read_rgb
 from road_kd_training.errors import DatasetError
 
 INVALID = 254
@@ -66,7 +66,7 @@ class Layout:
         Raises:
             DatasetError: there are none.
         """
-        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+        found = sorted(path for path in folder.glob(pattern) if path.is_file() and not is_hidden(path, folder))
         if not found:
             raise self.error(f"no {pattern} below {folder}")
         return found
@@ -105,6 +105,11 @@ class Layout:
             if alone:
                 raise self.error(f"{having[alone[0]]}: this {what} has no {lacks} ({len(alone)} such {what}s)")
         return [(name, image_of[name], label_of[name]) for name in sorted(image_of)]
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a file below `root`, or a folder of it, is hidden: ._x.png of macOS, .ipynb_checkpoints of Jupyter."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def label_table(class_of: Mapping[int, int]) -> NDArray[np.uint8]:
@@ -157,17 +162,10 @@ def read_raw_label(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
-    try:
-        with Image.open(path) as image:  # OpenCV would replace palette indices by colors
-            if image.mode == "1":  # how MATLAB writes masks
-                return np.array(image.convert("L"))
-            if image.mode not in ("L", "P", "RGB"):
-                raise DatasetError(f"{path}: a label image of mode '{image.mode}', expected 8-bit gray, palette or RGB")
-            return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
-        raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again") from error
+    raw = read_image(path, decode_label_image)
+    if raw.dtype != np.uint8 or (raw.ndim == 3 and raw.shape[2] != 3):
+        raise DatasetError(f"{path}: a label image of {raw.dtype} {raw.shape}, expected 8-bit gray, palette or RGB")
+    return raw
 
 
 def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.uint8]:

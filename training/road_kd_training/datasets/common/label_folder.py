@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.files import write_file
+from road_kd_seg.files import read_file, write_file
 from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.plain_data import MAX_BYTES, Field, parse_json
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Taxonomy
-from road_kd_training.datasets.common.folder import check_size, label_values, read_label
+from road_kd_training.datasets.common.folder import check_size, is_hidden, label_values, read_label
 from road_kd_training.datasets.common.output import write_png
 from road_kd_training.errors import DatasetError
 
@@ -34,7 +35,8 @@ class LabelFolder:
         if not self.folder.is_dir():
             raise DatasetError(f"labels {self.folder}: no such folder, expected one with ID.png per labeled frame")
         self.taxonomy = read_legend(self.folder)
-        self.ids = frozenset(frame_id(path, self.folder) for path in self.folder.rglob("*.png"))
+        files = [path for path in self.folder.rglob("*.png") if not is_hidden(path, self.folder)]
+        self.ids = frozenset(frame_id(path, self.folder) for path in files)
         self._values = label_values(len(self.taxonomy), IGNORE_INDEX)
 
     def mask(self, ids: Iterable[str]) -> list[bool]:
@@ -83,8 +85,9 @@ def read_legend(folder: Path) -> Taxonomy:
     if not path.is_file():
         return DEFAULT_TAXONOMY
     try:
-        return Taxonomy.from_dicts(json.loads(path.read_text(encoding="utf-8"))["classes"])
-    except (OSError, ValueError, KeyError, TypeError, RoadKdError) as error:
+        content = parse_json(read_file(path, MAX_BYTES), "it")
+        return Taxonomy.from_dicts(Field(content, "")["classes"].value)
+    except RoadKdError as error:
         raise DatasetError(
             f"{path}: no legend ({error}): expected classes with id, name, role, color; remove it for the default ones"
         ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +26,7 @@ def read_painted(path: Path) -> NDArray[np.uint16]:
     Raises:
         DatasetError: missing, truncated, or of another type.
     """
-    image = read_image(path, cv2.IMREAD_UNCHANGED)
+    image = read_image(path)
     if image.ndim == 3 and image.shape[2] >= 3 and image.dtype == np.uint8:
         blue_first = image[..., :3]
         if (blue_first == blue_first[..., :1]).all():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.errors import FrameError
+from road_kd_seg.files import read_file
+from road_kd_seg.image_file import decode_image, decode_rgb
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import DatasetError
 
@@ -51,23 +53,28 @@ class DatasetMetric(Protocol):
         """The metrics by name, over all samples so far."""
 
 
-def read_image(path: Path, flags: int) -> NDArray[Any]:
-    """Read an image file with OpenCV.
+_MAX_BYTES = 200_000_000
+Decoder = Callable[[bytes, str], NDArray[Any]]
+
+
+def read_image(path: Path, decode: Decoder = decode_image) -> NDArray[Any]:
+    """Read a JPEG or PNG file, as it is stored: (H, W), or blue first (H, W, 3 or 4).
+
+    Args:
+        path: the file.
+        decode: of `road_kd_seg.image_file`, for other forms.
 
     Raises:
-        DatasetError: the file is missing, cut short or not an image.
+        DatasetError: the file is missing, cut short or not such an image.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
-    encoded = path.read_bytes()
-    # A JPEG that was cut short still decodes, with gray where the rest was: look for its end marker.
-    cut_short = not encoded or (encoded.startswith(b"\xff\xd8") and b"\xff\xd9" not in encoded[-4096:])
-    image = None if cut_short else cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    if image is None:
-        raise DatasetError(f"{path}: not a readable image (truncated?): fetch it again")
-    return image
+    try:
+        return decode(read_file(path, _MAX_BYTES, error=DatasetError), "the file")
+    except FrameError as error:
+        raise DatasetError(f"{path}: not a readable image (truncated?): {error}: fetch it again") from error
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a color image, red first."""
-    return cv2.cvtColor(read_image(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    """Read a color image, red first; errors as `read_image`."""
+    return read_image(path, decode_rgb)
