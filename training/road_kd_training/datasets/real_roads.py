@@ -18,7 +18,6 @@ import csv
 from pathlib import Path
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,7 +77,7 @@ class RealRoads:
         row = self.rows[index]
         rgb = read_rgb(self.root / row["file"])
         path = self.root / row["label"]
-        label: NDArray[np.uint8] = read_image(path, cv2.IMREAD_UNCHANGED)
+        label: NDArray[np.uint8] = read_image(path)
         check_size(label, rgb, path, "label")
         if not self.weak_lanes and row["source"] in WEAK_LANES:
             label = np.where(label == LANE_MARKING, np.uint8(IGNORE_INDEX), label)
