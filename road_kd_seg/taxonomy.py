@@ -117,10 +117,11 @@ BACKGROUND, ROAD, LANE_MARKING, NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE = range(5)
 DEFAULT_TAXONOMY = Taxonomy(
     (
         SemanticClass(BACKGROUND, "background", Role.BACKGROUND, (70, 70, 70)),
-        SemanticClass(ROAD, "road", Role.DRIVABLE, (128, 64, 128)),
+        SemanticClass(ROAD, "road", Role.DRIVABLE, (30, 60, 170)),
         SemanticClass(LANE_MARKING, "lane_marking", Role.LANE, (255, 255, 255)),
-        SemanticClass(NEGATIVE_OBSTACLE, "negative_obstacle", Role.OBSTACLE, (230, 25, 75)),
-        SemanticClass(POSITIVE_OBSTACLE, "positive_obstacle", Role.OBSTACLE, (255, 160, 0)),
+        SemanticClass(NEGATIVE_OBSTACLE, "negative_obstacle", Role.OBSTACLE, (200, 60, 0)),
+        SemanticClass(POSITIVE_OBSTACLE, "positive_obstacle", Role.OBSTACLE, (255, 220, 0)),
     )
 )
-"""Negative obstacles lie below the road (potholes, cracks). Wet patches look like potholes and are road."""
+"""Negative obstacles lie below the road (potholes, cracks). Wet patches look like potholes and are road.
+The colors stay apart for people without red or green receptors too."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.replay.compare import Contender
+from road_kd_seg.replay.doctor import MAX_FRAMES, examine
 from road_kd_seg.replay.evaluate import score
 from road_kd_seg.replay.gates import Gate
 from road_kd_seg.replay.labels import LabelStore
@@ -49,8 +50,21 @@ def assess(
         obstacles = score_obstacles(
             _frames(reader, scored), ground_truth, run.labels, bundle.taxonomy, run.period_ms * 1e6, bands_m
         )
-    return Replay(bundle, run, scores, ground_truth, ground_truth_source, obstacles, gates, load_before, baselines)
+    picked = run.stamps_ns[:: max(1, -(-len(run.stamps_ns) // MAX_FRAMES))]
+    findings = examine(_frames(reader, set(picked)))
+    return Replay(
+        bundle=bundle,
+        run=run,
+        scores=scores,
+        ground_truth=ground_truth,
+        ground_truth_source=ground_truth_source,
+        obstacles=obstacles,
+        findings=tuple(findings),
+        gates=gates,
+        load_before=load_before,
+        baselines=baselines,
+    )
 
 
-def _frames(reader: BagReader, stamps_ns: set[int]) -> Iterator[RgbdFrame]:
+def _frames(reader: BagReader, stamps_ns: Collection[int]) -> Iterator[RgbdFrame]:
     return (frame for frame, _ in reader.frames(stamps_ns=stamps_ns, on_invalid=lambda error: None))

@@ -17,12 +17,15 @@ from road_kd_seg.bundle import WEIGHTS, Bundle
 from road_kd_seg.environment import describe_environment
 from road_kd_seg.metrics import Counts, f1, frequency_weighted_iou, iou, mean_iou, precision, recall
 from road_kd_seg.metrics.boundary import boundary_f1, mean_boundary_f1
+from road_kd_seg.metrics.calibration import bin_centers, expected_calibration_error, precision_recall
 from road_kd_seg.replay.compare import Contender, compare, own_intervals, pixels_of
 from road_kd_seg.replay.gates import Gate
+from road_kd_seg.replay.health import data_health
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.obstacles import ObstacleScores
 from road_kd_seg.replay.results import ReplayRun, Scores, summarize_latency
 from road_kd_seg.replay.verdict import give_verdict
+from road_kd_seg.taxonomy import Role
 
 SCHEMA_VERSION = 2
 """Rises when a key of report.json changes its meaning or goes away."""
@@ -41,6 +44,8 @@ class Replay:
     """Where it came from."""
     obstacles: ObstacleScores | None = None
     """None without labeled frames."""
+    findings: tuple[Mapping[str, Any], ...] = ()
+    """Of the bag doctor."""
     gates: tuple[Gate, ...] = ()
     """What is required of the run."""
     load_before: float | None = None
@@ -97,14 +102,18 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
         "metrics_note": _metrics_note(scores, replay.ground_truth_source),
         "period_ms": run.period_ms,
         "latency_ms": _latency(run),
+        "stages_ms": {name: _percentiles(times_ms) for name, times_ms in run.stages_ms.items()},
         "wall_s": run.wall_s,
-        "notes": list(run.notes),
+        "notes": [*reader.notes, *run.notes],
         "load": {"before": replay.load_before, "cores": environment["cores"]},
         "environment": environment,
     }
     ours = replay.as_contender(report)
     if report["metrics"] is not None:
         report["metrics"]["intervals"] = own_intervals(ours)
+    report["calibration"] = build_calibration(replay)
+    report["doctor"] = [dict(finding) for finding in replay.findings]
+    report["data_health"] = data_health(reader.index, reader.names)
     report["comparison"] = [compare(ours, other) for other in replay.baselines]
     gates = [gate.check(report) for gate in replay.gates]
     report["gates"] = [{"gate": gate.gate, "value": gate.value, "met": gate.met} for gate in gates]
@@ -173,6 +182,36 @@ def count_parameters(bundle: Bundle) -> int:
 def number(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return float(value) if math.isfinite(value) else None
+
+
+def build_calibration(replay: Replay) -> dict[str, Any] | None:
+    """How far confidences can be trusted, and what a higher `min_confidence` buys; None where nobody recorded them."""
+    counts, scores = replay.run.confidence, replay.scores
+    if counts is None or not scores.counts.any():
+        return None
+    precision, recall = precision_recall(counts, scores.counts.sum(1))
+    total, right = counts.sum(0).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        accuracy = right / total
+    obstacles = [c for c in replay.bundle.taxonomy.classes if c.role is Role.OBSTACLE]
+    return {
+        "expected_calibration_error": number(expected_calibration_error(counts)),
+        "confidence": bin_centers().tolist(),
+        "accuracy": [number(value) for value in accuracy],
+        "share": (total / total.sum()).tolist(),
+        "precision_recall": {
+            c.name: {
+                "precision": [number(value) for value in precision[c.id]],
+                "recall": [number(value) for value in recall[c.id]],
+            }
+            for c in obstacles
+        },
+    }
+
+
+def _percentiles(times_ms: Sequence[float]) -> dict[str, Any]:
+    summary = summarize_latency(np.array(times_ms, np.float64))
+    return {"p50": summary.p50, "p95": summary.p95, "p99": summary.p99, "samples": summary.samples}
 
 
 def _latency(run: ReplayRun) -> dict[str, Any]:

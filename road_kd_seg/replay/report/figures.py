@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from road_kd_seg.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +62,28 @@ def timeline_figure(
         panels[1].plot(*miou_s.T, ".", color=BLUE, markersize=4)
         panels[1].set(ylabel="mIoU of the frame", ylim=(0, 1.03))
     panels[-1].set(xlabel="time in the bag (s)")
+    return _svg_uri(figure)
+
+
+def calibration_figure(calibration: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+    """Reliability of the confidence, and precision over recall of each obstacle class as `min_confidence` rises."""
+    figure = Figure(figsize=(7.2, 2.9))
+    reliability, curves = figure.subplots(1, 2)
+    columns = (calibration[key] for key in ("confidence", "accuracy", "share"))
+    points = [p for p in zip(*columns, strict=True) if p[1] is not None and p[2] > 1e-5]
+    reliability.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
+    if points:
+        confidence, accuracy, share = np.array(points).T
+        reliability.scatter(confidence, accuracy, s=6 + 60 * np.sqrt(share), color=BLUE)
+    reliability.set(xlabel="confidence", ylabel="share of right pixels", xlim=(0, 1.03), ylim=(0, 1.03))
+    names = {c.name for c in taxonomy.classes}
+    for (name, curve), color in zip(calibration["precision_recall"].items(), (BLUE, ORANGE, INK), strict=False):
+        pairs = [(r, p) for r, p in zip(curve["recall"], curve["precision"], strict=True) if None not in (r, p)]
+        if pairs and name in names:
+            curves.plot(*np.array(pairs).T, color=color, label=name)
+    curves.set(xlabel="recall", ylabel="precision", xlim=(0, 1.03), ylim=(0, 1.03))
+    if curves.lines:
+        curves.legend(loc="lower left", frameon=False, labelcolor=INK, fontsize=8)
     return _svg_uri(figure)
 
 

