@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from road_kd_training.errors import TrainingError, suggest
-from road_kd_training.experiments import cpkd, cwd, intra_kd, lix, overview, sslkd
+from road_kd_training.experiments import cpkd, cwd, intra_kd, lix, overview, real_roads, sslkd
 from road_kd_training.experiments.base import Experiment
 
 __all__ = ["EXPERIMENTS", "Experiment", "find_experiment"]
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.id: experiment
-    for module in (overview, cpkd, sslkd, intra_kd, cwd, lix)
+    for module in (overview, real_roads, cpkd, sslkd, intra_kd, cwd, lix)
     for experiment in module.EXPERIMENTS
 }
 
