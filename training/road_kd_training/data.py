@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.augment import Augment, Example
 from road_kd_training.config import DataConfig, TrainConfig
@@ -157,3 +159,11 @@ def training_loader(config: TrainConfig, pools: Sequence[Pool], first_step: int,
 
 def _single_threaded(worker: int) -> None:
     torch.set_num_threads(1)  # the loaders share the cores with the training step
+
+
+def from_worker(error: Exception) -> Exception:
+    """The error itself, of one that a loader's process has wrapped into the text of its traceback."""
+    message = str(error.args[0]) if error.args else ""
+    if not isinstance(error, RoadKdError) or "Original Traceback" not in message:
+        return error
+    return type(error)(re.split(r"(?m)^[\w.]+Error: ", message)[-1].rstrip())

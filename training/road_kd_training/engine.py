@@ -26,13 +26,14 @@ from road_kd_training.augment import check_labels, mix
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
 from road_kd_training.components import build_components, build_optimizer
 from road_kd_training.config import NetworkConfig, TrainConfig
-from road_kd_training.data import training_loader
+from road_kd_training.data import from_worker, training_loader
+from road_kd_training.data_check import check_data
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
 from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_training
-from road_kd_training.run_folder import claim_folder, write_result
+from road_kd_training.run_folder import claim_folder, locked, write_result
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
 
@@ -117,17 +118,30 @@ class Trainer:
         return self.step >= self.config.steps or (patience is not None and self.worse_validations >= patience)
 
     def run(self) -> Path:
-        """Train to the end; Ctrl-C leaves a checkpoint that the same command resumes.
+        """Train to the end; Ctrl-C and errors leave a checkpoint that the same command resumes.
 
         Returns:
             The bundle's folder, with the weights of the best validation.
 
         Raises:
-            TrainingError: a term is not finite or permanently 0, or memory ran out.
+            TrainingError: a term is not finite or permanently 0, memory ran out, another process trains in this
+                folder, or data lack what the recipe needs.
+            DatasetError: a sample that cannot be read or labels that are no class.
         """
-        config = self.config
         if self.is_finished():
             return self.folder / "bundle"
+        if not self.accelerator.is_main_process:
+            return self._run()
+        with locked(self.folder):
+            parts = self.components
+            needs_depth = any(spec.depth is not None for spec in parts.specs.values())
+            needs_depth |= any(teacher.bundle.input.depth is not None for teacher in parts.teachers.values())
+            for line in check_data(self.config, parts.pools, parts.validation, needs_depth=needs_depth):
+                self.console.print(f"note: {line}", markup=False)
+            return self._run()
+
+    def _run(self) -> Path:
+        config = self.config
         processes = self.accelerator.num_processes
         loader = self.accelerator.prepare(training_loader(config, self.components.pools, self.step, processes))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -157,6 +171,11 @@ class Trainer:
             self._checkpoint()
             self.console.print(f"stopped at step {self.step}: the same command resumes from {self.folder}")
             raise
+        except TrainingError:  # bad numbers or too little memory: the last checkpoint is the last good one
+            raise
+        except Exception as error:
+            self._checkpoint()
+            raise from_worker(error) from error
         if self.accelerator.is_main_process:
             write_result(self.folder, self._result())
         return self.folder / "bundle"

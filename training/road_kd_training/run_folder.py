@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from road_kd_seg.errors import printable
 from road_kd_seg.files import write_file
+from road_kd_training.checkpoints import LAST
 from road_kd_training.config import TrainConfig
 from road_kd_training.errors import TrainingError
 from road_kd_training.provenance import describe_training
 
-CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
+CONFIG, ENVIRONMENT, RESULT, LOCK = "config.json", "environment.json", "result.json", ".lock"
 MAY_CHANGE = ("num_workers", "validate_every", "patience", "output")
 """Fields that may differ when a run is resumed: they change neither what is learned nor when."""
 
@@ -21,24 +26,51 @@ MAY_CHANGE = ("num_workers", "validate_every", "patience", "output")
 def claim_folder(folder: Path, config: TrainConfig) -> None:
     """Write the resolved configuration into a run's folder, or see that it is the one that is there.
 
+    A run that never came to a checkpoint has nothing to lose: its folder is taken over.
+
     Raises:
         TrainingError: the folder belongs to another run, or cannot be written.
     """
     mine: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     path = folder / CONFIG
     try:
-        if path.is_file():
-            theirs = json.loads(path.read_text())
+        if path.is_file() and any((folder / name).exists() for name in (LAST, RESULT)):
+            theirs = json.loads(path.read_text(encoding="utf-8"))
             changed = sorted(key for key in mine if key not in MAY_CHANGE and mine[key] != theirs.get(key))
             if changed:
                 raise TrainingError(
                     f"{folder} holds a run with another {', '.join(changed)}: choose another output, or delete it"
                 )
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mine, indent=2) + "\n")
-        (folder / ENVIRONMENT).write_text(json.dumps(describe_training(), indent=2) + "\n")
+        for file, content in ((path, mine), (folder / ENVIRONMENT, describe_training())):
+            write_file(file, (json.dumps(content, indent=2) + "\n").encode(), error=TrainingError)
     except (OSError, json.JSONDecodeError) as error:
         raise TrainingError(f"output {folder} cannot be used: {error}: free some space or choose another") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that a second process does not write into it; the lock ends with the process.
+
+    Raises:
+        TrainingError: another process holds it.
+    """
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise TrainingError(f"output {folder} cannot be used: {error.strerror}: choose another") from error
+    try:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = printable(os.read(handle, 20).decode("ascii", "replace")) or "unknown"
+            raise TrainingError(
+                f"{folder}: another road-kd (process {holder}) trains here: wait for it, or choose another output"
+            ) from error
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
@@ -49,4 +81,4 @@ def write_result(folder: Path, result: Mapping[str, Any]) -> None:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run, or None while it is not."""
     path = folder / RESULT
-    return json.loads(path.read_text()) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -106,7 +106,7 @@ class TestTrainer:
             Trainer(config)
 
     def test_another_recipe_in_the_same_folder_is_refused(self, config):
-        Trainer(config)
+        Trainer(config).run()
         with pytest.raises(TrainingError, match="holds a run with another batch_size, seed: choose another output"):
             Trainer(dataclasses.replace(config, seed=1, batch_size=3))
 

@@ -76,6 +76,7 @@ class Frames:
         }
         if not images:
             raise LAYOUT.error(f"no image below {self.root / 'rgb'}")
+        _check_depth_files(self.root / "depth")
         own = self.root / "label"
         self.labels = LabelFolder(labels or own) if labels or own.is_dir() else None
         self.taxonomy = DEFAULT_TAXONOMY if self.labels is None else self.labels.taxonomy
@@ -118,6 +119,13 @@ class Frames:
             )
         blocks = split_by_time(np.array(ids, np.int64), *block_and_gap_s)
         return [ids[i] for i in LAYOUT.choose(split, blocks)]
+
+
+def _check_depth_files(folder: Path) -> None:
+    """Refuse a folder whose files would all pass for missing depth."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not is_hidden(path, folder)]
+    if files and not any(path.suffix == ".png" for path in files):
+        raise LAYOUT.error(f"{folder} holds {files[0].name} and no ID.png ({len(files)} files): write uint16 PNG in mm")
 
 
 def read_camera(root: Path) -> dict[str, Any]:
