@@ -218,6 +218,18 @@ class BagReader:
             else:
                 yield frame
 
+    def first_frame(self) -> LabeledFrame:
+        """The first frame that can be decoded.
+
+        Raises:
+            BagError: there is none; with the reason of the first.
+        """
+        reasons: list[FrameError] = []
+        first = next(self.frames(on_invalid=reasons.append), None)
+        if first is None:
+            raise BagError(f"none of the {len(self.index)} frames can be decoded; the first: {reasons[0]}")
+        return first
+
     def decode_frame(self, messages: FrameMessages) -> LabeledFrame:
         """A frame from its stored messages.
 

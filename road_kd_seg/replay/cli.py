@@ -27,12 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("replay_eval", description="Score a model on a bag and write a report.")
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or .bag file")
     parser.add_argument("--model", default="road_student", help="model bundle: a folder, or the name of a shipped one")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.json, per_frame.csv")
     parser.add_argument("--live", action="store_true", help="run seg_node and bag_player on ROS 2 instead of the model")
     parser.add_argument(
         "--labels", type=Path, help="folder of <header stamp in ns>.png; default: the bag's label topic"
+    )
+    parser.add_argument(
+        "--label-map", metavar="VALUE=CLASS,…", help="what the values of --labels mean, such as 255=negative_obstacle"
     )
     parser.add_argument(
         "--require",
@@ -55,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="torch", help="inference engine: torch or onnx")
     parser.add_argument(
         "--slop-s", type=_not_negative, help="stamp difference of color and depth; default: half a frame"
+    )
+    parser.add_argument(
+        "--require-same-frame",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse depth of another frame id than color's, which is not aligned",
     )
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --live: play this many times as fast")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -11,11 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.files import read_file, write_file
-from road_kd_seg.image_file import decode_label_image
+from road_kd_seg.files import write_file
+from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.label_files import (
+    class_ids,
+    foreign_labels,
+    is_stamp,
+    label_files,
+    only_masks,
+    parse_label_map,
+    read_label,
+)
+from road_kd_seg.taxonomy import Role, Taxonomy
 
 Label = NDArray[np.uint8]
-_MAX_BYTES = 200_000_000
+_WANTED = "expected one PNG of class ids per labeled frame, named <header stamp in ns>.png"
 
 
 class LabelStore:
@@ -66,29 +76,64 @@ def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:
     """Header stamp (ns) and (H, W) class ids of every `<stamp in ns>.png` of a folder, by stamp.
 
     Raises:
-        RoadKdError: no such folder, no such file in it, or a file that is no 8-bit gray PNG.
+        RoadKdError: no such folder, no such file in it, or one that holds no class ids.
     """
-    wanted = "one 8-bit gray PNG of class ids per labeled frame, named <header stamp in ns>.png"
+    for stamp_ns, path in _stamped(folder).items():
+        yield stamp_ns, read_label(path, class_ids(IGNORE_INDEX))
+
+
+def read_ground_truth(
+    folder: Path, frames: Collection[int], taxonomy: Taxonomy, size: tuple[int, int], label_map: str | None = None
+) -> LabelStore:
+    """The labels of a recording's frames in a folder of `<header stamp in ns>.png` (or `<sec>.<nsec>.png`).
+
+    All is checked before anything is run: names, sizes and values.
+
+    Args:
+        folder: PNG files as annotation tools export them.
+        frames: stamps in ns.
+        taxonomy: of the model.
+        size: (H, W) of the images.
+        label_map: see `parse_label_map`; None: the files hold class ids.
+
+    Raises:
+        RoadKdError: no such folder, no label of any of the frames, or one that does not fit.
+    """
+    stamped = _stamped(folder)
+    chosen = {stamp_ns: path for stamp_ns, path in stamped.items() if stamp_ns in frames}
+    if not chosen:
+        raise RoadKdError(
+            f"labels {folder}: its {len(stamped)} stamps ({min(stamped)} …) are of no frame of this recording"
+            f" ({min(frames)} …); {_WANTED}"
+        )
+    if label_map is None and only_masks(list(chosen.values())):
+        obstacles = [c.name for c in taxonomy.classes if c.role is Role.OBSTACLE] or taxonomy.names
+        raise RoadKdError(
+            f"labels {folder}: masks of 0 and 255 only: say of which class, e.g. --label-map 255={obstacles[0]}"
+        )
+    table = class_ids(len(taxonomy)) if label_map is None else parse_label_map(label_map, taxonomy.names)
+    store = LabelStore()
+    for stamp_ns, path in chosen.items():
+        label = read_label(path, table)
+        if label.shape != size:
+            raise RoadKdError(
+                f"labels {path}: {label.shape[1]}x{label.shape[0]} pixels, the images have {size[1]}x{size[0]}:"
+                " export labels at the size of the images"
+            )
+        store.put(stamp_ns, label)
+    return store
+
+
+def _stamped(folder: Path) -> dict[int, Path]:
+    """The label images of a folder that are named by a stamp, by stamp."""
     if not folder.is_dir():
-        raise RoadKdError(f"labels {folder}: no such folder, expected {wanted}")
-    files = sorted((f for f in folder.glob("*.png") if is_stamp(f.stem)), key=lambda f: int(f.stem))
-    if not files:
-        raise RoadKdError(f"labels {folder}: no file is named by a stamp, expected {wanted}")
-    for file in files:
-        try:
-            label = decode_label_image(read_file(file, _MAX_BYTES), "it")
-        except RoadKdError as error:
-            raise RoadKdError(f"labels {file}: {error}, expected {wanted}") from error
-        if label.ndim == 3 and (label[..., :1] == label).all():  # as tools write that know RGB only
-            label = np.ascontiguousarray(label[..., 0])
-        if label.dtype != np.uint8 or label.ndim != 2:
-            raise RoadKdError(f"labels {file}: {label.dtype} {label.shape}, expected {wanted}")
-        yield int(file.stem), label
-
-
-def is_stamp(name: str) -> bool:
-    """Whether a file's name is a header stamp in ns."""
-    return name.isascii() and name.isdigit() and len(name) < 20 and int(name) < 2**63
+        raise RoadKdError(f"labels {folder}: no such folder, {_WANTED}")
+    files = label_files(folder)
+    stamped = {int(id_): path for id_, path in files.items() if is_stamp(id_)}
+    if not stamped:
+        found = foreign_labels(folder) or f"none of its {len(files)} PNG files is named by a stamp"
+        raise RoadKdError(f"labels {folder}: {found}; {_WANTED}")
+    return dict(sorted(stamped.items()))
 
 
 def save_label_folder(folder: Path, labels: LabelStore) -> None:

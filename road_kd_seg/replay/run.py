@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from road_kd_seg.replay.assess import assess
 from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
 from road_kd_seg.replay.gates import parse_gate
-from road_kd_seg.replay.labels import LabelStore, read_label_folder, save_label_folder
+from road_kd_seg.replay.labels import LabelStore, read_ground_truth, save_label_folder
 from road_kd_seg.replay.report.build import build_report
 from road_kd_seg.replay.report.console import print_report
 from road_kd_seg.replay.report.write import write_report
@@ -42,12 +43,15 @@ def run(options: argparse.Namespace) -> int:
     earlier = [read_contender(Path(name)) for name in options.baseline if name.endswith(".json")]
     bundles = [bundle, *(load_bundle(name) for name in others)]
     load_before = os.getloadavg()[0]
-    with BagReader(options.bag, names=names, slop_s=options.slop_s) as reader:
+    with BagReader(
+        options.bag, names=names, slop_s=options.slop_s, require_same_frame=options.require_same_frame
+    ) as reader:
         for each in bundles:
             check_depth(reader, each)
-        ground_truth, source = _ground_truth(reader, options.labels)
+        ground_truth, source = _ground_truth(reader, bundle, options)
         replay_bag = _run_live if options.live else _run_offline
         our_run, *other_runs = replay_bag(options, reader, bundles, ground_truth, console)
+        our_run = replace(our_run, notes=(*our_run.notes, *reader.notes))
         baselines = [
             assess(reader, other, other_run, ground_truth, source, load_before=load_before)
             for other, other_run in zip(bundles[1:], other_runs, strict=True)
@@ -65,10 +69,13 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failing else 0
 
 
-def _ground_truth(reader: BagReader, folder: Path | None) -> tuple[LabelStore, str]:
-    if folder is not None:
-        return LabelStore.of(read_label_folder(folder)), f"the PNG files in {folder.resolve().name}"
-    return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
+def _ground_truth(reader: BagReader, bundle: Bundle, options: argparse.Namespace) -> tuple[LabelStore, str]:
+    first, _ = reader.first_frame()
+    if options.labels is None:
+        return LabelStore.of(reader.label_images()), f"the bag's {reader.names.label}"
+    frames = set(reader.index.stamps_ns.tolist())
+    labels = read_ground_truth(options.labels, frames, bundle.taxonomy, first.size, options.label_map)
+    return labels, f"the PNG files in {options.labels.resolve().name}"
 
 
 def _run_offline(

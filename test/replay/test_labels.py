@@ -7,7 +7,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.replay.labels import LabelStore, read_label_folder, save_label_folder
+from road_kd_seg.replay.labels import LabelStore, read_ground_truth, read_label_folder, save_label_folder
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
 LABEL = np.array([[0, 1, 2], [3, 4, 255]], np.uint8)
 
@@ -42,24 +43,53 @@ class TestLabelFolder:
         assert np.array_equal(read[0][1], LABEL)
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(RoadKdError, match="no such folder, expected one 8-bit gray PNG"):
+        with pytest.raises(RoadKdError, match="no such folder, expected one PNG of class ids"):
             list(read_label_folder(tmp_path / "nowhere"))
 
     def test_names_that_are_no_stamps(self, tmp_path):
         cv2.imwrite(str(tmp_path / "frame_1.png"), LABEL)
-        with pytest.raises(RoadKdError, match=r"no file is named by a stamp, .*<header stamp in ns>\.png"):
-            list(read_label_folder(tmp_path))
-
-    @pytest.mark.parametrize("image", [np.eye(2, dtype=np.uint8)[..., None] * (1, 2, 3), np.zeros((2, 2), np.uint16)])
-    def test_an_image_of_another_kind(self, tmp_path, image):
-        cv2.imwrite(str(tmp_path / "5.png"), image)
-        with pytest.raises(RoadKdError, match=r"5\.png: uint.*expected one 8-bit gray PNG"):
+        with pytest.raises(
+            RoadKdError, match=r"none of its 1 PNG files is named by a stamp; .*<header stamp in ns>\.png"
+        ):
             list(read_label_folder(tmp_path))
 
     def test_a_file_that_is_no_image(self, tmp_path):
         (tmp_path / "5.png").write_bytes(b"rubbish")
         with pytest.raises(RoadKdError, match="no JPEG or PNG"):
             list(read_label_folder(tmp_path))
+
+
+class TestGroundTruth:
+    """What is wrong with a folder of labels is said before anything is run."""
+
+    def read(self, folder, frames=(5, 6), size=(2, 3), label_map=None):
+        return read_ground_truth(folder, frames, DEFAULT_TAXONOMY, size, label_map)
+
+    def test_labels_of_frames_are_read_and_others_left(self, tmp_path):
+        for stamp_ns in (5, 7):
+            cv2.imwrite(str(tmp_path / f"{stamp_ns}.png"), LABEL)
+        assert self.read(tmp_path).stamps_ns == [5]
+
+    def test_labels_of_another_recording(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "9.png"), LABEL)
+        with pytest.raises(RoadKdError, match=r"its 1 stamps \(9 …\) are of no frame of this recording \(5 …\)"):
+            self.read(tmp_path)
+
+    def test_another_size(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "5.png"), LABEL)
+        with pytest.raises(RoadKdError, match=r"5\.png: 3x2 pixels, the images have 6x4"):
+            self.read(tmp_path, size=(4, 6))
+
+    def test_a_mask_has_to_say_of_what(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "5.png"), np.array([[0, 255, 0], [0, 0, 0]], np.uint8))
+        with pytest.raises(RoadKdError, match="masks of 0 and 255 only: .*--label-map 255=negative_obstacle"):
+            self.read(tmp_path)
+        assert self.read(tmp_path, label_map="255=negative_obstacle").get(5).tolist() == [[0, 3, 0], [0, 0, 0]]
+
+    def test_an_export_that_was_not_imported(self, tmp_path):
+        (tmp_path / "5.json").write_text('{"shapes": []}')
+        with pytest.raises(RoadKdError, match="it holds a labelme export: run 'road-kd import-labels labelme"):
+            self.read(tmp_path)
 
 
 class TestSavedLabels:
@@ -83,7 +113,7 @@ class TestHostileLabels:
     def test_a_link_to_itself_and_a_folder_are_named(self, tmp_path):
         for make in (lambda path: path.symlink_to(path), lambda path: path.mkdir()):
             make(tmp_path / "5.png")
-            with pytest.raises(RoadKdError, match=r"5\.png: .*(cannot be read|no regular file)"):
+            with pytest.raises(RoadKdError, match=r"5\.png (cannot be read|is no regular file)"):
                 list(read_label_folder(tmp_path))
             (tmp_path / "5.png").unlink() if (tmp_path / "5.png").is_symlink() else (tmp_path / "5.png").rmdir()
 

@@ -28,11 +28,11 @@ from road_kd_seg.bags.writer import depth_to_millimeters
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.files import read_file, write_file
 from road_kd_seg.frame import Intrinsics
+from road_kd_seg.label_files import is_stamp, visible_files
 from road_kd_seg.plain_data import MAX_BYTES, Field, parse_json
-from road_kd_seg.replay.labels import is_stamp
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.depth import read_uint16
-from road_kd_training.datasets.common.folder import Layout, check_size, is_hidden
+from road_kd_training.datasets.common.folder import Layout, check_size
 from road_kd_training.datasets.common.label_folder import LabelFolder, frame_id, image_path, write_label
 from road_kd_training.datasets.common.labeled import Part, choose_part
 from road_kd_training.datasets.common.output import write_png
@@ -71,8 +71,8 @@ class Frames:
         self.root = Path(root).expanduser()
         images = {
             frame_id(path, self.root / "rgb"): path
-            for path in (self.root / "rgb").rglob("*")
-            if path.suffix.lower() in SUFFIXES and not is_hidden(path, self.root / "rgb")
+            for path in visible_files(self.root / "rgb")
+            if path.suffix.lower() in SUFFIXES
         }
         if not images:
             raise LAYOUT.error(f"no image below {self.root / 'rgb'}")
@@ -123,7 +123,7 @@ class Frames:
 
 def _check_depth_files(folder: Path) -> None:
     """Refuse a folder whose files would all pass for missing depth."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not is_hidden(path, folder)]
+    files = [path for path in visible_files(folder) if path.is_file()]
     if files and not any(path.suffix == ".png" for path in files):
         raise LAYOUT.error(f"{folder} holds {files[0].name} and no ID.png ({len(files)} files): write uint16 PNG in mm")
 

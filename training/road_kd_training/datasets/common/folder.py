@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg import label_files
+from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import IGNORE_INDEX
-from road_kd_seg.image_file import decode_label_image
-from road_kd_training.datasets.common.sample import read_image, read_rgb
+from road_kd_seg.label_files import is_hidden
+from road_kd_training.datasets.common.sample import read_rgb
 from road_kd_training.errors import DatasetError
 
 INVALID = 254
@@ -78,7 +80,7 @@ class Layout:
             DatasetError: no such file, no text, or nothing in it.
         """
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except OSError as error:
             raise self.error(f"{path} cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
@@ -105,11 +107,6 @@ class Layout:
             if alone:
                 raise self.error(f"{having[alone[0]]}: this {what} has no {lacks} ({len(alone)} such {what}s)")
         return [(name, image_of[name], label_of[name]) for name in sorted(image_of)]
-
-
-def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a file below `root`, or a folder of it, is hidden: ._x.png of macOS, .ipynb_checkpoints of Jupyter."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def label_table(class_of: Mapping[int, int]) -> NDArray[np.uint8]:
@@ -139,8 +136,6 @@ def read_label(path: Path, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
         DatasetError: missing, truncated, colored or 16-bit, or a value that the table does not know.
     """
     raw = read_raw_label(path)
-    if raw.ndim == 3 and (raw[..., :1] == raw).all():
-        raw = raw[..., 0]
     if raw.ndim != 2:
         raise DatasetError(f"{path}: a color image of shape {raw.shape}, expected an 8-bit gray or palette label image")
     return value_to_class(raw, table, path)
@@ -162,10 +157,12 @@ def read_raw_label(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
     """
-    raw = read_image(path, decode_label_image)
-    if raw.dtype != np.uint8 or (raw.ndim == 3 and raw.shape[2] != 3):
-        raise DatasetError(f"{path}: a label image of {raw.dtype} {raw.shape}, expected 8-bit gray, palette or RGB")
-    return raw
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
+    try:
+        return label_files.read_raw_label(path)
+    except FrameError as error:
+        raise DatasetError(f"{path}: not a readable image of class ids: {error}") from error
 
 
 def read_color_label(path: Path, class_of: Mapping[Color, int]) -> NDArray[np.uint8]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.files import read_file, write_file
 from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.label_files import foreign_labels, label_files
 from road_kd_seg.plain_data import MAX_BYTES, Field, parse_json
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Taxonomy
-from road_kd_training.datasets.common.folder import check_size, is_hidden, label_values, read_label
+from road_kd_training.datasets.common.folder import check_size, label_values, read_label
 from road_kd_training.datasets.common.output import write_png
 from road_kd_training.errors import DatasetError
 
@@ -35,8 +36,11 @@ class LabelFolder:
         if not self.folder.is_dir():
             raise DatasetError(f"labels {self.folder}: no such folder, expected one with ID.png per labeled frame")
         self.taxonomy = read_legend(self.folder)
-        files = [path for path in self.folder.rglob("*.png") if not is_hidden(path, self.folder)]
-        self.ids = frozenset(frame_id(path, self.folder) for path in files)
+        self._files = label_files(self.folder)
+        self.ids = frozenset(self._files)
+        foreign = foreign_labels(self.folder)
+        if foreign and not (self.folder / LEGEND).is_file():  # its ids would pass, and mean other classes
+            raise DatasetError(f"labels {self.folder}: {foreign}")
         self._values = label_values(len(self.taxonomy), IGNORE_INDEX)
 
     def mask(self, ids: Iterable[str]) -> list[bool]:
@@ -59,7 +63,7 @@ class LabelFolder:
         Raises:
             DatasetError: not an 8-bit label, an id that is no class, or another size than the image.
         """
-        path = image_path(self.folder, id_)
+        path = self._files[id_]
         label = read_label(path, self._values)
         check_size(label, rgb, path)
         return label
