@@ -65,3 +65,18 @@ def read_file(path: Path, limit: int, *, error: type[RoadKdError] = RoadKdError)
         raise error(f"{path} is missing") from problem
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror})") from problem
+
+
+def make_folder(path: Path, *, error: type[RoadKdError] = RoadKdError) -> None:
+    """Make a folder for output, before the work whose result it is for.
+
+    Raises:
+        RoadKdError: it is no folder, or cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+    except (OSError, ValueError) as failure:
+        problem = getattr(failure, "strerror", None) or str(failure)
+    if problem:
+        raise error(f"{path}: cannot be written ({problem}): choose a folder that you may write to")

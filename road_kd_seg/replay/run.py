@@ -16,6 +16,7 @@ from road_kd_seg.backends import load_backend
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
+from road_kd_seg.files import make_folder
 from road_kd_seg.replay.assess import assess
 from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         RoadKdError: an argument, the bag, the model or a process of a live replay is not as it should be.
     """
-    console = Console()
+    console = Console(markup=False)
     names = TopicNames(options.color_topic, options.depth_topic, options.camera_info_topic, options.label_topic)
     # Whatever can be wrong with the arguments is found here, before minutes are spent.
     bundle = load_bundle(options.model)
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     others = [name for name in options.baseline if not name.endswith(".json")]
     earlier = [read_contender(Path(name)) for name in options.baseline if name.endswith(".json")]
     bundles = [bundle, *(load_bundle(name) for name in others)]
+    make_folder(options.out)
     load_before = os.getloadavg()[0]
     with BagReader(
         options.bag, names=names, slop_s=options.slop_s, require_same_frame=options.require_same_frame

@@ -4,6 +4,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from road_kd_seg.bags.topics import COLOR_TOPIC
 from road_kd_seg.bags.writer import write_bag
@@ -155,3 +156,23 @@ class TestOneLineAndExitCodeOne:
     def test_a_bundle_without_onnx(self, tmp_path, bag, tiny_bundle, fails):
         line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnx")
         assert "it has no model.onnx" in line
+
+
+class TestHostileNames:
+    def test_brackets_dollars_and_escape_sequences_are_text(self, tmp_path, frames_of, tiny_bundle, capsys):
+        bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+        manifest = yaml.safe_load((bundle / "model.yaml").read_text())
+        manifest["name"] = "[/bold] $x$ <img src=x>"
+        for number, item in enumerate(manifest["classes"]):
+            item["name"] = f"[red]{number}[/] $\\frac{{$ =1+1 <script>x</script>"
+        (bundle / "model.yaml").write_text(yaml.safe_dump(manifest))
+        write_bag(tmp_path / "bag\x1b[31m[/x]\n", frames_of(range(2), height=48, width=80))
+        out = tmp_path / "o\n[/x]\udcff"
+        arguments = [str(tmp_path / "bag\x1b[31m[/x]\n"), "--model", str(bundle), "--out", str(out), "--device", "cpu"]
+        assert main(arguments) == 0
+        assert "\x1b" not in capsys.readouterr().out
+        assert "<script>x" not in (out / "report.html").read_text()
+
+    @pytest.mark.parametrize("out", ["/proc/nowhere", "/dev/null", "/dev/null/x"])
+    def test_an_output_that_cannot_be_written_is_found_before_the_work(self, bag, tiny_bundle, fails, out):
+        assert "cannot be written" in fails(bag, "--model", tiny_bundle, "--out", out, "--device", "cpu")

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import WEIGHTS, Bundle
 from road_kd_seg.environment import describe_environment
+from road_kd_seg.errors import printable
 from road_kd_seg.metrics import Counts, f1, frequency_weighted_iou, iou, mean_iou, precision, recall
 from road_kd_seg.metrics.boundary import boundary_f1, mean_boundary_f1
 from road_kd_seg.metrics.calibration import bin_centers, expected_calibration_error, precision_recall
@@ -83,7 +84,7 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
         },
         "device": run.device,
         "bag": {
-            "name": reader.path.resolve().name,
+            "name": printable(reader.path.resolve().name, 200),
             "duration_s": reader.duration_ns / 1e9,
             "color": counts.sent,
             "color_with_depth": reader.index.num_with_depth,

@@ -7,10 +7,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from road_kd_seg.errors import printable
 
 
 def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:
-    """A short table and where to look."""
+    """A short table and where to look; names are text, whatever brackets they hold, so `console` is without markup."""
     frames, latency, metrics = report["frames"], report["latency_ms"], report["metrics"]
     table = Table(title=f"{report['model']} on {report['bag']['name']} ({report['mode']}, {report['device']})")
     table.add_column("what")
@@ -20,7 +23,7 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
     else:
         for name, value in metrics["iou"].items():
             table.add_row(f"IoU {name}", _text(value, 3))
-        table.add_row("[bold]mIoU[/bold]", f"[bold]{_text(metrics['miou'], 3)}[/bold]")
+        table.add_row("mIoU", _text(metrics["miou"], 3), style="bold")
     table.add_section()
     percentiles = " / ".join(_text(latency[name], 1) for name in ("p50", "p95", "p99"))
     table.add_row("latency p50 / p95 / p99 (ms)", percentiles)
@@ -44,9 +47,9 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
     table.add_row("dropped", dropped)
     console.print(table)
     for warning in report["verdict"]["warnings"]:
-        console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True, highlight=False)
+        console.print(Text("warning: ", style="yellow") + Text(warning), soft_wrap=True)
     console.print(report["verdict"]["sentence"], style="bold", soft_wrap=True, highlight=False)
-    console.print(f"report: {folder / 'report.html'} (and report.json, per_frame.csv)", soft_wrap=True)
+    console.print(f"report: {printable(folder / 'report.html')} (and report.json, per_frame.csv)", soft_wrap=True)
 
 
 def _delta(delta: dict[str, float | None]) -> str:

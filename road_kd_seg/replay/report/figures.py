@@ -109,7 +109,7 @@ def _svg_uri(figure: Figure) -> str:
             spine.set_color(INK)
             spine.set_visible(side in ("left", "bottom"))
     buffer = BytesIO()
-    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "road_kd_seg"}):
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "road_kd_seg", "text.parse_math": False}):
         figure.tight_layout()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -34,7 +34,7 @@ def write_report(folder: Path, reader: BagReader, replay: Replay) -> dict[str, A
     _write_per_frame(folder / "per_frame.csv", replay)
     pictures = make_gallery(reader, replay)
     page = render_html(report, replay.run, replay.scores, replay.bundle.taxonomy, pictures)
-    write_file(folder / "report.html", page.encode())
+    write_file(folder / "report.html", page.encode(errors="backslashreplace"))
     return report
 
 
@@ -56,4 +56,4 @@ def _write_per_frame(path: Path, replay: Replay) -> None:
             accuracy = [*shares, *map(str, pixels[stamp_ns].ravel().tolist())]
         latency = "" if latency_ms is None else f"{latency_ms:.3f}"
         table.writerow([stamp_ns, int(stamp_ns in run.labels), latency, *accuracy])
-    write_file(path, text.getvalue().encode())
+    write_file(path, text.getvalue().encode(errors="backslashreplace"))
