@@ -43,14 +43,20 @@ INVERSE_DEPTH_PER_UNIT = 2e-6
 class StereoPothole:
     """The frames of one split, with depth rebuilt from tdisp.
 
+    Args:
+        root: the folder.
+        split: `train`, `validation` or `all`.
+        tdisp_scale: multiplies what leaves the plane. The dataset gives no scale: a model should not depend on ours.
+
     Raises:
         DatasetError: a missing folder, or files that do not match; the message prints the expected tree.
     """
 
     taxonomy = DEFAULT_TAXONOMY
 
-    def __init__(self, root: str | Path, split: Split = "train") -> None:
+    def __init__(self, root: str | Path, split: Split = "train", tdisp_scale: float = 1.0) -> None:
         self.root = Path(root).expanduser()
+        self.tdisp_scale = tdisp_scale
         names = sorted(path.stem for path in (self.root / "rgb").glob("*.jpg"))
         if not names:
             raise DatasetError(f"stereo_pothole: no rgb/*.jpg below {self.root}.", _tree())
@@ -75,7 +81,11 @@ class StereoPothole:
         label = self.pothole_mask(index)
         classes = np.where(label, NEGATIVE_OBSTACLE, ROAD).astype(np.uint8)
         return RgbdSample(
-            rgb, rebuild_depth(self.tdisp(index)), classes, name, {"intrinsics": nominal_intrinsics(*rgb.shape[:2])}
+            rgb,
+            rebuild_depth(self.tdisp(index), self.tdisp_scale),
+            classes,
+            name,
+            {"intrinsics": nominal_intrinsics(*rgb.shape[:2])},
         )
 
     def tdisp(self, index: int) -> NDArray[np.uint16]:
@@ -100,11 +110,12 @@ def validation_names() -> frozenset[str]:
     return frozenset(f"{s}_{n:02d}" for s, first, last in POTHOLES[1::5] for n in range(first, last + 1))
 
 
-def rebuild_depth(tdisp: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Metric depth on the nominal plane: 1/z = plane + (tdisp - its median) x INVERSE_DEPTH_PER_UNIT.
+def rebuild_depth(tdisp: NDArray[np.uint16], scale: float = 1.0) -> NDArray[np.float32]:
+    """Metric depth on the nominal plane: 1/z = plane + (tdisp - its median) x INVERSE_DEPTH_PER_UNIT x scale.
 
     Args:
         tdisp: (H, W), 0 = invalid.
+        scale: of what leaves the plane.
 
     Returns:
         depth_m, (H, W), 0 = invalid.
@@ -118,7 +129,7 @@ def rebuild_depth(tdisp: NDArray[np.uint16]) -> NDArray[np.float32]:
     if not valid.any():
         return np.zeros(tdisp.shape, np.float32)
     offset = tdisp.astype(np.float32) - np.median(tdisp[valid])
-    inverse_depth = plane[:, None] + offset * INVERSE_DEPTH_PER_UNIT
+    inverse_depth = plane[:, None] + offset * np.float32(INVERSE_DEPTH_PER_UNIT * scale)
     return np.where(valid, 1 / np.maximum(inverse_depth, 1e-3), 0).astype(np.float32)
 
 

@@ -56,6 +56,12 @@ class TestSamples:
         assert pothole.mean().item() * 0.1 == pytest.approx(-17_000 * INVERSE_DEPTH_PER_UNIT, rel=0.05)
         assert abs(road.mean().item()) * 0.1 < 0.001
 
+    def test_what_leaves_the_plane_can_be_scaled(self, tree):
+        samples = [StereoPothole(tree, "all", tdisp_scale=scale)[0] for scale in (1.0, 1.4)]
+        depths = torch.stack([torch.from_numpy(sample.depth_m) for sample in samples])
+        pothole = encode_depth(depths, DepthEncoding("plane_residual", high=0.1))[:, 0, 40:50, 30:60].mean((1, 2))
+        assert (pothole[1] / pothole[0]).item() == pytest.approx(1.4, rel=0.03)
+
     def test_a_frame_without_any_disparity_has_no_depth(self):
         assert not rebuild_depth(np.zeros((4, 6), np.uint16)).any()
 
