@@ -80,13 +80,8 @@ class StereoPothole:
         rgb = read_rgb(self.root / "rgb" / f"{name}.jpg")
         label = self.pothole_mask(index)
         classes = np.where(label, NEGATIVE_OBSTACLE, ROAD).astype(np.uint8)
-        return RgbdSample(
-            rgb,
-            rebuild_depth(self.tdisp(index), self.tdisp_scale),
-            classes,
-            name,
-            {"intrinsics": nominal_intrinsics(*rgb.shape[:2])},
-        )
+        depth_m = rebuild_depth(self.tdisp(index), self.tdisp_scale)
+        return RgbdSample(rgb, depth_m, classes, name, {"intrinsics": nominal_intrinsics(*rgb.shape[:2])})
 
     def tdisp(self, index: int) -> NDArray[np.uint16]:
         """(H, W) as stored."""

@@ -150,7 +150,7 @@ def meaning_of(scale: str) -> str:
 
 
 def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bool) -> Protocol:
-    labeled = round(experiment.labeled_share * scale.train_scenes)
+    labeled = max(1, round(experiment.labeled_share * scale.train_scenes))
     test = _scenes(scale.test_scenes, TEST_SEED)
     tests = {"synthetic scenes": test}
     train = [_scenes(labeled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]

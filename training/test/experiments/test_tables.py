@@ -20,6 +20,7 @@ ASKED_FOR = [
     "intra_kd/table4", "intra_kd/fig10", "intra_kd/coefficients", "intra_kd/coefficients_culane",
     "intra_kd/coefficients_llamas", "cwd/table2", "cwd/table4", "cwd/fig3", "cwd/table5", "lix/table1", "lix/table2",
     "lix/table3", "lix/table4", "lix/table5", "lix/fig4", "overview/methods", "overview/real_roads",
+    "overview/few_labels",
 ]  # fmt: skip
 AT_SCALES = [
     (name, scale)
