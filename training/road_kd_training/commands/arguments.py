@@ -85,6 +85,23 @@ def _bag_to_dataset_parser() -> ArgumentParser:
     return parser
 
 
+def _import_labels_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Write an annotation tool's export as a dataset 'frames', by class name: rgb/ID.png, label/ID.png."
+    )
+    parser.add_argument(
+        "kind", choices=["labelme", "coco", "cvat", "roboflow", "label-studio"], help="the tool's format"
+    )
+    parser.add_argument("source", help="folder or file of the export")
+    parser.add_argument(
+        "names", nargs="*", help="what other class names stand for, e.g. pothole=negative_obstacle sky=background"
+    )
+    parser.add_argument("--out", required=True, help="folder; it must be new or empty")
+    parser.add_argument("--images", default=None, help="folder of the images; default: below the source")
+    parser.add_argument("--unlabeled", default="background", help="class of pixels without a shape, or ignore")
+    return parser
+
+
 def _pseudo_label_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Label the frames of a dataset that have no label, e.g. the rest of a bag: bag root=BAG labels=DIR."
@@ -204,6 +221,9 @@ COMMANDS: Mapping[str, Command] = {
     "dataset-to-bag": Command("dataset_to_bag", "write a dataset as a rosbag", _dataset_to_bag_parser),
     "bag-to-dataset": Command(
         "bag_to_dataset", "write frames of a rosbag into a folder, for annotation and training", _bag_to_dataset_parser
+    ),
+    "import-labels": Command(
+        "import_labels", "write an annotation tool's export as a dataset, by class name", _import_labels_parser
     ),
     "pseudo-label": Command("pseudo_label", "label frames that have no label with a network", _pseudo_label_parser),
     "adapt": Command("adapt", "adapt a model to a drive that nobody labeled", _adapt_parser),

@@ -57,7 +57,8 @@ def run(options: Namespace) -> None:
     report += [
         f"label the others as {out / 'label'}/STAMP.png (ids in classes.json); the dataset is: frames root={out}"
     ]
-    Console().print("\n".join(report), soft_wrap=True)
+    report += [f"note: {note}" for note in bag.access.notes]
+    Console().print("\n".join(report), soft_wrap=True, markup=False)
 
 
 def every_nth(count: int, every: int) -> NDArray[np.int64]:

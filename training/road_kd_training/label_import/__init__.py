@@ -1,0 +1,1 @@
+"""Labels as annotation tools export them → frames with class ids, by class name."""

@@ -1,0 +1,248 @@
+"""Exports of annotation tools → annotations: LabelMe, COCO, CVAT, Roboflow and Label Studio. H W image size."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from road_kd_seg.files import read_file
+from road_kd_seg.image_file import decode_image
+from road_kd_seg.label_files import read_raw_label, visible_files
+from road_kd_training.datasets.common.rle import decode_mask
+from road_kd_training.errors import DatasetError
+from road_kd_training.label_import.annotation import (
+    Annotation,
+    Paint,
+    Shape,
+    box,
+    ellipse,
+    image_named,
+    images_by_name,
+    mask,
+    polygon,
+    read_json,
+)
+
+_MAX_BYTES = 1 << 30
+_BRUSH = re.compile(r"task-(\d+)-annotation-\d+(?:-by-\d+)?(?:-tag-)?(.+?)-(\d+)\.png", re.IGNORECASE)
+_MAX_MASK_PIXELS = 50_000_000
+
+
+def labelme(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+    """LabelMe, AnyLabeling, X-AnyLabeling: one JSON file for each image."""
+    for path in _files(source, ".json"):
+        content = read_json(path)
+        with _as_dataset_error(path):
+            shapes = [Shape(shape["label"], _labelme_shape(shape)) for shape in content["shapes"]]
+            size = (int(content["imageHeight"]), int(content["imageWidth"])) if content.get("imageHeight") else None
+            yield Annotation(image_named(content["imagePath"], images, path), size, shapes)
+
+
+def _labelme_shape(shape: Mapping[str, Any]) -> Paint:
+    kind, points = shape.get("shape_type", "polygon"), shape["points"]
+    if kind == "polygon":
+        return polygon(points)
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = points[0], points[len(points) // 2]
+        return box(x0, y0, x1, y1)
+    if kind == "circle":
+        (x, y), (edge_x, edge_y) = points
+        radius = float(np.hypot(edge_x - x, edge_y - y))
+        return ellipse(x, y, radius, radius)
+    if kind == "mask":
+        inside = decode_image(base64.b64decode(shape["mask"]), "a mask") > 0
+        return mask(inside, *(int(value) for value in points[0]))
+    raise ValueError(f"a shape of type '{kind}' has no area: annotate polygons")
+
+
+def coco(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+    """COCO instances: polygons and run lengths, in the order of the file."""
+    for path in _files(source, ".json"):
+        content = read_json(path)
+        with _as_dataset_error(path):
+            names = {category["id"]: category["name"] for category in content["categories"]}
+            shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in content["images"]}
+            sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in content["images"]}
+            for annotation in content["annotations"]:
+                name, id_ = names[annotation["category_id"]], annotation["image_id"]
+                shapes[id_] += [Shape(name, p) for p in _coco_shapes(annotation["segmentation"], sizes[id_])]
+            for image in content["images"]:
+                file = image_named(image["file_name"], images, path)
+                yield Annotation(file, sizes[image["id"]], shapes[image["id"]])
+
+
+def _coco_shapes(segmentation: Any, size: tuple[int, int]) -> list[Paint]:
+    if isinstance(segmentation, list):
+        if not segmentation:
+            raise ValueError("boxes without segmentation: annotate polygons or masks")
+        return [polygon(np.array(ring, np.float64).reshape(-1, 2)) for ring in segmentation]
+    counts = segmentation["counts"]
+    if isinstance(counts, str):
+        return [mask(decode_mask(counts.encode(), *size))]
+    return [mask(_runs(counts, size[0] * size[1]).reshape(size[1], size[0]).T)]  # by columns
+
+
+def cvat(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+    """'CVAT for images': polygons, boxes, ellipses and masks, by z_order."""
+    for path in _files(source, ".xml"):
+        text = read_file(path, _MAX_BYTES, error=DatasetError)
+        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+            raise DatasetError(f"{path}: it defines entities, which no export of CVAT does")
+        with _as_dataset_error(path):
+            for image in ElementTree.fromstring(text).iter("image"):
+                known = [shape for shape in image if shape.tag in _CVAT_SHAPES]
+                areas = sorted(known, key=lambda shape: int(shape.get("z_order", "0")))
+                for other in image:
+                    if other.tag in ("polyline", "points", "skeleton", "cuboid"):
+                        raise ValueError(f"a {other.tag} has no area: annotate polygons or masks")
+                shapes = [Shape(area.attrib["label"], _CVAT_SHAPES[area.tag](area)) for area in areas]
+                size = int(image.attrib["height"]), int(image.attrib["width"])
+                yield Annotation(image_named(image.attrib["name"], images, path), size, shapes)
+
+
+def _numbers(element: ElementTree.Element, *names: str) -> list[float]:
+    return [float(element.attrib[name]) for name in names]
+
+
+def _cvat_mask(element: ElementTree.Element) -> Paint:
+    left, top, width, height = (int(value) for value in _numbers(element, "left", "top", "width", "height"))
+    runs = [int(run) for run in element.attrib["rle"].split(",")]
+    return mask(_runs(runs, width * height).reshape(height, width), left, top)
+
+
+_CVAT_SHAPES: dict[str, Callable[[ElementTree.Element], Paint]] = {
+    "polygon": lambda e: polygon([map(float, point.split(",")) for point in e.attrib["points"].split(";")]),
+    "box": lambda e: box(*_numbers(e, "xtl", "ytl", "xbr", "ybr")),
+    "ellipse": lambda e: ellipse(*_numbers(e, "cx", "cy", "rx", "ry")),
+    "mask": _cvat_mask,
+}
+
+
+def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+    """Roboflow's 'Semantic Segmentation Masks': NAME.jpg, NAME_mask.png and _classes.csv in each split's folder."""
+    for table in [path for path in visible_files(source) if path.name == "_classes.csv"]:
+        with table.open(newline="", encoding="utf-8-sig") as stream, _as_dataset_error(table):
+            rows = [row for row in csv.reader(stream, skipinitialspace=True) if row]
+            names = {int(value): name.strip() for value, name, *_ in rows[1:]}
+        for path in sorted(table.parent.glob("*_mask.png")):
+            stem = path.name[: -len("_mask.png")]
+            file = next((images[n] for n in images if Path(n).stem == stem and images[n].parent == path.parent), None)
+            if file is None:
+                raise DatasetError(f"{path}: there is no image {stem}.jpg beside it: export the folder again")
+            values = read_raw_label(path)
+            unknown = set(np.unique(values).tolist()) - names.keys()
+            if values.ndim != 2 or unknown:
+                raise DatasetError(f"{path}: holds {sorted(unknown)[:5] or 'colors'}, which {table.name} does not name")
+            shapes = [Shape(names[value], mask(values == value)) for value in np.unique(values).tolist()]
+            yield Annotation(file, (values.shape[0], values.shape[1]), shapes)
+
+
+def label_studio(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+    """Label Studio's brush masks: task-N-annotation-N-by-N-tag-NAME-N.png, one for each image and class.
+
+    Which task is which image is in the JSON export, if it lies beside them; otherwise tasks are the images in order.
+    """
+    masks: dict[int, list[tuple[str, Path]]] = {}
+    for path in visible_files(source):
+        match = _BRUSH.fullmatch(path.name)
+        if match:
+            masks.setdefault(int(match.group(1)), []).append((match.group(2), path))
+    files = _task_images(source, images) or _in_order(sorted(masks), images)
+    for task in sorted(masks):
+        if task not in files:
+            raise DatasetError(f"{source}: task {task} is not in the JSON export: export both again")
+        inside = {path: read_raw_label(path) > 0 for _, path in masks[task]}
+        # A mask of more pixels lies below one of fewer: obstacles on the road, not under it.
+        ordered = sorted(masks[task], key=lambda item: -int(inside[item[1]].sum()))
+        size = next(iter(inside.values())).shape
+        yield Annotation(files[task], (size[0], size[1]), [Shape(name, mask(inside[p])) for name, p in ordered])
+
+
+def _task_images(source: Path, images: Mapping[str, Path]) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in visible_files(source):
+        if path.suffix.lower() == ".json":
+            with _as_dataset_error(path):
+                for task in read_json(path):
+                    name = str(next(iter(task["data"].values())))
+                    # Uploads get eight digits and a dash before their name.
+                    known = [image for image in images if name.endswith(image)]
+                    found[int(task["id"])] = image_named(known[0] if known else name, images, path)
+    return found
+
+
+def _in_order(tasks: list[int], images: Mapping[str, Path]) -> dict[int, Path]:
+    photographs = [images[name] for name in sorted(images) if not _BRUSH.fullmatch(name)]
+    if len(photographs) != len(tasks):
+        raise DatasetError(
+            f"{len(tasks)} tasks and {len(photographs)} images: which is which is in Label Studio's JSON export:"
+            " put it beside the masks"
+        )
+    return dict(zip(tasks, photographs, strict=True))
+
+
+IMPORTERS: dict[str, Callable[[Path, Mapping[str, Path]], Iterator[Annotation]]] = {
+    "labelme": labelme,
+    "coco": coco,
+    "cvat": cvat,
+    "roboflow": roboflow,
+    "label-studio": label_studio,
+}
+
+
+def read_export(kind: str, source: Path, image_folder: Path | None) -> Iterator[Annotation]:
+    """The annotations of an export.
+
+    Args:
+        kind: of IMPORTERS.
+        source: its folder or file.
+        image_folder: where its images are; None: below the source.
+
+    Raises:
+        DatasetError: nothing of this kind is there, or it cannot be read.
+    """
+    if not source.exists():
+        raise DatasetError(f"{source}: no such file or folder")
+    images = images_by_name(image_folder or (source if source.is_dir() else source.parent))
+    annotations = IMPORTERS[kind](source, images)
+    first = next(annotations, None)
+    if first is None:
+        raise DatasetError(f"{source}: no {kind} export in it: {(IMPORTERS[kind].__doc__ or '').splitlines()[0]}")
+    yield first
+    yield from annotations
+
+
+def _files(source: Path, suffix: str) -> list[Path]:
+    return [source] if source.is_file() else [p for p in visible_files(source) if p.suffix.lower() == suffix]
+
+
+def _runs(lengths: list[int], size: int) -> NDArray[np.bool_]:
+    """Alternating runs of outside and inside, (size,)."""
+    counts = np.array(lengths, np.int64)
+    if size > _MAX_MASK_PIXELS or counts.min(initial=0) < 0 or counts.sum() != size:
+        raise ValueError(f"runs of {counts.sum()} pixels, expected {size}")
+    return np.repeat(np.arange(counts.size) % 2 == 1, counts)
+
+
+class _as_dataset_error:  # noqa: N801  # reads as a statement
+    """Whatever a malformed export makes the parsing stumble over names its file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(
+            error, (KeyError, TypeError, ValueError, IndexError, AttributeError, cv2.error, ElementTree.ParseError)
+        ):
+            raise DatasetError(f"{self.path}: {error if isinstance(error, ValueError) else repr(error)}") from error
