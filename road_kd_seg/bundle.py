@@ -20,6 +20,7 @@ from road_kd_seg.networks.common.options import check_options
 from road_kd_seg.plain_data import MAX_BYTES, Field, parse_yaml
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.share import share_candidates
+from road_kd_seg.signing import SIGNATURE, verify_bundle
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_seg.weights import read_weights
 
@@ -140,18 +141,25 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def load_bundle(name_or_path: str | Path) -> Bundle:
+def load_bundle(name_or_path: str | Path, *, trusted_key: str | Path = "") -> Bundle:
     """Read and check a bundle.
 
     Everything in it is somebody else's data: files are read within bounds, fields are typed and ranged, and nothing is
     built before `Bundle.build_network`.
 
+    Args:
+        name_or_path: as `resolve_bundle` takes it.
+        trusted_key: public key as PEM; only what its holder signed is loaded. Empty: unsigned bundles are as well.
+
     Raises:
-        BundleError: a missing file, an unreadable manifest, a format of another version, or a wrong hash.
+        BundleError: a missing file, an unreadable manifest, a format of another version, a wrong hash or signature.
     """
     path = resolve_bundle(name_or_path)
     try:
-        return _from_manifest(path, _read_manifest(path))
+        content = read_file(path / MANIFEST, MAX_BYTES)
+        if trusted_key:
+            verify_bundle(path, content, Path(trusted_key))
+        return _from_manifest(path, parse_yaml(content, "it"))
     except BundleError:
         raise
     except RoadKdError as error:
@@ -224,7 +232,8 @@ def save_bundle(
     }
     text = _manifest_text(folder, manifest)
     write_file(folder / WEIGHTS, weights, error=BundleError)
-    (folder / ONNX).unlink(missing_ok=True)  # it holds the older weights
+    for name in (ONNX, SIGNATURE):
+        (folder / name).unlink(missing_ok=True)  # they belong to the older weights
     write_file(folder / MANIFEST, text, error=BundleError)
     return folder
 

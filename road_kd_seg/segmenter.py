@@ -29,15 +29,21 @@ class Segmenter:
 
     @classmethod
     def from_bundle(
-        cls, name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", backend: str = "torch"
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "torch",
+        trusted_key: str = "",
     ) -> Segmenter:
-        """Load a bundle onto a device.
+        """Load a bundle onto a device; arguments as of `load_bundle` and `load_backend`.
 
         Raises:
-            BundleError: the bundle is missing or damaged, or has no model.onnx for backend onnx.
+            BundleError: the bundle is missing, damaged or not signed, or has no model.onnx for backend onnx.
             RoadKdError: the device, precision or backend is not there.
         """
-        bundle = load_bundle(name_or_path)
+        bundle = load_bundle(name_or_path, trusted_key=trusted_key)
         return cls(bundle, load_backend(backend, bundle, device, precision))
 
     @property

@@ -65,7 +65,11 @@ class Models:
 
 def _load(name_or_path: str, settings: Settings) -> Segmenter:
     segmenter = Segmenter.from_bundle(
-        name_or_path, device=settings.device, precision=settings.precision, backend=settings.backend
+        name_or_path,
+        device=settings.device,
+        precision=settings.precision,
+        backend=settings.backend,
+        trusted_key=settings.trusted_key,
     )
     segmenter.warm_up(*segmenter.bundle.input.size)
     return segmenter

@@ -27,6 +27,9 @@ class Settings:
 
     model: str = _parameter("road_student", "Model bundle: a folder, or the name of one that ships with road_kd_seg.")
     rgb_only_model: str = _parameter("", "RGB bundle that takes over while depth is missing; empty for none.")
+    trusted_key: str = _parameter(
+        "", "Public key (PEM file): only bundles that its holder signed are loaded; empty: any bundle."
+    )
     device: str = _parameter("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N.")
     precision: str = _parameter("auto", "auto (fp16 on CUDA, fp32 on a CPU), fp32, fp16 or bf16.")
     backend: str = _parameter("torch", f"Inference engine: {' or '.join(BACKENDS)}.")

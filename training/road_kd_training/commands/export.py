@@ -15,6 +15,7 @@ from rich.console import Console
 from road_kd_seg.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, add_onnx, load_bundle, save_bundle
 from road_kd_seg.errors import BundleError
 from road_kd_seg.networks import SegmentationNetwork
+from road_kd_seg.signing import SIGNATURE, sign_bundle
 from road_kd_seg.tools.onnx_export import Parity, export_onnx
 from road_kd_training.checkpoints import LAST, load_checkpoint
 from road_kd_training.errors import TrainingError
@@ -49,6 +50,8 @@ def run(options: Namespace) -> None:
             parameters = sum(parameter.numel() for parameter in network.parameters())
             card = model_card(load_bundle(new.path), parameters, _command(options), parities)
             (new.path / CARD).write_text(card, encoding="utf-8")
+            if options.sign:
+                sign_bundle(new.path, Path(options.sign).expanduser())
             _move(new.path, out, keep_card=not options.force)
     except OSError as error:
         raise TrainingError(f"{out} cannot be written: {error}: free some space or choose another --out") from error
@@ -142,9 +145,10 @@ def _move(folder: Path, out: Path, *, keep_card: bool) -> None:
     out.mkdir(exist_ok=True)
     if keep_card and (out / CARD).is_file():
         (folder / CARD).unlink()
-    if not (folder / ONNX).is_file():
-        (out / ONNX).unlink(missing_ok=True)
-    for name in (WEIGHTS, ONNX, CARD, MANIFEST):
+    for name in (ONNX, SIGNATURE):
+        if not (folder / name).is_file():
+            (out / name).unlink(missing_ok=True)
+    for name in (WEIGHTS, ONNX, CARD, SIGNATURE, MANIFEST):
         if (folder / name).is_file():
             os.replace(folder / name, out / name)
 
@@ -154,6 +158,7 @@ def _command(options: Namespace) -> str:
     words += ["--name", options.name] if options.name else []
     words += ["--weights", options.weights] if options.weights != "best" else []
     words += ["--onnx"] if options.onnx else []
+    words += ["--sign", options.sign] if options.sign else []
     return shlex.join(words)
 
 
@@ -161,7 +166,7 @@ def _report(out: Path, parities: tuple[Parity, ...]) -> None:
     console = Console(soft_wrap=True)
     for parity in parities:
         console.print(f"{ONNX} against PyTorch, {parity.describe()}")
-    files = [out / name for name in (MANIFEST, WEIGHTS, ONNX, CARD) if (out / name).is_file()]
+    files = [out / name for name in (MANIFEST, WEIGHTS, ONNX, SIGNATURE, CARD) if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
     if megabytes > MOST_MEGABYTES:
