@@ -12,6 +12,7 @@ from torch import Tensor
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_training.config import AugmentConfig, InputConfig
+from road_kd_training.corruptions import corrupt_color, corrupt_depth
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.windows import Window, cut, far_end, plane_in_window, sample_plane, scale_relief
@@ -55,7 +56,9 @@ class Augment:
         dropped = float(torch.rand(())) < config.drop_depth
         relief = _draw_uniform(1 - config.relief_scale, 1 + config.relief_scale)
         image = cut(sample.rgb, window, self.size, mirrored, _interpolation(window, self.size), 0)
-        image = cv2.transform(image, self._draw_colors(image))
+        image = cv2.transform(image, self._draw_colors(image)).astype(np.uint8, copy=False)
+        if config.weather and float(torch.rand(())) < config.weather:
+            image = corrupt_color(image, _draw_generator())
         depth, label = np.zeros(self.size, np.float32), np.full(self.size, IGNORE_INDEX, np.uint8)
         plane = np.zeros(3, np.float32)
         if sample.depth_m is not None and not dropped:
@@ -65,6 +68,8 @@ class Augment:
             depth = nearest * np.float32(depth_factor)
             if config.relief_scale and plane.any():
                 depth = scale_relief(depth, plane, relief)
+            if config.depth_noise and float(torch.rand(())) < config.depth_noise:
+                depth = corrupt_depth(depth, _draw_generator())
         if sample.label is not None:
             label = cut(sample.label, window, self.size, mirrored, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX)
         return (
@@ -108,6 +113,10 @@ class Augment:
         mean_luma = float(LUMA @ cv2.mean(image)[:3])
         offset = np.full((3, 1), brightness * (1 - contrast) * mean_luma)
         return np.hstack([brightness * contrast * colors, offset])
+
+
+def _draw_generator() -> np.random.Generator:
+    return np.random.default_rng(int(torch.randint(2**62, ())))
 
 
 def _draw_uniform(low: float, high: float) -> float:

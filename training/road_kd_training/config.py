@@ -76,6 +76,10 @@ class AugmentConfig:
     relief_scale: float = 0.0
     """What lies above or below the road plane is multiplied by 1 ± up to this share in inverse depth: for depth whose
     scale against its plane is unknown, as that of stereo_pothole."""
+    weather: float = 0.0
+    """Probability that color suffers from snow, rain, blur, darkness, compression or a projector's dots."""
+    depth_noise: float = 0.0
+    """Probability that depth has the noise, holes and lost rows of a worse stereo camera."""
     far_road: float = 0.0
     """Probability of a window of 1.5 to 2 times `input`'s scale around the far end of the labeled road."""
     drop_depth: float = 0.0
