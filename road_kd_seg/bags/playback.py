@@ -17,7 +17,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosgraph_msgs.msg import Clock
 
-from road_kd_seg.bags.reader import BagMessage, BagReader
+from road_kd_seg.bags.frame_stream import BagMessage
+from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topic_publishers import interface_class, publisher_qos
 from road_kd_seg.errors import BagError, RoadKdError, shown
 from road_kd_seg.fastdds import use_shared_memory_profile

@@ -11,7 +11,6 @@ import numpy as np
 from road_kd_seg.bags.frame_decoder import FrameMessages
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
-from road_kd_seg.errors import BagError
 from road_kd_seg.frame import LabeledFrame
 
 
@@ -42,8 +41,13 @@ class FrameAccess:
         self.path = Path(path)
         self._options: dict[str, Any] = {"names": names, "slop_s": slop_s, "require_same_frame": require_same_frame}
         with BagReader(self.path, **self._options) as reader:
-            self.index, self.names, self.notes = reader.index, reader.names, reader.notes
+            self.index, self.names, self._notes = reader.index, reader.names, reader.notes
         self._opened: tuple[int, BagReader] | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of results has to know about the recording, in sentences; reading adds to them."""
+        return list(dict.fromkeys([*self._notes, *(self._opened[1].notes if self._opened else ())]))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -59,9 +63,9 @@ class FrameAccess:
         if not 0 <= number < len(self):
             raise IndexError(f"bag {self.path} has frames 0..{len(self) - 1}, not {number}")
         names, index, reader = self.names, self.index, self._reader()
-        color = self._message(reader, names.color, number)
+        color = reader.message(names.color, number)
         depth, label = (
-            None if at < 0 else self._message(reader, topic, int(at))
+            None if at < 0 else reader.message(topic, int(at))
             for topic, at in ((names.depth, index.depth[number]), (names.label, index.label[number]))
         )
         return reader.decode_frame(FrameMessages(number, color, depth, label, self._camera_info(reader, number)))
@@ -76,16 +80,6 @@ class FrameAccess:
             self._opened = os.getpid(), reader
         return self._opened[1]
 
-    def _message(self, reader: BagReader, topic: str, number: int) -> bytes:
-        """The topic's message of this number; several may have been recorded at one time."""
-        times = self.index.log_times_ns[topic]
-        at = int(times[number])
-        before = number - int(np.searchsorted(times, at))
-        for rank, message in enumerate(reader.messages([topic], start_ns=at, stop_ns=at + 1)):
-            if rank == before:
-                return message.cdr
-        raise BagError(f"bag {self.path}: message {number} on {topic} is gone: the bag was changed while it was read")
-
     def _camera_info(self, reader: BagReader, number: int) -> bytes | None:
         """From the latest camera_info at that time; the bag's first for images that were recorded before it."""
         topic = self.names.camera_info
@@ -93,4 +87,4 @@ class FrameAccess:
         if times.size == 0:
             return None
         latest = int(np.searchsorted(times, self.index.log_times_ns[self.names.color][number], side="right")) - 1
-        return self._message(reader, topic, max(latest, 0))
+        return reader.message(topic, max(latest, 0))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +14,13 @@ from road_kd_seg.bags.cdr import COMPRESSED_IMAGE_TYPE, decode_image, header_sta
 from road_kd_seg.bags.find_topics import find_topics
 from road_kd_seg.bags.frame_decoder import FrameDecoder, FrameMessages
 from road_kd_seg.bags.frame_index import FrameIndex, Stamps, build_index
+from road_kd_seg.bags.frame_stream import BagMessage, frame_messages
 from road_kd_seg.bags.realsense_sdk import is_sdk_topic
 from road_kd_seg.bags.recording import Recording
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import BagError, FrameError
 from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.image_codec import label_from_message
-
-
-class BagMessage(NamedTuple):
-    """A message as it was recorded; its bytes are as ROS 2 serializes."""
-
-    topic: str
-    msgtype: str
-    log_time_ns: int
-    cdr: bytes
 
 
 class BagReader:
@@ -258,35 +248,24 @@ class BagReader:
             self._note(f"{message.topic}: {error}")
             return message.log_time_ns
 
-    def _paired(self) -> Iterator[FrameMessages]:
-        """The messages of each frame, with the latest camera_info; holds back only what still waits for a partner."""
-        index, names = self.index, self.names
-        camera_info = self._first_camera_info()
-        waiting: deque[tuple[int, bytes, bytes | None]] = deque()
-        partners: dict[str, dict[int, bytes]] = {names.depth: {}, names.label: {}}
-        wanted = {names.depth: set(index.depth.tolist()), names.label: set(index.label.tolist())}
-        seen = dict.fromkeys((names.color, names.depth, names.label), 0)
-        for message in self.messages((*seen, names.camera_info)):
-            if message.topic == names.camera_info:
-                camera_info = message.cdr
-                continue
-            number = seen[message.topic]
-            seen[message.topic] += 1
-            if message.topic == names.color:
-                waiting.append((number, message.cdr, camera_info))
-            elif number in wanted[message.topic]:
-                partners[message.topic][number] = message.cdr
-            while waiting:
-                number, color, info = waiting[0]
-                depth, label = int(index.depth[number]), int(index.label[number])
-                if any(i >= 0 and i not in partners[t] for t, i in ((names.depth, depth), (names.label, label))):
-                    break
-                waiting.popleft()
-                yield FrameMessages(
-                    number, color, partners[names.depth].pop(depth, None), partners[names.label].pop(label, None), info
-                )
+    def message(self, topic: str, number: int) -> bytes:
+        """The topic's message of this number in the order of reading; the topic is one of the index.
 
-    def _first_camera_info(self) -> bytes | None:
-        """The bag's first camera_info, for images that were recorded before it."""
-        first = next(self.messages([self.names.camera_info]), None)
-        return None if first is None else first.cdr
+        Raises:
+            BagError: it is gone.
+        """
+        times = self.index.log_times_ns[topic]
+        at = int(times[number])
+        before = number - int(np.searchsorted(times, at))  # several may have been recorded at one time
+        for rank, message in enumerate(self.messages([topic], start_ns=at, stop_ns=at + 1)):
+            if rank == before:
+                return message.cdr
+        raise BagError(f"bag {self.path}: message {number} on {topic} is gone: the bag was changed while it was read")
+
+    def _paired(self) -> Iterator[FrameMessages]:
+        names = self.names
+        topics = (names.color, names.depth, names.label, names.camera_info)
+        first_info = next(self.messages([names.camera_info]), None)  # for images that were recorded before it
+        return frame_messages(
+            self.messages(topics), self.index, names, None if first_info is None else first_info.cdr, self.message
+        )

@@ -1,11 +1,17 @@
+import struct
+
+import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
+from recorders import ROS2, compressed_image, header, image, record, write_mcap
+from road_kd_seg.bags.random_access import FrameAccess
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC, LABEL_TOPIC, TopicNames
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError, FrameError
+from rvl_encoder import encode_rvl
 
 GRAY = np.full((2, 4), 90, np.uint8)
 DEPTH_MM = np.full((2, 4), 1500, np.uint16)
@@ -112,6 +118,109 @@ class TestPairing:
         assert frame.rgb[0, 0].tolist() == [3, 2, 1]
         assert frame.depth_m[0, 0] == 2.5
         assert frame.intrinsics is None
+
+
+class TestMemory:
+    @pytest.mark.parametrize("first", [COLOR_TOPIC, DEPTH_TOPIC])
+    def test_few_images_are_held_back_even_where_partners_were_recorded_far_away(self, raw_bag, first, monkeypatch):
+        monkeypatch.setattr("road_kd_seg.bags.frame_stream.MAX_WAITING", 3)
+        bag = raw_bag()
+        for topic in (first, DEPTH_TOPIC if first == COLOR_TOPIC else COLOR_TOPIC):
+            for number in range(12):
+                pixels = GRAY * 0 + number if topic == COLOR_TOPIC else DEPTH_MM * 0 + 1000 + number
+                bag.image(
+                    topic,
+                    number * 100,
+                    "mono8" if topic == COLOR_TOPIC else "16UC1",
+                    pixels.astype("u1" if topic == COLOR_TOPIC else "u2"),
+                )
+        held = []
+        with BagReader(bag.close()) as reader:
+            for frame, _ in reader.frames():
+                number = int(frame.rgb[0, 0, 0])
+                assert round(float(frame.depth_m[0, 0]) * 1000) == 1000 + number
+                held.append(number)
+        assert held == list(range(12))
+
+
+class TestCompressed:
+    @pytest.mark.parametrize("codec", ["png", "rvl"])
+    def test_compressed_images_give_the_same_frames(self, tmp_path, codec):
+        depth_mm = np.random.default_rng(0).integers(0, 9000, (6, 8)).astype(np.uint16)
+        rgb = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
+        size = struct.pack("<ii", 8, 6)
+        body = cv2.imencode(".png", depth_mm)[1].tobytes() if codec == "png" else size + encode_rvl(depth_mm)
+        contents = {
+            f"{COLOR_TOPIC}/compressed": (
+                "rgb8; png compressed bgr8",
+                cv2.imencode(".png", rgb[..., ::-1])[1].tobytes(),
+            ),
+            f"{DEPTH_TOPIC}/compressedDepth": (f"16UC1; compressedDepth {codec}", bytes(12) + body),
+            f"{LABEL_TOPIC}/compressed": ("mono8; png compressed ", cv2.imencode(".png", rgb[..., 0])[1].tobytes()),
+        }
+        records = [
+            record(topic, compressed_image(format_, data, number * 10**8), number * 10**8)
+            for number in range(3)
+            for topic, (format_, data) in contents.items()
+        ]
+        path = write_mcap(tmp_path / "drive.mcap", records)
+        with BagReader(path) as reader:
+            frames = list(reader.frames())
+        assert len(frames) == len(FrameAccess(path)) == 3
+        for frame, label in [*frames, FrameAccess(path)[1]]:
+            np.testing.assert_array_equal(frame.rgb, rgb)
+            np.testing.assert_array_equal(frame.depth_m, depth_mm / np.float32(1000))
+            np.testing.assert_array_equal(label, rgb[..., 0])
+
+
+class TestFrameChecks:
+    def write(self, tmp_path, *, depth_frame="camera", info_frame="camera", info_size=(8, 6)):
+        k = np.array([5.0, 0, 4, 0, 5, 3, 0, 0, 1])
+        region = ROS2.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+        info = ROS2.types["sensor_msgs/msg/CameraInfo"](
+            header(0, info_frame),
+            info_size[1],
+            info_size[0],
+            "",
+            np.zeros(5),
+            k,
+            np.zeros(9),
+            np.zeros(12),
+            0,
+            0,
+            region,
+        )
+        rgb, depth = np.zeros((6, 8, 3), np.uint8), np.full((6, 8), 2000, np.uint16)
+        records = [
+            record("/camera/color/camera_info", info, 0),
+            record("/camera/color/image_raw", image(rgb, "rgb8", 0), 0),
+            record("/camera/depth/image", image(depth, "16UC1", 0, frame_id=depth_frame), 0),
+        ]
+        return write_mcap(tmp_path / "drive.mcap", records)
+
+    def test_what_fits_is_used(self, tmp_path):
+        with BagReader(self.write(tmp_path, depth_frame="/camera", info_frame="")) as reader:
+            frame, _ = reader.first_frame()
+        assert frame.intrinsics is not None
+        assert frame.depth_m is not None
+        assert reader.notes == []
+
+    @pytest.mark.parametrize("options", [{"info_frame": "other"}, {"info_size": (9, 6)}])
+    def test_a_camera_info_that_does_not_fit_counts_as_none_and_it_is_said(self, tmp_path, options):
+        with BagReader(self.write(tmp_path, **options)) as reader:
+            frame, _ = reader.first_frame()
+            assert frame.intrinsics is None
+            assert any("camera_info is" in note and "without intrinsics" in note for note in reader.notes)
+
+    def test_depth_of_another_frame_is_refused_unless_it_is_asked_for(self, tmp_path):
+        path = self.write(tmp_path, depth_frame="depth")
+        with (
+            BagReader(path) as reader,
+            pytest.raises(BagError, match=r"none of the 1 frames can be decoded; .*in frame"),
+        ):
+            reader.first_frame()
+        with BagReader(path, require_same_frame=False) as reader:
+            assert reader.first_frame().frame.depth_m[0, 0] == 2
 
 
 class TestInvalidFrames:

@@ -45,6 +45,11 @@ def image(pixels: np.ndarray, encoding: str, stamp_ns: int, *, frame_id: str = "
     )
 
 
+def compressed_image(format_: str, data: bytes, stamp_ns: int) -> Any:
+    kind = ROS2.types["sensor_msgs/msg/CompressedImage"]
+    return kind(header=header(stamp_ns), format=format_, data=np.frombuffer(data, np.uint8))
+
+
 def string(text: str) -> Any:
     return ROS2.types["std_msgs/msg/String"](data=text)
 
