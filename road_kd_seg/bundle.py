@@ -28,7 +28,22 @@ FORMAT_VERSION = 1
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
+INT8 = "model.int8.onnx"
+GOLDEN = "golden.safetensors"
+ATTACHMENTS = {"onnx": ONNX, "int8": INT8, "golden": GOLDEN}
+"""Files that a bundle may hold beside its weights, by their key in model.yaml."""
+MIN_AGREEMENT = 0.995
+"""Share of a golden frame's pixels on which an engine in floating point has to agree with the exporter's label."""
 MAX_WEIGHTS_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file beside the weights."""
+
+    sha256: str
+    min_agreement: float = MIN_AGREEMENT
+    """Of `golden`: the bound for every engine in floating point. Of `int8`: its own, as the exporter measured it."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +58,8 @@ class Bundle:
     input: InputSpec
     weights_sha256: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    onnx_sha256: str | None = None
-    """None: the bundle has no model.onnx."""
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
+    """By key of `ATTACHMENTS`."""
     weights: bytes = field(default=b"", repr=False, compare=False)
     """The very bytes that were hashed."""
 
@@ -89,18 +104,23 @@ class Bundle:
             )
         return network
 
-    def read_onnx(self) -> bytes:
-        """The content of model.onnx; checked only here, so that nobody else needs the file.
+    @property
+    def onnx_sha256(self) -> str | None:
+        """None: the bundle has no model.onnx."""
+        return self.attachments["onnx"].sha256 if "onnx" in self.attachments else None
+
+    def read_attachment(self, key: str) -> bytes:
+        """The content of a file of `ATTACHMENTS`; checked only here, so that nobody else needs the file.
 
         Raises:
             BundleError: there is none, or it has a wrong hash.
         """
-        if self.onnx_sha256 is None:
+        if key not in self.attachments:
             raise BundleError(
-                f"model bundle {self.path}: it has no {ONNX}."
-                " Write a bundle with one by 'road-kd export BUNDLE --out DIR --onnx', or use backend torch."
+                f"model bundle {self.path}: it has no {ATTACHMENTS[key]}."
+                f" Write a bundle with one by 'road-kd export BUNDLE --out DIR --{key}', or use backend torch."
             )
-        return _read_checked(self.path, ONNX, self.onnx_sha256)
+        return _read_checked(self.path, ATTACHMENTS[key], self.attachments[key].sha256)
 
 
 _FIX = "Fetch it again, or write a new bundle with 'road-kd export'."
@@ -175,7 +195,7 @@ def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundl
     version = manifest["format_version"].integer(0, 1_000_000)
     if version != FORMAT_VERSION:
         raise RoadKdError(f"format_version is {version}, this package reads {FORMAT_VERSION}")
-    network, weights, onnx = manifest["network"], manifest["weights"], manifest.get("onnx")
+    network, weights = manifest["network"], manifest["weights"]
     provenance = manifest.get("provenance")
     sha256 = weights["sha256"].text()
     return Bundle(
@@ -187,9 +207,14 @@ def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundl
         input=InputSpec.from_dict(manifest["input"].value),
         weights_sha256=sha256,
         provenance={} if provenance is None else provenance.map(),
-        onnx_sha256=None if onnx is None else onnx["sha256"].text(),
+        attachments={key: _attachment(entry) for key in ATTACHMENTS if (entry := manifest.get(key)) is not None},
         weights=_read_checked(path, WEIGHTS, sha256) if with_weights else b"",
     )
+
+
+def _attachment(entry: Field) -> Attachment:
+    bound = entry.get("min_agreement")
+    return Attachment(entry["sha256"].text(), MIN_AGREEMENT if bound is None else bound.number(0, 1))
 
 
 def save_bundle(
@@ -203,7 +228,7 @@ def save_bundle(
     input_spec: InputSpec,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a bundle; an older one in the same folder is replaced, together with its model.onnx.
+    """Write a bundle; an older one in the same folder is replaced, together with its attachments.
 
     Args:
         path: the bundle's folder, made if need be.
@@ -232,18 +257,18 @@ def save_bundle(
     }
     text = _manifest_text(folder, manifest)
     write_file(folder / WEIGHTS, weights, error=BundleError)
-    for name in (ONNX, SIGNATURE):
+    for name in (*ATTACHMENTS.values(), SIGNATURE):
         (folder / name).unlink(missing_ok=True)  # they belong to the older weights
     write_file(folder / MANIFEST, text, error=BundleError)
     return folder
 
 
-def add_onnx(path: str | Path, model: bytes) -> None:
-    """Write `model` as the model.onnx of a bundle that lies in the folder `path`; an older one is replaced."""
-    folder = Path(path)
-    manifest = _read_manifest(folder) | {"onnx": {"file": ONNX, "sha256": _sha256(model), "dtype": "float32"}}
-    text = _manifest_text(folder, manifest)
-    write_file(folder / ONNX, model, error=BundleError)
+def add_attachment(path: str | Path, key: str, content: bytes, *, min_agreement: float = MIN_AGREEMENT) -> None:
+    """Write a file of `ATTACHMENTS` into the bundle that lies in the folder `path`; an older one is replaced."""
+    folder, file = Path(path), ATTACHMENTS[key]
+    entry = {"file": file, "sha256": _sha256(content), "min_agreement": round(min_agreement, 4)}
+    text = _manifest_text(folder, _read_manifest(folder) | {key: entry})
+    write_file(folder / file, content, error=BundleError)
     write_file(folder / MANIFEST, text, error=BundleError)
 
 

@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from road_kd_seg.host import cpu_name
+
 REPORTED_PACKAGES = ("road_kd_seg", "torch", "numpy", "opencv-python-headless", "rosbags", "ros-rclpy")
 
 
@@ -15,7 +17,7 @@ def describe_environment() -> dict[str, str | int | None]:
     """Machine, versions and the source's commit; None for what cannot be told."""
     found: dict[str, str | int | None] = {
         "machine": platform.machine(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "os": platform.platform(terse=True),
         "ros_distro": os.environ.get("ROS_DISTRO"),
@@ -34,14 +36,6 @@ def git_commit(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return completed.stdout.strip() or None
-
-
-def _cpu_name() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _version(package: str) -> str | None:

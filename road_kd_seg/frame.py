@@ -102,6 +102,15 @@ class LabeledFrame(NamedTuple):
     """(H, W) class ids of the taxonomy, IGNORE_INDEX where unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Where the time of a frame went, milliseconds. On CUDA inference ends when the label is on its way back."""
+
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+
+
 class Segmentation:
     """Class and certainty per pixel, at the camera's resolution.
 
@@ -111,6 +120,7 @@ class Segmentation:
             more than the label.
         stamp_ns: of the frame.
         frame_id: of the frame.
+        times: what it took.
     """
 
     def __init__(
@@ -119,8 +129,10 @@ class Segmentation:
         confidence: NDArray[np.float32] | Callable[[], NDArray[np.float32]],
         stamp_ns: int = 0,
         frame_id: str = "",
+        times: StageTimes | None = None,
     ) -> None:
         self.label = label
+        self.times = times
         self.stamp_ns = stamp_ns
         self.frame_id = frame_id
         self._confidence = confidence

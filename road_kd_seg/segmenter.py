@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from road_kd_seg.backends import Backend, load_backend
+from road_kd_seg.backends import Backend, choices, load_backend
+from road_kd_seg.backends.torch_backend import pick_device
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.classify import class_probabilities, classify, label_array
 from road_kd_seg.errors import BundleError, FrameError, RoadKdError, printable
-from road_kd_seg.frame import RgbdFrame, Segmentation
+from road_kd_seg.frame import RgbdFrame, Segmentation, StageTimes
+from road_kd_seg.golden import describe_difference, unpack_golden
 from road_kd_seg.ground import beyond_depth
+from road_kd_seg.host import has_bf16
+from road_kd_seg.preprocess.resize import resize_color_array, resize_depth_array
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.taxonomy import Role, Taxonomy
 
@@ -22,9 +31,12 @@ from road_kd_seg.taxonomy import Role, Taxonomy
 class Segmenter:
     """Segments camera frames of any size with one bundle."""
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, notes: Sequence[str] = ()) -> None:
         self.bundle = bundle
         self.backend = backend
+        self.notes = tuple(notes)
+        """What runs otherwise than was asked for, or than is best for this machine, and why; for logs."""
+        self._negative_table = np.isin(np.arange(256), bundle.taxonomy.negative_ids).astype(np.uint8)
         self._background_id = next((c.id for c in bundle.taxonomy.classes if c.role is Role.BACKGROUND), 0)
 
     @classmethod
@@ -34,17 +46,46 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
-        backend: str = "torch",
+        backend: str = "auto",
+        num_threads: int = 0,
         trusted_key: str = "",
     ) -> Segmenter:
-        """Load a bundle onto a device; arguments as of `load_bundle` and `load_backend`.
+        """Load a bundle onto a device, and check there that it predicts its golden frames.
+
+        Args:
+            name_or_path: a bundle's folder, or the name of one that ships with the package.
+            device: auto (CUDA if there is one), cpu, cuda or cuda:N.
+            precision: auto (fp16 on CUDA; on a CPU int8 if the bundle has it, else fp32), fp32, fp16, bf16 or int8.
+            backend: auto (on a CPU ONNX Runtime if bundle and machine have it, else PyTorch), torch, onnx or openvino.
+                With auto, what does not work is passed over, and `notes` say why.
+            num_threads: of the engine on a CPU; 0: half of the CPUs, at most four.
+            trusted_key: as of `load_bundle`.
 
         Raises:
-            BundleError: the bundle is missing, damaged or not signed, or has no model.onnx for backend onnx.
+            BundleError: the bundle is missing, damaged or not signed, lacks what `backend` needs, or predicts another
+                label than its exporter did.
             RoadKdError: the device, precision or backend is not there.
         """
         bundle = load_bundle(name_or_path, trusted_key=trusted_key)
-        return cls(bundle, load_backend(backend, bundle, device, precision))
+        notes = []
+        if precision == "bf16" and pick_device(device).type == "cpu" and not has_bf16():
+            notes.append("precision bf16: this CPU has no bf16 units and would emulate them, slowly: running fp32")
+            precision = "fp32"
+        ways = choices(bundle, backend, device, precision)
+        for index, (name, kind) in enumerate(ways):
+            try:
+                segmenter = cls(bundle, load_backend(name, bundle, device, kind, num_threads))
+                segmenter.check_golden()
+            except RoadKdError as error:
+                if index + 1 == len(ways):
+                    raise
+                notes.append(f"not backend {name} in {kind}: {error}")
+                continue
+            if precision not in ("auto", segmenter.backend.precision):
+                notes.append(f"precision {precision}: not here, running {segmenter.backend.precision}")
+            segmenter.notes = tuple(notes)
+            return segmenter
+        raise AssertionError("there is always a way to try")
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -61,8 +102,68 @@ class Segmenter:
         """Where it runs, for people."""
         return self.backend.device_name
 
-    def warm_up(self, height: int, width: int) -> None:
-        """Run a frame of noise and a blank one of the camera's size, so that the first real one is not the slow one.
+    def check_golden(self) -> float | None:
+        """Segment the bundle's golden frames on this engine, device and precision, which also warms it up.
+
+        Returns:
+            Share of pixels with the exporter's label, of the worst frame; None if the bundle has no golden frames.
+
+        Raises:
+            BundleError: they are damaged, or the share is below the exporter's bound.
+        """
+        attachments = self.bundle.attachments
+        if "golden" not in attachments:
+            return None
+        bound = attachments[self.backend.precision if self.backend.precision in attachments else "golden"].min_agreement
+        worst = 1.0
+        for number, golden in enumerate(unpack_golden(self.bundle.read_attachment("golden")), start=1):
+            label = self(golden.frame).label
+            agreement = float((label == golden.label).mean())
+            if agreement < bound:
+                difference = describe_difference(label, golden.label, self.taxonomy.names)
+                raise BundleError(
+                    f"model bundle {self.bundle.path}: on {self.device_name}, {agreement:.2%} of golden frame {number}"
+                    f" have the exporter's label, expected {bound:.2%}: {difference}. Whatever this engine computes, it"
+                    " is not this model: use another backend or precision, or write a new bundle with 'road-kd export'."
+                )
+            worst = min(worst, agreement)
+        return worst
+
+    def warm_up(self, height: int | None = None, width: int | None = None, *, repeats: int = 5) -> float:
+        """Check the golden frames, then segment frames of the camera's size: the first real one is not the slow one.
+
+        Args:
+            height: the camera's; None: the model's input.
+            width: the camera's.
+            repeats: frames of that size.
+
+        Returns:
+            Milliseconds per frame, median.
+
+        Raises:
+            BundleError: as `check_golden`; or the network fails on noise, or its logits are not finite.
+        """
+        self.check_golden()
+        size = self.bundle.input.size if height is None or width is None else (height, width)
+        self._check_sound(*size)
+        frame = self._sample_frame(size)
+        times_ms = []
+        for _ in range(repeats):
+            start_ns = time.perf_counter_ns()
+            self(frame)
+            times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        return statistics.median(times_ms)
+
+    def _sample_frame(self, size: tuple[int, int]) -> RgbdFrame:
+        """A golden frame in another size, or a blank one: what is in it decides how long its label takes."""
+        if "golden" in self.bundle.attachments:
+            frame = unpack_golden(self.bundle.read_attachment("golden"))[0].frame
+            depth_m = None if frame.depth_m is None else resize_depth_array(frame.depth_m, size)
+            return RgbdFrame(resize_color_array(frame.rgb, size), depth_m)
+        return RgbdFrame(np.zeros((*size, 3), np.uint8), np.ones(size, np.float32) if self.needs_depth else None)
+
+    def _check_sound(self, height: int, width: int) -> None:
+        """Segment a frame of noise and a blank one.
 
         Raises:
             BundleError: the network fails on them, or its logits are not finite.
@@ -94,25 +195,31 @@ class Segmenter:
             FrameError: the model requires depth and the frame has none.
         """
         spec, background_id = self.bundle.input, self._background_id
+        start_ns = time.perf_counter_ns()
         with torch.inference_mode():
-            logits = self._infer(frame)
+            inputs = self._preprocess(frame)
+            prepared_ns = time.perf_counter_ns()
+            logits = self.backend.infer(*inputs)
+            inferred_ns = time.perf_counter_ns()
             if logits.is_cuda:
                 label = classify(logits, frame.size, spec, background_id)[1][0].cpu().numpy()
             else:
                 label = label_array(logits[0].numpy(), frame.size, spec, background_id)
         if self.needs_depth and frame.depth_m is not None:
             label = self._without_beyond_depth(label, frame.depth_m)
+        ends_ns = (start_ns, prepared_ns, inferred_ns, time.perf_counter_ns())
+        times = StageTimes(*((end - begin) / 1e6 for begin, end in pairwise(ends_ns)))
 
         def confidence() -> NDArray[np.float32]:
             with torch.inference_mode():
                 winning: NDArray[np.float32] = classify(logits, frame.size, spec, background_id)[0][0].cpu().numpy()
             return winning
 
-        return Segmentation(label, confidence, frame.stamp_ns, frame.frame_id)
+        return Segmentation(label, confidence, frame.stamp_ns, frame.frame_id, times)
 
     def _without_beyond_depth(self, label: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Negative obstacles that begin where depth ends are its edge, which looks like that of a pothole: road."""
-        negative = np.isin(label, self.taxonomy.negative_ids)
+        negative = cv2.LUT(label, self._negative_table).view(np.bool_)
         if negative.any():
             label[negative & beyond_depth(depth_m)] = self.taxonomy.drivable_id
         return label
@@ -129,6 +236,9 @@ class Segmenter:
         return probabilities
 
     def _infer(self, frame: RgbdFrame) -> Tensor:
+        return self.backend.infer(*self._preprocess(frame))
+
+    def _preprocess(self, frame: RgbdFrame) -> tuple[Tensor, Tensor | None]:
         if self.needs_depth and frame.depth_m is None:
             raise FrameError(
                 f"model '{self.bundle.name}' requires depth and the frame has none:"
@@ -137,10 +247,10 @@ class Segmenter:
         device = self.backend.device
         depth_m = frame.depth_m if self.needs_depth else None
         if device.type == "cpu":
-            return self.backend.infer(*preprocess_frame(frame.rgb, depth_m, self.bundle.input))
+            return preprocess_frame(frame.rgb, depth_m, self.bundle.input)
         rgb, depth = (
             None if image is None else torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True)[None]
             for image in (frame.rgb, depth_m)
         )
         assert rgb is not None
-        return self.backend.infer(*preprocess(rgb, depth, self.bundle.input))
+        return preprocess(rgb, depth, self.bundle.input)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: a bundle's model.onnx on a CPU or on CUDA, in float32, at the one size that it was written for.
+"""ONNX Runtime: a bundle's model.onnx on a CPU or on CUDA, or its model.int8.onnx on a CPU, at their one size.
 
 onnxruntime is imported when a backend is made: nothing else needs it.
 """
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from road_kd_seg.backends.onnx_graph import check_graph
 from road_kd_seg.backends.torch_backend import pick_device
-from road_kd_seg.bundle import ONNX, Bundle
+from road_kd_seg.bundle import ATTACHMENTS, ONNX, Bundle
 from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch, printable, shown
+from road_kd_seg.host import pick_num_threads
 
 INPUTS = ("rgb", "depth")
 """Names of the graph's inputs; an RGB network has the first only."""
@@ -25,6 +26,9 @@ _CUDA = "CUDAExecutionProvider"
 _TRIAL_S = 10.0
 """In which a model must run once. ONNX Runtime looks at the clock between operators only."""
 
+Shapes = dict[str, tuple[int | str, ...]]
+"""Of inputs and outputs by name; a name in place of a number is a size that the graph leaves open."""
+
 
 class OnnxBackend:
     """An ONNX graph in a session of ONNX Runtime.
@@ -32,19 +36,20 @@ class OnnxBackend:
     Args:
         model: the serialized graph, as `road_kd_seg.tools.onnx_export.to_onnx` writes it.
         device: auto (CUDA if PyTorch and ONNX Runtime both have it), cpu, cuda or cuda:N.
-        precision: auto or fp32, which are the same here.
+        precision: what the graph computes in: fp32 or int8.
+        num_threads: on a CPU; 0: half of the CPUs, at most four.
 
     Raises:
-        RoadKdError: onnxruntime is not installed; a device that is not there, or another precision.
+        RoadKdError: onnxruntime is not installed, or a device that is not there.
         BundleError: ONNX Runtime cannot open the model.
     """
 
-    def __init__(self, model: bytes, device: str = "auto", precision: str = "auto") -> None:
-        if precision not in ("auto", "fp32"):
-            raise RoadKdError(f"precision '{precision}': backend onnx has fp32 only: use fp32, or backend torch")
+    def __init__(self, model: bytes, device: str = "auto", precision: str = "fp32", num_threads: int = 0) -> None:
+        self.precision = precision
+        self._num_threads = pick_num_threads(num_threads)
         runtime = import_onnxruntime()
         self.device = _pick_device(runtime, device)
-        self._session = _open(runtime, model, self.device)
+        self._session = _open(runtime, model, self.device, self._num_threads)
         if self.device.type == "cuda" and _CUDA not in self._session.get_providers():
             # It says why on stderr, and continues without it: a CUDA or cuDNN of another version than it was built for.
             if device != "auto":
@@ -56,27 +61,22 @@ class OnnxBackend:
         values = [*self._session.get_inputs(), *self._session.get_outputs()]
         if any(value.type != "tensor(float)" for value in values):  # infer binds memory of this type
             raise BundleError(f"{ONNX} has {', '.join(shown(v.type) for v in values)}, expected float32 throughout")
-        self.shapes: dict[str, tuple[int | str, ...]] = {value.name: tuple(value.shape) for value in values}
+        self.shapes: Shapes = {value.name: tuple(value.shape) for value in values}
         """Of each input and output by name."""
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, device: str = "auto", precision: str = "auto") -> OnnxBackend:
-        """The backend of a bundle that has a model.onnx.
+    def from_bundle(
+        cls, bundle: Bundle, device: str = "auto", precision: str = "auto", num_threads: int = 0
+    ) -> OnnxBackend:
+        """The backend of a bundle that has a model.onnx, or a model.int8.onnx for int8.
 
         Raises:
             BundleError: the bundle has none, it is damaged, or it was written for another input or other classes.
-            RoadKdError: as the constructor.
+            RoadKdError: as the constructor; another precision.
         """
-        backend = cls(bundle.read_onnx(), device, precision)
-        expected: dict[str, tuple[int | str, ...]] = {INPUTS[0]: (1, 3, *bundle.input.size)}
-        if bundle.input.depth is not None:
-            expected[INPUTS[1]] = (1, bundle.input.depth.channels, *bundle.input.size)
-        expected[OUTPUT] = (1, len(bundle.taxonomy), *bundle.input.size)
-        if backend.shapes != expected:
-            raise BundleError(
-                f"model bundle {bundle.path}: {ONNX} has {_describe(backend.shapes)}, model.yaml needs"
-                f" {_describe(expected)}: rewrite it with 'road-kd export BUNDLE --out DIR --onnx'"
-            )
+        model, kind = read_graph(bundle, "onnx", precision)
+        backend = cls(model, device, kind, num_threads)
+        check_shapes(bundle, kind, backend.shapes)
         backend._try_out()
         return backend
 
@@ -99,8 +99,8 @@ class OnnxBackend:
     def device_name(self) -> str:
         """What a person calls the device, with the engine and the precision."""
         if self.device.type == "cuda":
-            return f"{torch.cuda.get_device_name(self.device)} ({self.device}, onnxruntime, fp32)"
-        return f"{self.device} ({torch.get_num_threads()} threads, onnxruntime, fp32)"
+            return f"{torch.cuda.get_device_name(self.device)} ({self.device}, onnxruntime, {self.precision})"
+        return f"{self.device} ({self._num_threads} threads, onnxruntime, {self.precision})"
 
     def infer(self, rgb: Tensor, depth: Tensor | None) -> Tensor:
         """Logits.
@@ -110,7 +110,7 @@ class OnnxBackend:
             depth: float32 (1, C, h, w), or None.
 
         Returns:
-            float32 (1, K, h, w), on the same device.
+            float32 (1, K, h/s, w/s), on the same device.
 
         Raises:
             ShapeMismatch: another shape.
@@ -180,9 +180,9 @@ def _pick_device(runtime: ModuleType, name: str) -> torch.device:
     )
 
 
-def _open(runtime: ModuleType, model: bytes, device: torch.device) -> Any:
+def _open(runtime: ModuleType, model: bytes, device: torch.device, num_threads: int) -> Any:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = num_threads
     # Threads that spin between frames would take the cores from the camera driver; waking them costs a few percent.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[Any] = ["CPUExecutionProvider"]
@@ -199,5 +199,44 @@ def _open(runtime: ModuleType, model: bytes, device: torch.device) -> Any:
         ) from error
 
 
-def _describe(shapes: dict[str, tuple[int | str, ...]]) -> str:
+def read_graph(bundle: Bundle, backend: str, precision: str) -> tuple[bytes, str]:
+    """A bundle's graph for a precision, and what auto is: fp32.
+
+    Raises:
+        BundleError: the bundle has none, or it is damaged.
+        RoadKdError: no graph has this precision.
+    """
+    if precision not in ("auto", "fp32", "int8"):
+        raise RoadKdError(
+            f"precision '{precision}': backend {backend} has fp32 and int8 only: use one of these, or backend torch"
+        )
+    kind = "int8" if precision == "int8" else "fp32"
+    return bundle.read_attachment(_KEYS[kind]), kind
+
+
+def check_shapes(bundle: Bundle, precision: str, shapes: Shapes) -> None:
+    """Compare the inputs and outputs of a bundle's graph with what its model.yaml needs.
+
+    Raises:
+        BundleError: it was written for another input or other classes.
+    """
+    height, width = bundle.input.size
+    expected: Shapes = {INPUTS[0]: (1, 3, height, width)}
+    if bundle.input.depth is not None:
+        expected[INPUTS[1]] = (1, bundle.input.depth.channels, height, width)
+    output = shapes.get(OUTPUT, ())
+    stride = height // output[2] if len(output) == 4 and isinstance(output[2], int) and output[2] > 0 else 1
+    expected[OUTPUT] = (1, len(bundle.taxonomy), height // stride, width // stride)
+    if shapes != expected:
+        raise BundleError(
+            f"model bundle {bundle.path}: {ATTACHMENTS[_KEYS[precision]]} has {_describe(shapes)}, model.yaml needs"
+            f" {_describe(expected)}. {_REWRITE}"
+        )
+
+
+_KEYS = {"fp32": "onnx", "int8": "int8"}
+_REWRITE = "Rewrite it with 'road-kd export BUNDLE --out DIR --onnx', or use backend torch."
+
+
+def _describe(shapes: Shapes) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save-predictions", action="store_true", help="keep the predicted labels in OUT/predictions")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
-    parser.add_argument("--backend", default="torch", help="inference engine: torch or onnx")
+    parser.add_argument("--backend", default="auto", help="inference engine: auto, torch, onnx or openvino")
     parser.add_argument(
         "--slop-s", type=_not_negative, help="stamp difference of color and depth; default: half a frame"
     )

@@ -49,7 +49,7 @@ class LiveOptions:
 
     device: str = "auto"
     precision: str = "auto"
-    backend: str = "torch"
+    backend: str = "auto"
     rate: float = 1.0
     """Speed of the player."""
     domain_id: int | None = None

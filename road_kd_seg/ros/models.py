@@ -10,6 +10,9 @@ from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
 
+_CAMERA_SIZE = (720, 1280)
+"""Of a RealSense's color images by default; the true size is known only when the camera sends."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -18,6 +21,8 @@ class Models:
     main: Segmenter
     rgb_only: Segmenter | None
     """None: frames without depth cannot be segmented."""
+    forecast_hz: float
+    """Frames of a usual camera's size that `main` segments per second, as just measured."""
 
     @staticmethod
     def load(settings: Settings) -> Models:
@@ -26,12 +31,13 @@ class Models:
         Raises:
             RoadKdError: a bundle, the device, the precision or the backend; or the two models do not fit together.
         """
-        main = _load(settings.model, settings)
+        main, frame_ms = _load(settings.model, settings)
+        forecast_hz = 1000 / frame_ms
         if not main.needs_depth:
-            return Models(main, main)
+            return Models(main, main, forecast_hz)
         if not settings.rgb_only_model:
-            return Models(main, None)
-        rgb_only = _load(settings.rgb_only_model, settings)
+            return Models(main, None, forecast_hz)
+        rgb_only, _ = _load(settings.rgb_only_model, settings)
         if rgb_only.needs_depth:
             raise RoadKdError(
                 f"parameter rgb_only_model: '{settings.rgb_only_model}' requires depth: choose a bundle without"
@@ -41,7 +47,13 @@ class Models:
                 f"parameter rgb_only_model: '{settings.rgb_only_model}' has the classes {rgb_only.taxonomy.names},"
                 f" '{settings.model}' has {main.taxonomy.names}: choose bundles with equal classes"
             )
-        return Models(main, rgb_only)
+        return Models(main, rgb_only, forecast_hz)
+
+    @property
+    def notes(self) -> list[str]:
+        """What runs otherwise than was asked for, or than is best for this machine, and why."""
+        segmenters = [self.main] if self.rgb_only in (None, self.main) else [self.main, self.rgb_only]
+        return [note for segmenter in segmenters if segmenter is not None for note in segmenter.notes]
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -63,13 +75,14 @@ class Models:
         return segmenter(frame)
 
 
-def _load(name_or_path: str, settings: Settings) -> Segmenter:
+def _load(name_or_path: str, settings: Settings) -> tuple[Segmenter, float]:
+    """The model, warm, and the milliseconds that it takes for a frame."""
     segmenter = Segmenter.from_bundle(
         name_or_path,
         device=settings.device,
         precision=settings.precision,
         backend=settings.backend,
         trusted_key=settings.trusted_key,
+        num_threads=settings.num_threads,
     )
-    segmenter.warm_up(*segmenter.bundle.input.size)
-    return segmenter
+    return segmenter, segmenter.warm_up(*_CAMERA_SIZE)

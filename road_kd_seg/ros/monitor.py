@@ -45,6 +45,12 @@ class NodeState:
     depth_is_used: bool
     max_latency_ms: float
     max_superseded_share: float
+    forecast_hz: float
+    """Frames that the model segments per second here, as measured when it was loaded; 0 without a model."""
+
+    def describe_forecast(self, color_hz: float) -> str:
+        """What the model can do, beside what the camera wants of it."""
+        return f"segments about {self.forecast_hz:.0f} frames/s here; the camera sends {color_hz:.0f}"
 
 
 @dataclass(slots=True)
@@ -146,7 +152,8 @@ class Monitor:
             superseded = _superseded_share(self._counts[0], counts)
         p50_ms, p95_ms = np.percentile(latencies_ms, (50, 95)) if latencies_ms else (float("nan"), float("nan"))
         depth = "missing" if missing else "poor" if color_only else "present"
-        level, message = _judge(state, traffic, depth, problem, depth_problem, superseded, float(p95_ms))
+        color_hz = traffic.color / period_s
+        level, message = _judge(state, traffic, depth, problem, depth_problem, superseded, float(p95_ms), color_hz)
         values = {
             "state": state.lifecycle,
             "enabled": state.enabled,
@@ -155,9 +162,10 @@ class Monitor:
             "device": state.device,
             "depth": depth,
             "poor_depth_frames": poor_depth,
-            "color_rate_hz": f"{traffic.color / period_s:.1f}",
+            "color_rate_hz": f"{color_hz:.1f}",
             "depth_rate_hz": f"{traffic.depth / period_s:.1f}",
             "pair_rate_hz": f"{traffic.pairs / period_s:.1f}",
+            "forecast_hz": f"{state.forecast_hz:.1f}",
             "published_rate_hz": f"{traffic.published / period_s:.1f}",
             "latency_p50_ms": f"{p50_ms:.1f}",
             "latency_p95_ms": f"{p95_ms:.1f}",
@@ -188,6 +196,7 @@ def _judge(
     depth_problem: str,
     superseded_share: float,
     p95_ms: float,
+    color_hz: float,
 ) -> tuple[bytes, str]:
     """Level and one line: the worst that is true."""
     if state.failure:
@@ -217,7 +226,7 @@ def _judge(
     if superseded_share > state.max_superseded_share:
         return DiagnosticStatus.WARN, (
             f"{superseded_share:.0%} of the color images are superseded (max_superseded_share"
-            f" {state.max_superseded_share:.0%}): the model is slower than the camera"
+            f" {state.max_superseded_share:.0%}): the model {state.describe_forecast(color_hz)}"
         )
     if p95_ms > state.max_latency_ms:
         return DiagnosticStatus.WARN, (

@@ -116,8 +116,11 @@ class RoadSegNode(LifecycleNode):
         )
         seconds = (time.monotonic_ns() - started_ns) / 1e9
         self.get_logger().info(
-            f"model {models.main.bundle.path} on {models.main.device_name}, loaded in {seconds:.1f} s"
+            f"model {models.main.bundle.path} on {models.main.device_name}, loaded in {seconds:.1f} s;"
+            f" segments about {models.forecast_hz:.0f} frames/s here"
         )
+        for note in models.notes:
+            self.get_logger().warning(note)
 
     @transition
     def _activate(self) -> None:
@@ -285,4 +288,5 @@ class RoadSegNode(LifecycleNode):
             depth_is_used=engine is not None and engine.models.main.needs_depth,
             max_latency_ms=settings.max_latency_ms,
             max_superseded_share=settings.max_superseded_share,
+            forecast_hz=engine.models.forecast_hz if engine is not None else 0.0,
         )

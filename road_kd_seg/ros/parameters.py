@@ -31,8 +31,13 @@ class Settings:
         "", "Public key (PEM file): only bundles that its holder signed are loaded; empty: any bundle."
     )
     device: str = _parameter("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N.")
-    precision: str = _parameter("auto", "auto (fp16 on CUDA, fp32 on a CPU), fp32, fp16 or bf16.")
-    backend: str = _parameter("torch", f"Inference engine: {' or '.join(BACKENDS)}.")
+    precision: str = _parameter(
+        "auto", "auto (fp16 on CUDA; on a CPU int8 if the model has it, else fp32), fp32, fp16, bf16 or int8."
+    )
+    backend: str = _parameter("auto", f"Inference engine: auto, {', '.join(BACKENDS)}.")
+    num_threads: int = _parameter(
+        0, "CPU threads of the inference engine; 0: half of the CPUs, at most four.", low=0, high=64
+    )
     sync_slop_s: float = _parameter(
         0.0, "Largest stamp difference of color and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
     )

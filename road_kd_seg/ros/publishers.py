@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.frame import StageTimes
 from road_kd_seg.ros.conversions import cloud_from_points, image_from_array
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.segmented_frame import CLOUDS, IMAGES, SegmentedFrame
@@ -23,6 +25,7 @@ except ImportError:  # PyPI has no wheels of vision_msgs; ~/legend says the same
     LabelInfo = None
 
 _THROTTLE_S = 5.0
+_STAGES = tuple(field.name for field in fields(StageTimes))
 
 
 class Outputs:
@@ -34,6 +37,7 @@ class Outputs:
         try:
             self._images = {name: self._create(Image, name) for name in IMAGES}
             self._clouds = {name: self._create(PointCloud2, name) for name in CLOUDS}
+            self._times = {name: self._create(Float64, f"~/debug/processing_time/{name}") for name in _STAGES}
             self._legend = self._create(String, "~/legend", latched=True)
             self._label_info = self._create(LabelInfo, "~/label_info", latched=True) if LabelInfo else None
         except RoadKdError:
@@ -64,6 +68,10 @@ class Outputs:
         for name, points in CLOUDS.items():
             if self._clouds[name].get_subscription_count() and self._has_points(frame):
                 self._clouds[name].publish(cloud_from_points(points(frame), frame.header))
+
+        for name, publisher in self._times.items():
+            if frame.segmentation.times is not None and publisher.get_subscription_count():
+                publisher.publish(Float64(data=getattr(frame.segmentation.times, name)))
 
     def _has_points(self, frame: SegmentedFrame) -> bool:
         if frame.frame.depth_m is not None and frame.frame.intrinsics is not None:

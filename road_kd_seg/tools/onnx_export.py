@@ -25,6 +25,9 @@ from road_kd_seg.synthetic import render_scene
 OPSET = 18
 """The exporter's native one; ONNX Runtime 1.14, TensorRT 8.6 and later read it."""
 
+IR_VERSION = 8
+"""Of the file format: the newest that ONNX Runtime 1.14 (JetPack 5) reads. The graph uses nothing newer."""
+
 MIN_AGREEMENT = 0.999
 """Share of an input's pixels whose winning class has to be the network's; ties fall either way."""
 
@@ -55,8 +58,8 @@ def export_onnx(bundle: Bundle) -> tuple[bytes, tuple[Parity, ...]]:
     """A bundle's network as ONNX of its input size, checked on a CPU.
 
     Returns:
-        What model.onnx has to hold (see `bundle.add_onnx`), and how it compares with PyTorch on random numbers and on
-        rendered scenes.
+        What model.onnx has to hold (see `bundle.add_attachment`), and how it compares with PyTorch on random
+        numbers and on rendered scenes.
 
     Raises:
         RoadKdError: onnx, onnxscript or onnxruntime is missing; the network does not export; or ONNX Runtime disagrees
@@ -87,7 +90,7 @@ def to_onnx(network: SegmentationNetwork, size: tuple[int, int]) -> bytes:
         RoadKdError: onnx or onnxscript is not installed, or the network holds something that ONNX has no words for.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise RoadKdError(
@@ -112,6 +115,8 @@ def to_onnx(network: SegmentationNetwork, size: tuple[int, int]) -> bytes:
     assert program is not None  # with dynamo=True
     model = program.model_proto
     _strip(model)
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

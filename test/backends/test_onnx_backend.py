@@ -10,6 +10,7 @@ import yaml
 from road_kd_seg.backends import BACKENDS, OnnxBackend, load_backend
 from road_kd_seg.bundle import MANIFEST, ONNX, load_bundle
 from road_kd_seg.errors import BundleError, RoadKdError, ShapeMismatch
+from road_kd_seg.host import pick_num_threads
 
 RGB, DEPTH = (1, 3, 64, 96), (1, 1, 64, 96)
 
@@ -81,7 +82,7 @@ class TestInfer:
 
     def test_it_says_where_it_runs(self, backend):
         assert backend.device == torch.device("cpu")
-        assert backend.device_name == f"cpu ({torch.get_num_threads()} threads, onnxruntime, fp32)"
+        assert backend.device_name == f"cpu ({pick_num_threads(0)} threads, onnxruntime, fp32)"
 
 
 class TestLoading:
@@ -123,7 +124,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"precision": "fp16"}, "precision 'fp16': backend onnx has fp32 only: use fp32, or backend torch"),
+            ({"precision": "fp16"}, "precision 'fp16': backend onnx has fp32 and int8 only: use one of these"),
             ({"device": "cuda:99"}, "CUDA devices: use auto or cpu"),
             ({"device": "tpu"}, "device 'tpu'"),
         ],
@@ -133,9 +134,9 @@ class TestLoading:
             OnnxBackend.from_bundle(load_bundle(tiny_onnx_bundle), **options)
 
     def test_an_unknown_backend_lists_the_known_ones(self, tiny_bundle):
-        with pytest.raises(RoadKdError, match="backend 'tensorrt' is unknown: use torch or onnx"):
+        with pytest.raises(RoadKdError, match="backend 'tensorrt' is unknown: use auto, torch, onnx, openvino"):
             load_backend("tensorrt", load_bundle(tiny_bundle))
-        assert list(BACKENDS) == ["torch", "onnx"]
+        assert list(BACKENDS) == ["torch", "onnx", "openvino"]
 
 
 class TestWithoutOnnxruntime:

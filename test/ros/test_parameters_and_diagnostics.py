@@ -86,6 +86,7 @@ class TestJudgment:
             "depth_is_used": True,
             "max_latency_ms": 300.0,
             "max_superseded_share": 0.5,
+            "forecast_hz": 41.0,
         }
         monitor, counters = Monitor(), FrameCounters()
         monitor.report(NodeState(**state), counters.read(), "node")
@@ -150,6 +151,8 @@ class TestJudgment:
         assert level == DiagnosticStatus.WARN
         assert message.startswith("75% of the color images are superseded")
         assert values["superseded_share"] == "0.75"
+        assert "segments about 41 frames/s here; the camera sends " in message
+        assert values["forecast_hz"] == "41.0"
         assert self.report(self.healthy, *outcomes, max_superseded_share=0.75)[0] == DiagnosticStatus.OK
 
     def test_stamps_that_never_match_are_an_error_with_the_mend(self):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 from std_srvs.srv import SetBool
 
 from road_kd_seg.ros.compat.point_cloud2 import read_points
@@ -49,6 +49,11 @@ class TestOutputs:
         assert set(np.unique(label)) == set(range(len(DEFAULT_TAXONOMY)))
         np.testing.assert_array_equal(obstacle, DEFAULT_TAXONOMY.role_table(Role.OBSTACLE)[label])
         np.testing.assert_array_equal(lane, DEFAULT_TAXONOMY.role_table(Role.LANE)[label])
+
+    def test_each_stages_time_is_told_on_request(self, running, stamps):
+        stages = ("preprocess_ms", "inference_ms", "postprocess_ms")
+        listeners = running.outputs(stamps, **{f"debug/processing_time/{stage}": Float64 for stage in stages})
+        assert all(0 < message.data < 60_000 for messages in listeners for message in messages)
 
     def test_a_late_subscriber_gets_the_legend(self, running):
         legend = running.listen(String, "/road_seg/legend", latched=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from road_kd_seg.backends import OnnxBackend
-from road_kd_seg.bundle import ONNX, add_onnx, load_bundle, save_bundle
+from road_kd_seg.bundle import ONNX, add_attachment, load_bundle, save_bundle
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.networks import SegmentationNetwork, SegOutput, build_network
 from road_kd_seg.preprocess.input_spec import InputSpec
@@ -119,8 +119,8 @@ class TestAddOnnx:
             "input_spec": bundle.input,
         }
         folder = save_bundle(tmp_path / "bundle", bundle.build_network(), **arguments)
-        add_onnx(folder, b"graph")
-        assert load_bundle(folder).read_onnx() == b"graph"
+        add_attachment(folder, "onnx", b"graph")
+        assert load_bundle(folder).read_attachment("onnx") == b"graph"
         save_bundle(folder, build_network("mfnet_rgb", len(bundle.taxonomy)), **arguments)
         assert not (folder / ONNX).exists()
         assert load_bundle(folder).onnx_sha256 is None

@@ -12,11 +12,26 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from road_kd_seg.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, add_onnx, load_bundle, save_bundle
+from road_kd_seg.backends import load_backend
+from road_kd_seg.bundle import (
+    ATTACHMENTS,
+    INT8,
+    MANIFEST,
+    ONNX,
+    WEIGHTS,
+    Bundle,
+    add_attachment,
+    load_bundle,
+    save_bundle,
+)
 from road_kd_seg.errors import BundleError
 from road_kd_seg.networks import SegmentationNetwork
+from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.signing import SIGNATURE, sign_bundle
+from road_kd_seg.tools.golden_frames import make_golden
+from road_kd_seg.tools.int8_export import Quantized, quantize
 from road_kd_seg.tools.onnx_export import Parity, export_onnx
+from road_kd_training.calibration import calibration_frames, scored_frames
 from road_kd_training.checkpoints import LAST, load_checkpoint
 from road_kd_training.errors import TrainingError
 from road_kd_training.model_card import CARD, model_card
@@ -25,6 +40,9 @@ from road_kd_training.run_folder import CONFIG
 
 MOST_MEGABYTES = 10
 """What a bundle in models/ may weigh."""
+
+INT8_MARGIN = 0.005
+"""How much less than here int8 may agree on the golden frames elsewhere: other CPUs round otherwise."""
 
 
 def run(options: Namespace) -> None:
@@ -42,11 +60,15 @@ def run(options: Namespace) -> None:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
             new = _save(Path(folder), bundle, network, options.name or bundle.name)
             if not options.force:
-                _check_target(out, new, onnx=options.onnx)
+                _check_target(out, new, onnx=options.onnx or options.int8)
+            add_attachment(new.path, "golden", make_golden(new))
             parities: tuple[Parity, ...] = ()
-            if options.onnx:
+            quantized = None
+            if options.onnx or options.int8:
                 model, parities = export_onnx(new)
-                add_onnx(new.path, model)
+                add_attachment(new.path, "onnx", model)
+                if options.int8:
+                    quantized = _quantize(new, model)
             parameters = sum(parameter.numel() for parameter in network.parameters())
             card = model_card(load_bundle(new.path), parameters, _command(options), parities)
             (new.path / CARD).write_text(card, encoding="utf-8")
@@ -55,7 +77,7 @@ def run(options: Namespace) -> None:
             _move(new.path, out, keep_card=not options.force)
     except OSError as error:
         raise TrainingError(f"{out} cannot be written: {error}: free some space or choose another --out") from error
-    _report(out, parities)
+    _report(out, parities, quantized)
 
 
 def _open(source: str, weights: str) -> tuple[Bundle, SegmentationNetwork]:
@@ -118,6 +140,16 @@ def _save(folder: Path, bundle: Bundle, network: SegmentationNetwork, name: str)
     return load_bundle(folder)
 
 
+def _quantize(bundle: Bundle, model: bytes) -> Quantized:
+    """Write model.int8.onnx into a bundle that has golden frames, with what it agrees with them less a margin."""
+    quantized = quantize(bundle, model, calibration_frames(bundle), scored_frames(bundle))
+    add_attachment(bundle.path, "int8", quantized.model, min_agreement=0.0)
+    engine = load_backend("onnx", new := load_bundle(bundle.path), "cpu", "int8")
+    agreement = Segmenter(new, engine).check_golden() or 0.0
+    add_attachment(bundle.path, "int8", quantized.model, min_agreement=max(agreement - INT8_MARGIN, 0.0))
+    return quantized
+
+
 def _check_target(out: Path, new: Bundle, *, onnx: bool) -> None:
     """Refuse a folder that holds anything but this very model."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -145,10 +177,10 @@ def _move(folder: Path, out: Path, *, keep_card: bool) -> None:
     out.mkdir(exist_ok=True)
     if keep_card and (out / CARD).is_file():
         (folder / CARD).unlink()
-    for name in (ONNX, SIGNATURE):
+    for name in (*ATTACHMENTS.values(), SIGNATURE):
         if not (folder / name).is_file():
             (out / name).unlink(missing_ok=True)
-    for name in (WEIGHTS, ONNX, CARD, SIGNATURE, MANIFEST):
+    for name in (WEIGHTS, *ATTACHMENTS.values(), CARD, SIGNATURE, MANIFEST):
         if (folder / name).is_file():
             os.replace(folder / name, out / name)
 
@@ -158,15 +190,19 @@ def _command(options: Namespace) -> str:
     words += ["--name", options.name] if options.name else []
     words += ["--weights", options.weights] if options.weights != "best" else []
     words += ["--onnx"] if options.onnx else []
+    words += ["--int8"] if options.int8 else []
     words += ["--sign", options.sign] if options.sign else []
     return shlex.join(words)
 
 
-def _report(out: Path, parities: tuple[Parity, ...]) -> None:
+def _report(out: Path, parities: tuple[Parity, ...], quantized: Quantized | None) -> None:
     console = Console(soft_wrap=True)
     for parity in parities:
         console.print(f"{ONNX} against PyTorch, {parity.describe()}")
-    files = [out / name for name in (MANIFEST, WEIGHTS, ONNX, SIGNATURE, CARD) if (out / name).is_file()]
+    if quantized is not None:
+        console.print(f"{INT8}: {quantized.describe()}")
+    names = (MANIFEST, WEIGHTS, *ATTACHMENTS.values(), SIGNATURE, CARD)
+    files = [out / name for name in names if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
     if megabytes > MOST_MEGABYTES:

@@ -6,7 +6,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from road_kd_seg.bundle import ONNX, WEIGHTS, load_bundle, save_bundle
+from road_kd_seg.bundle import GOLDEN, ONNX, WEIGHTS, load_bundle, save_bundle
 from road_kd_training.checkpoints import load_checkpoint
 from road_kd_training.cli import main
 from road_kd_training.model_card import CARD, model_card
@@ -104,7 +104,7 @@ class TestOfABundle:
         same = ("network", "network_kwargs", "taxonomy", "input", "weights_sha256", "provenance", "onnx_sha256")
         assert all(getattr(old, key) == getattr(new, key) for key in same)
         assert "wrote" in capsys.readouterr().out
-        assert sorted(contents(tmp_path / "new")) == sorted([CARD, "model.yaml", WEIGHTS])
+        assert sorted(contents(tmp_path / "new")) == sorted([CARD, GOLDEN, "model.yaml", WEIGHTS])
         assert [path.name for path in tmp_path.iterdir()] == ["new"]  # nothing temporary is left
 
     def test_last_weights_are_for_runs(self, tiny_bundle, tmp_path, fails):
@@ -143,7 +143,7 @@ class TestOnnx:
         printed = capsys.readouterr().out
         assert "model.onnx against PyTorch, random input: 100.0000% of pixels agree" in printed
         assert printed.count("against PyTorch, synthetic scene") == 2
-        assert load_bundle(out).read_onnx() == (out / ONNX).read_bytes()
+        assert load_bundle(out).read_attachment("onnx") == (out / ONNX).read_bytes()
         assert (out / CARD).read_text() == "by hand"
 
         before = contents(out)
