@@ -68,8 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --live: play this many times as fast")
     parser.add_argument(
         "--domain-id",
-        type=int,
-        choices=range(102),
+        type=_domain_id,
         metavar="0..101",
         help="with --live: ROS domain; default: one of its own",
     )
@@ -78,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}-topic", default=default, help=f"default: {default}")
     return parser
+
+
+def _domain_id(text: str) -> int:
+    if not text.isdecimal() or int(text) > 101:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to 101")
+    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -56,6 +56,13 @@ class TestOffline:
         assert main([str(tmp_path / "bag"), "--model", str(tiny_bundle), "--out", str(tmp_path / "out")]) == 0
         assert "n/a (0 labeled frames)" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("domain", ["102", "-1", "one"])
+    def test_a_ros_domain_out_of_range_is_refused_by_its_range(self, domain, bag, capsys):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(bag), f"--domain-id={domain}", "--out", "x", "--live"])
+        assert exit_.value.code == 2
+        assert f"{domain}: expected a whole number from 0 to 101" in capsys.readouterr().err
+
     def test_labels_can_come_from_a_folder(self, tmp_path, bag, frames_of, tiny_bundle):
         (tmp_path / "labels").mkdir()
         stamp_ns = frames_of([1])[0].frame.stamp_ns

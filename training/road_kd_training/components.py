@@ -75,7 +75,7 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
 def input_spec(config: InputConfig) -> InputSpec:
     """The runtime's description of what the network is fed."""
     size = (config.height, config.width)
-    if config.depth == "none":
+    if config.depth is None or config.depth == "none":
         return InputSpec(size)
     return InputSpec(size, DepthEncoding(config.depth, config.depth_low, config.depth_high, config.depth_focal))
 

@@ -36,10 +36,10 @@ class InputConfig:
     """Pixels; multiple of the network's stride."""
     width: int = 512
     """Pixels."""
-    depth: Literal["none", "metric", "inverse", "plane_residual", "relative_height", "jet", "normals"] = (
+    depth: Literal["none", "metric", "inverse", "plane_residual", "relative_height", "jet", "normals"] | None = (
         "plane_residual"
     )
-    """Encoding of depth; none for an RGB network."""
+    """Encoding of depth; none (or null, as model.yaml has it) for an RGB network."""
     depth_low: float = 0.0
     """Lower end of the encoding's range (meters for metric, 1/m for inverse)."""
     depth_high: float = 0.05

@@ -34,7 +34,7 @@ def check_data(
         config: names the datasets.
         pools: of the training data.
         validation: its datasets.
-        needs_depth: whether the student, a peer or a teacher takes depth.
+        needs_depth: whether the student, a peer or a teacher requires depth.
         limit_s: seconds for all datasets together.
 
     Returns:
@@ -133,6 +133,6 @@ def _check_depth(sources: Sequence[_Source], *, may_be_missing: bool) -> None:
         share = "none of the samples" if not source.with_depth else f"{source.with_depth} of {source.checked} samples"
         raise TrainingError(
             f"dataset '{source.name}': {share} checked has depth, sample {shown(source.without_depth)} has none, and"
-            " the network takes depth: add it, use input.depth none and a network for color alone, or, of training"
+            " the network requires depth: add it, use input.depth none and a network for color alone, or, of training"
             " data, set augment.drop_depth for a network that is to work without as well"
         )

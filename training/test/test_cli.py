@@ -98,6 +98,29 @@ def test_an_unknown_flag_is_refused_in_one_line(recipe, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["stereo_pothole", "root={root}", "split=all", "--out", "{out}", "--rate-hz", "2"],
+        ["--out", "{out}", "stereo_pothole", "--rate-hz=2", "root={root}", "split=all"],
+        ["stereo_pothole", "--rate_hz", "2", "root={root}", "--out", "{out}", "split=all"],
+    ],
+)
+def test_key_value_stands_before_or_after_options_and_options_have_hyphens_or_underscores(order, stereo_tree, tmp_path):
+    arguments = [part.format(root=stereo_tree, out=tmp_path / "bag") for part in order]
+    assert main(["dataset-to-bag", *arguments]) == 0
+    with BagReader(tmp_path / "bag") as reader:
+        assert len(reader.index) == 4
+
+
+def test_a_recipe_may_write_its_depth_as_model_yaml_does(recipe, tmp_path):
+    settings = yaml.safe_load(recipe.read_text())
+    settings["input"]["depth"] = None
+    settings["network"] = {"name": "mfnet_rgb"}
+    recipe.write_text(yaml.safe_dump(settings))
+    assert main(["train", "--config", str(recipe)]) == 0
+
+
 def test_distil_wants_a_distiller(recipe, capsys):
     assert main(["distill", "--config", str(recipe)]) == 1
     assert "the recipe has no distillers: add one" in capsys.readouterr().err

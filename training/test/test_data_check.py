@@ -97,7 +97,7 @@ class TestDepth:
             bad = write_frames(tmp_path / f"bad{found[0]}", depth=depth)
             rgbd = {"network": "mfnet", "depth": "plane_residual"}
             refuse(recipe(tmp_path, bad, good, **rgbd), f"{found}.* checked has depth, sample .* has none")
-            refuse(recipe(tmp_path, good, bad, **rgbd), "has none, and the network takes depth")
+            refuse(recipe(tmp_path, good, bad, **rgbd), "has none, and the network requires depth")
 
     def test_files_of_another_kind_are_named(self, tmp_path):
         bad = write_frames(tmp_path / "bad", depth=lambda i: np.ones((HEIGHT, WIDTH), np.float32), suffix=".tiff")
@@ -107,7 +107,7 @@ class TestDepth:
     def test_where_training_drops_it_it_may_be_missing(self, tmp_path, good):
         bad = write_frames(tmp_path / "bad", depth=lambda i: millimeters()(i) if i else None)
         lenient = {"network": "mfnet", "depth": "plane_residual", "augment": AugmentConfig(drop_depth=0.5)}
-        refuse(recipe(tmp_path, good, bad, **lenient), "the network takes depth")
+        refuse(recipe(tmp_path, good, bad, **lenient), "the network requires depth")
         assert Trainer(recipe(tmp_path, bad, good, **lenient)).run().is_dir()
 
     def test_an_implausible_unit_is_said(self, tmp_path, capfd):

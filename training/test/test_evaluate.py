@@ -182,7 +182,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--boundary_px", "-1"], "--boundary_px is -1, expected 0 or more"),
+            (["--boundary_px", "-1"], "--boundary-px is -1, expected 0 or more"),
             (["--json", "/nowhere/score.json"], "/nowhere/score.json: cannot be written (No such file or directory)"),
         ],
     )

@@ -198,7 +198,7 @@ class TestKept:
     def test_a_class_that_is_mostly_ignored_is_told(self, bag, tiny_bundle, tmp_path, capsys):
         command = ["pseudo-label", "bag", f"root={bag}", "--model", str(tiny_bundle), "--sheets", "0"]
         assert main([*command, "--out", str(tmp_path / "all")]) == 0
-        assert "lower --min_confidence" not in capsys.readouterr().out
+        assert "lower --min-confidence" not in capsys.readouterr().out
         assert main([*command, "--out", str(tmp_path / "none"), "--min_confidence", "1"]) == 0
         assert "is ignored: a model that is trained on the rest sees too little of it" in capsys.readouterr().out
 

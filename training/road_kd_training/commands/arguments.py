@@ -34,7 +34,7 @@ def _evaluate_parser() -> ArgumentParser:
     parser.add_argument("--model", default="road_student", help="a bundle's folder, or the name of a shipped one")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--boundary_px", type=int, default=TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
+        "--boundary-px", type=int, default=TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
     )
     parser.add_argument("--json", default=None, help="also write the score to this file")
     return parser
@@ -64,7 +64,7 @@ def _synth_parser() -> ArgumentParser:
     parser = ArgumentParser(description="Render synthetic road scenes into a folder, on all cores.")
     parser.add_argument("out", help="the folder; scenes it has already are kept")
     parser.add_argument("--scenes", type=int, default=100, help="how many")
-    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first; the others follow")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first; the others follow")
     return parser
 
 
@@ -72,7 +72,7 @@ def _dataset_to_bag_parser() -> ArgumentParser:
     parser = ArgumentParser(description="Write a dataset's frames as the MCAP rosbag2 of a RealSense driver.")
     _add_dataset(parser)
     parser.add_argument("--out", required=True, help="folder of the new bag")
-    parser.add_argument("--rate_hz", type=float, default=2.0, help="frames per second")
+    parser.add_argument("--rate-hz", type=float, default=2.0, help="frames per second")
     parser.add_argument("--force", action="store_true", help="replace an existing bag")
     return parser
 
@@ -88,7 +88,7 @@ def _bag_to_dataset_parser() -> ArgumentParser:
     )
     parser.add_argument("--out", required=True, help="folder; it must be new or empty")
     parser.add_argument("--every", type=int, default=1, help="keep every N-th frame")
-    parser.add_argument("--rate_hz", type=float, default=None, help="or so many frames per second of the recording")
+    parser.add_argument("--rate-hz", type=float, default=None, help="or so many frames per second of the recording")
     return parser
 
 
@@ -118,10 +118,10 @@ def _pseudo_label_parser() -> ArgumentParser:
     parser.add_argument("--model", required=True, help="a bundle's folder, or the name of a shipped one")
     parser.add_argument("--out", required=True, help="folder; it must be new or empty")
     parser.add_argument(
-        "--min_confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
+        "--min-confidence", type=float, default=0.0, help="pixels less sure than this (0 to 1) are ignored in training"
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirror image; twice the time")
-    parser.add_argument("--with_frames", action="store_true", help="also write color and depth: OUT is then a dataset")
+    parser.add_argument("--with-frames", action="store_true", help="also write color and depth: OUT is then a dataset")
     parser.add_argument("--sheets", type=int, default=10, help="most pages of the contact sheet")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return parser
@@ -167,8 +167,8 @@ def _benchmark_parser() -> ArgumentParser:
     parser.add_argument("--config", default=None, help="a recipe: its datasets, weights, augmentation, size and batch")
     parser.add_argument("--height", type=int, default=None, help="pixels; default: the recipe's, else 576")
     parser.add_argument("--width", type=int, default=None, help="pixels; default: the recipe's, else 1024")
-    parser.add_argument("--batch_size", type=int, default=None, help="samples per step; default: the recipe's, else 8")
-    parser.add_argument("--step_ms", type=float, default=None, help="duration of a training step; default: none at all")
+    parser.add_argument("--batch-size", type=int, default=None, help="samples per step; default: the recipe's, else 8")
+    parser.add_argument("--step-ms", type=float, default=None, help="duration of a training step; default: none at all")
     parser.add_argument(
         "--workers", type=int, nargs="+", default=None, help="loader processes; default: 0, 1, 2, … cores"
     )
@@ -194,10 +194,10 @@ def _reproduce_parser() -> ArgumentParser:
     parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
     parser.add_argument("--out", default=REPRODUCE_DEFAULTS["out"], help="folder of runs, scenes and reports")
     parser.add_argument(
-        "--data_root", default=REPRODUCE_DEFAULTS["data_root"], help="holds each dataset in a folder of its name"
+        "--data-root", default=REPRODUCE_DEFAULTS["data_root"], help="holds each dataset in a folder of its name"
     )
     parser.add_argument("--replace", action="store_true", help="retrain runs that were made by another recipe")
-    parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     return parser
 
 

@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
     """
     if options.every < 1 or (options.rate_hz is not None and (options.rate_hz <= 0 or options.every != 1)):
         raise DatasetError(
-            f"every is {options.every} and rate_hz {options.rate_hz}: give one of them, above 0, e.g. --rate_hz 2"
+            f"every is {options.every} and rate-hz {options.rate_hz}: give one of them, above 0, e.g. --rate-hz 2"
         )
     bag = build_dataset("bag", **{**key_values(options.options), "root": options.bag})
     assert isinstance(bag, Bag)

@@ -25,7 +25,7 @@ from road_kd_training.evaluate import BANDS_M, PER_CLASS, SUMMARIES, Score, chec
 def run(options: Namespace) -> None:
     """Print the score, the dataset's own metrics, and what needs no network beside it."""
     if options.boundary_px < 0:
-        raise DatasetError(f"--boundary_px is {options.boundary_px}, expected 0 or more")
+        raise DatasetError(f"--boundary-px is {options.boundary_px}, expected 0 or more")
     console = Console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)

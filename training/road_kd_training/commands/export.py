@@ -55,6 +55,8 @@ def run(options: Namespace) -> None:
     """
     out = Path(options.out).expanduser()
     bundle, network = _open(options.source, options.weights)
+    if out.exists() and out.resolve() in (bundle.path.resolve(), Path(options.source).expanduser().resolve()):
+        raise TrainingError(f"{out} is the source itself: choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
@@ -205,5 +207,6 @@ def _report(out: Path, parities: tuple[Parity, ...], quantized: Quantized | None
     files = [out / name for name in names if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
+    console.print(f"next: seg_node --ros-args -p model:={out}, or replay_eval BAG --model {out} --out REPORT")
     if megabytes > MOST_MEGABYTES:
         console.print(f"warning: more than the {MOST_MEGABYTES} MB that a bundle in models/ may have")

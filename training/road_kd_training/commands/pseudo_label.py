@@ -120,7 +120,7 @@ def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Pa
     if mostly:
         lines.append(
             f"most of what the network takes for {', '.join(mostly)} is ignored: a model that is trained on the rest"
-            " sees too little of it; lower --min_confidence"
+            " sees too little of it; lower --min-confidence"
         )
     if pages:
         lines.append(f"look at {out / 'contact_sheet.png'} ({pages} pages) and delete the labels that are wrong")

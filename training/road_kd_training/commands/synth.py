@@ -13,4 +13,8 @@ from road_kd_training.datasets.synthetic import render_missing
 def run(options: Namespace) -> None:
     """Render what the folder lacks."""
     rendered = render_missing(Path(options.out), range(options.first_seed, options.first_seed + options.scenes))
-    Console().print(f"rendered {rendered} scenes, {options.scenes - rendered} were there: {options.out}")
+    Console().print(
+        f"rendered {rendered} scenes, {options.scenes - rendered} were there: {options.out};"
+        f" next: in a recipe, dataset: synthetic, options: {{root: {options.out}, num_scenes: {options.scenes}}}",
+        soft_wrap=True,
+    )

@@ -23,4 +23,4 @@ def run(options: Namespace) -> None:
         check_recipe(Path(path))
     config = TrainConfig(**{field.name: options[field.name] for field in dataclasses.fields(TrainConfig)})
     bundle = Trainer(config).run()
-    Console().print(f"wrote {bundle}")
+    Console().print(f"wrote {bundle}; next: road-kd evaluate DATASET --model {bundle}", soft_wrap=True)

@@ -174,7 +174,7 @@ class _Planner:
     def _network(self, row: Row, frame: InputConfig) -> NetworkConfig:
         network = self._named(row, row.network, row.options)
         options = dict(network.options)
-        if frame.depth != "none":
+        if frame.depth is not None and frame.depth != "none":
             options["depth_channels"] = DepthEncoding(frame.depth, frame.depth_low, frame.depth_high).channels
         if network.name.startswith("mafnet"):
             options["image_size"] = [frame.height, frame.width]

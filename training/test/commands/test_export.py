@@ -139,7 +139,7 @@ class TestOnnx:
         out = tmp_path / "new"
         export(tiny_bundle, "--out", out)
         (out / CARD).write_text("by hand")
-        export(out, "--out", out, "--onnx")  # in place
+        export(tiny_bundle, "--out", out, "--onnx")  # the same model again
         printed = capsys.readouterr().out
         assert "model.onnx against PyTorch, random input: 100.0000% of pixels agree" in printed
         assert printed.count("against PyTorch, synthetic scene") == 2
@@ -166,6 +166,12 @@ class TestWhatIsThere:
         assert contents(out) == before
         export(tiny_bundle, "--out", out, "--name", "other", "--force")
         assert load_bundle(out).name == "other"
+
+    def test_the_source_itself_is_never_written_onto(self, tiny_bundle, tmp_path, fails):
+        source = shutil.copytree(tiny_bundle, tmp_path / "source")
+        before = contents(source)
+        assert "is the source itself: choose another --out" in fails("export", source, "--out", source, "--force")
+        assert contents(source) == before
 
     def test_a_damaged_bundle_and_foreign_files_are_not_touched(self, tiny_bundle, tmp_path, fails):
         out = shutil.copytree(tiny_bundle, tmp_path / "new")
