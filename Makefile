@@ -1,6 +1,7 @@
 # The only commands a newcomer needs. `make demo` and `make test` set the environment up first.
 
-.PHONY: setup demo test lint bench clean
+.PHONY: help setup demo picture test lint bench docs clean
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,7 +24,10 @@ MODEL ?= road_student
 # Our own processes must find the profile and each other, and must not meet other ROS graphs in the building.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-setup: $(STAMP)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## .venv with everything; the other targets call it
 
 $(STAMP): setup.py package.xml training/pyproject.toml
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
@@ -33,7 +37,7 @@ $(STAMP): setup.py package.xml training/pyproject.toml
 
 # A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered. COLOR=… and
 # DEPTH=… name its topics where they cannot be found; LIVE= scores the model without the node.
-demo: setup
+demo: setup ## a bag in, masks on topics, a report in out/demo; BAG=path takes your own
 ifeq ($(BAG),)
 	rm -rf $(OUT) && mkdir -p $(OUT)
 	$(BIN)/python -m road_kd_seg.synthetic --out $(OUT)/bag
@@ -43,10 +47,13 @@ else
 		$(if $(COLOR),--color-topic $(COLOR)) $(if $(DEPTH),--depth-topic $(DEPTH))
 endif
 
-test: lint
+picture: setup ## the README's moving picture, from what make demo left
+	$(BIN)/python docs/draw_drive.py $(OUT) docs/images/drive.webp
+
+test: lint ## lint, types and every test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
-lint: setup
+lint: setup ## style, spelling, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell .
@@ -54,8 +61,12 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup
+bench: setup ## pipeline against the bare forward pass and the naive way, interleaved
 	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --json out/bench.json
 
-clean:
-	rm -rf out build install log .pytest_cache .mypy_cache .ruff_cache
+docs: setup ## the site, into site/
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+clean: ## what was built; .venv and data stay
+	rm -rf out site build install log .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,7 @@
 import shutil
 from glob import glob
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
@@ -36,7 +37,7 @@ class BuildWithShared(build_py):
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version=ElementTree.parse("package.xml").findtext("version"),  # the one place that says it
     description="Real-time segmentation of potholes, obstacles and lane markings from an RGB-D camera.",
     license="Apache-2.0",
     maintainer="road_kd_seg maintainers",
@@ -54,7 +55,7 @@ setup(
     install_requires=[
         "setuptools",
         "torch>=2.6",
-        "timm>=1.0.9",
+        "timm>=1.0",
         "safetensors",
         "numpy",
         "opencv-python-headless<5",  # cv_bridge breaks on 5
@@ -84,6 +85,7 @@ setup(
             *ONNX,
             *SIGN,
         ],
+        "docs": ["mkdocs-material", "mkdocstrings[python]>=0.26"],
         "lint": ["ruff>=0.17", "mypy>=2.0", "types-PyYAML", "codespell", "import-linter>=2.5"],
     },
     zip_safe=False,

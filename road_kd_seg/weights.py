@@ -1,4 +1,4 @@
-"""The tensors of a safetensors file, compared with the network they are for before any memory is taken for them."""
+"""The tensors of a safetensors file, compared with the network they are for before any memory is reserved for them."""
 
 from __future__ import annotations
 

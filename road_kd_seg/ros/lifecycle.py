@@ -46,7 +46,7 @@ def lifecycle_state(node: LifecycleNode) -> str:
 
 
 def guard_transitions(node: LifecycleNode) -> None:
-    """Answer a transition that is impossible in this state with success=False; in rclpy it ends the process."""
+    """Respond to a transition that is impossible in this state with success=False; in rclpy it ends the process."""
     change_state = next(service for service in node.services if service.srv_type is ChangeState)
     change = change_state.callback
 

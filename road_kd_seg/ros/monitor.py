@@ -126,7 +126,7 @@ class Monitor:
             self._latencies_ms.append(latency_ms)
 
     def see_depth_problem(self, problem: str, *, color_only: bool) -> None:
-        """A frame with depth was looked at: what is wrong with it, and whether color alone is used now."""
+        """A frame with depth was checked: what is wrong with it, and whether color alone is used now."""
         with self._lock:
             self._color_only = color_only
             if problem:

@@ -57,9 +57,7 @@ class Settings:
     negative_obstacle_height_m: float = _parameter(
         0.15, "Height above the road of negative obstacles in ~/costmap_points, meters.", low=0.0, high=5.0
     )
-    ground_points_stride: int = _parameter(
-        8, "~/ground_points holds every so-many-th pixel of both axes.", low=1, high=100
-    )
+    ground_points_stride: int = _parameter(8, "~/ground_points holds every N-th pixel of both axes.", low=1, high=100)
     points_stride: int = _parameter(
         1,
         "~/points alike; 1 for costmap layers that need the masks' size.",
