@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,8 @@ class Taxonomy:
     """
 
     classes: tuple[SemanticClass, ...]
+    mirrored: Mapping[str, str | None] = field(default_factory=dict, compare=False)
+    """Classes that are others in a mirror image, by name; None: its mirror image is no class. For training."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= IGNORE_INDEX:
@@ -70,6 +73,23 @@ class Taxonomy:
         for c in self.classes:
             palette[c.id] = c.color
         return palette
+
+    @cached_property
+    def mirror_table(self) -> NDArray[np.uint8]:
+        """(256,) table from a label value to that of its mirror image.
+
+        Raises:
+            RoadKdError: a class is named left or right and `mirrored` does not say what it becomes.
+        """
+        unknown = [
+            name for name in self.names if {"left", "right"} & set(name.split("_")) and name not in self.mirrored
+        ]
+        if unknown:
+            raise RoadKdError(f"taxonomy: {', '.join(unknown)} change in a mirror image, and nothing says into what")
+        table = np.arange(256, dtype=np.uint8)
+        for name, other in self.mirrored.items():
+            table[self.names.index(name)] = IGNORE_INDEX if other is None else self.names.index(other)
+        return table
 
     def role_table(self, role: Role) -> NDArray[np.uint8]:
         """(256,) table that maps a label value to 255 if its class has `role`, else to 0."""

@@ -6,8 +6,9 @@ V3+: a backbone to 1/16, ASPP (rates 6, 12, 18), and a decoder that adds detail 
 parameters (R101) and 39,756,962 (R50) with 2 classes.
 
 Shapes: rgb (B, 3, H, W) → logits (B, K, H, W), H and W multiples of 8 (V3) or 16 (V3+). Taps of V3: `encoder3`,
-`encoder4`, `encoder5` (1/8 each), `aspp` (1/8) and, present with an auxiliary head, `auxiliary_logits`; of V3+:
-`encoder2` (1/4), `encoder5` (1/16), where SSLKD compares backbones, `aspp` (1/16) and `decoder` (1/4).
+`encoder4`, `encoder5`, `aspp` and `scores`, the class scores before they are enlarged (1/8 each), and, present with an
+auxiliary head, `auxiliary_logits`; of V3+: `encoder2` (1/4), `encoder5` (1/16), where SSLKD compares backbones, `aspp`
+(1/16) and `decoder` (1/4).
 
 Deviations: as in `pspnet.py`.
 """
@@ -63,6 +64,7 @@ class DeepLabV3(SegmentationNetwork):
             "encoder4": FeatureInfo(c4, 8),
             "encoder5": FeatureInfo(c5, 8),
             "aspp": FeatureInfo(aspp_channels, 8),
+            "scores": FeatureInfo(num_classes, 8),
         }
         if auxiliary_channels:
             self.feature_info["auxiliary_logits"] = FeatureInfo(num_classes, 8)
@@ -72,10 +74,12 @@ class DeepLabV3(SegmentationNetwork):
         self.check_input(rgb, depth)
         _, _, encoder3, encoder4, encoder5 = self.backbone(rgb)
         aspp = self.aspp(encoder5)
-        features = {"encoder3": encoder3, "encoder4": encoder4, "encoder5": encoder5, "aspp": aspp}
+        scores = self.classifier(aspp)
+        features = {"encoder3": encoder3, "encoder4": encoder4, "encoder5": encoder5}
+        features |= {"aspp": aspp, "scores": scores}
         if self.auxiliary_head is not None:
             features["auxiliary_logits"] = self.auxiliary_head(encoder4)
-        return SegOutput(resize(self.classifier(aspp), rgb.shape[-2:]), features)
+        return SegOutput(resize(scores, rgb.shape[-2:]), features)
 
 
 class DeepLabV3Plus(SegmentationNetwork):

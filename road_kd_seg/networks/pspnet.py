@@ -12,7 +12,8 @@ which halves every width, has 3.27 M where the table prints 3.835 M.
 
 Shapes: rgb (B, 3, H, W) → logits (B, K, H, W), H and W multiples of 8. Taps: `encoder3`, `encoder4`, `encoder5` (the
 backbone's blocks 3 to 5, 1/8 each; IntRA-KD distils from 3 and 5), `pyramid`, after the bottleneck (1/8), where CWD
-distils, and, present with `auxiliary`, `auxiliary_logits` (K, 1/8).
+distils, `scores`, the class scores before they are enlarged (K, 1/8), and, present with `auxiliary`,
+`auxiliary_logits` (K, 1/8).
 
 Deviations: bilinear resizing without aligned corners; a max-pool that rounds down where CWD's rounds up, so that taps
 are exactly 1/8; ReLU, PSPNet's, where CWD's code has leaky ReLU (0.01); the first convolution of a dilated layer
@@ -74,6 +75,7 @@ class PspNet(SegmentationNetwork):
             "encoder4": FeatureInfo(c4, 8),
             "encoder5": FeatureInfo(c5, 8),
             "pyramid": FeatureInfo(pyramid_channels, 8),
+            "scores": FeatureInfo(num_classes, 8),
         }
         if auxiliary_channels:
             self.feature_info["auxiliary_logits"] = FeatureInfo(num_classes, 8)
@@ -83,10 +85,17 @@ class PspNet(SegmentationNetwork):
         self.check_input(rgb, depth)
         _, _, encoder3, encoder4, encoder5 = self.backbone(rgb)
         pyramid = self.pyramid(encoder5)
-        features = {"encoder3": encoder3, "encoder4": encoder4, "encoder5": encoder5, "pyramid": pyramid}
+        scores = self.classifier(pyramid)
+        features = {
+            "encoder3": encoder3,
+            "encoder4": encoder4,
+            "encoder5": encoder5,
+            "pyramid": pyramid,
+            "scores": scores,
+        }
         if self.auxiliary_head is not None:
             features["auxiliary_logits"] = self.auxiliary_head(encoder4)
-        return SegOutput(resize(self.classifier(pyramid), rgb.shape[-2:]), features)
+        return SegOutput(resize(scores, rgb.shape[-2:]), features)
 
 
 class PyramidPooling(nn.Module):

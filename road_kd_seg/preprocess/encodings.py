@@ -28,9 +28,9 @@ def encode_depth(
     if encoding.kind == "normals":
         return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
     valid = (depth_m > 0) & (depth_m < torch.inf)
-    if encoding.kind == "metric":
-        scaled = (depth_m - encoding.low) / (encoding.high - encoding.low)
-        return torch.where(valid, scaled.clamp(0, 1), 0)[:, None]
+    if encoding.kind in ("metric", "jet_depth"):
+        scaled = ((depth_m - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)[:, None]
+        return torch.where(valid[:, None], jet(scaled) if encoding.kind == "jet_depth" else scaled, 0)
     inverse_depth = torch.where(valid, 1 / depth_m, 0)
     if encoding.kind == "inverse":
         scaled = (inverse_depth - encoding.low) / (encoding.high - encoding.low)

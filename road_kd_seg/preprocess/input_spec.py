@@ -14,7 +14,7 @@ _MIN_SIDE, _MAX_SIDE = 8, 4096
 """Pixels of a side of the input, and of what is cropped for it."""
 _MIN_STD = 1e-3
 
-DepthKind = Literal["metric", "inverse", "plane_residual", "relative_height", "jet", "normals"]
+DepthKind = Literal["metric", "inverse", "plane_residual", "relative_height", "jet", "jet_depth", "normals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class DepthEncoding:
     `metric` is z and `inverse` is 1/z, each scaled linearly so that [low, high] becomes [0, 1]; `plane_residual` is
     1/z minus the road plane's, scaled so that ±high becomes ±1 (negative lies below the road); `relative_height` is the
     height above the road in camera heights, squashed to h / (|h| + high), so that ±high becomes ±0.5; `jet` paints the
-    plane residual in the jet colors, as CPKD does with transformed disparity; `normals` are unit surface normals
+    plane residual in the jet colors, as Pothole-600 does with transformed disparity; `jet_depth` paints z so, from blue
+    at low to red at high, as NO-4K and CPKD do; `normals` are unit surface normals
     (x right, y down, z forward), as SNE-RoadSeg takes them. Invalid pixels become 0.
 
     Normals need a focal length. It is part of the encoding, not read from the camera: so training and the node agree by
@@ -36,9 +37,9 @@ class DepthEncoding:
 
     kind: DepthKind
     low: float = 0.0
-    """Meters for `metric`, 1/m for `inverse`; unused otherwise."""
+    """Meters for `metric` and `jet_depth`, 1/m for `inverse`; unused otherwise."""
     high: float = 0.05
-    """Meters for `metric`, camera heights for `relative_height`, 1/m otherwise; unused for `normals`."""
+    """Meters for `metric` and `jet_depth`, camera heights for `relative_height`, else 1/m; unused for `normals`."""
     focal: float = 0.5
     """For `normals`: fx over the width of the camera's image, whose pixels count as square and whose principal point as
     its middle. 0.5 is 90 degrees wide, as a RealSense D455's color image; unused otherwise."""
@@ -56,7 +57,7 @@ class DepthEncoding:
     @property
     def channels(self) -> int:
         """Channels of the encoded depth."""
-        return 3 if self.kind in ("jet", "normals") else 1
+        return 3 if self.kind in ("jet", "jet_depth", "normals") else 1
 
     def camera(self, height: int, width: int) -> Intrinsics:
         """The camera that `normals` assumes behind a `height` x `width` image."""

@@ -42,7 +42,9 @@ class TestEncodeDepth:
         inverse = encode_depth(depth_m, DepthEncoding("inverse", 0.1, 1.0))
         torch.testing.assert_close(inverse[0, 0, 0, [1, 3]], torch.tensor([1.0, 0.0]))
 
-    @pytest.mark.parametrize("kind", ["metric", "inverse", "plane_residual", "relative_height", "jet", "normals"])
+    @pytest.mark.parametrize(
+        "kind", ["metric", "inverse", "plane_residual", "relative_height", "jet", "jet_depth", "normals"]
+    )
     @pytest.mark.parametrize("invalid", [0.0, -1.0, math.nan, math.inf])
     def test_invalid_depth_is_zero_and_harms_nothing_else(self, kind, invalid):
         depth_m = road_depth_m()
@@ -69,7 +71,7 @@ class TestEncodeDepth:
     def test_an_unknown_kind_lists_the_known_ones(self):
         with pytest.raises(
             RoadKdError,
-            match=r"'rainbow' is unknown: choose one of metric, inverse, plane_residual, relative_height, jet, normals",
+            match=r"'rainbow' is unknown: choose one of metric, .*, relative_height, jet, jet_depth, normals",
         ):
             DepthEncoding("rainbow")
 

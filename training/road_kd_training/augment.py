@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import IGNORE_INDEX
+from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.corruptions import corrupt_color, corrupt_depth
 from road_kd_training.datasets.common.sample import RgbdSample
@@ -33,9 +37,17 @@ class Augment:
     """Turns samples of any size into examples of one size; what lies outside the image is black, invalid and ignored.
 
     All randomness comes from torch's global generator, which the loader seeds for each sample.
+
+    Args:
+        config: what is drawn.
+        frame: the network's input; windows are of what its crop leaves.
+        taxonomy: says which classes a mirror image swaps.
+
+    Raises:
+        TrainingError: values out of range, or mirror images of classes that have sides and no counterpart.
     """
 
-    def __init__(self, config: AugmentConfig, frame: InputConfig) -> None:
+    def __init__(self, config: AugmentConfig, frame: InputConfig, taxonomy: Taxonomy) -> None:
         if not 0 < config.min_scale <= config.max_scale:
             raise TrainingError(
                 f"augment: min_scale {config.min_scale} and max_scale {config.max_scale}: expected 0 < min <= max"
@@ -43,13 +55,19 @@ class Augment:
         for name in ("depth_scale", "relief_scale"):
             if not 0 <= getattr(config, name) < 1:
                 raise TrainingError(f"augment: {name} is {getattr(config, name)}, expected from 0 to below 1")
+        try:
+            self.mirror_table = taxonomy.mirror_table if config.flip else None
+        except RoadKdError as error:
+            raise TrainingError(f"augment: flip is {config.flip}: {error}: set flip to 0") from error
         self.config = config
+        self.crop = InputSpec((frame.height, frame.width), crop=frame.crop)
         self.frame = (frame.height, frame.width)
         self.size = (config.crop_height or frame.height, config.crop_width or frame.width)
 
     def __call__(self, sample: RgbdSample) -> Example:
         """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid."""
-        config, (height, width) = self.config, sample.rgb.shape[:2]
+        config, sample = self.config, self._cropped(sample)
+        height, width = sample.rgb.shape[:2]
         window = self._draw_window(sample)
         mirrored = float(torch.rand(())) < config.flip
         depth_factor = _draw_uniform(1 - config.depth_scale, 1 + config.depth_scale)
@@ -72,12 +90,20 @@ class Augment:
                 depth = corrupt_depth(depth, _draw_generator())
         if sample.label is not None:
             label = cut(sample.label, window, self.size, mirrored, cv2.INTER_NEAREST_EXACT, IGNORE_INDEX)
+            label = self.mirror_table[label] if mirrored and self.mirror_table is not None else label
         return (
             torch.from_numpy(image),
             torch.from_numpy(depth),
             torch.from_numpy(label).long(),
             torch.from_numpy(plane),
         )
+
+    def _cropped(self, sample: RgbdSample) -> RgbdSample:
+        top, left, bottom, right = self.crop.crop_box(*sample.rgb.shape[:2])
+        inside = np.s_[top:bottom, left:right]
+        depth_m = None if sample.depth_m is None else sample.depth_m[inside]
+        label = None if sample.label is None else sample.label[inside]
+        return replace(sample, rgb=sample.rgb[inside], depth_m=depth_m, label=label)
 
     def _draw_window(self, sample: RgbdSample) -> Window:
         """A window that becomes one example: anywhere, or around the far end of the road."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.networks import SegmentationNetwork, build_network
@@ -57,14 +57,16 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
     infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
     in_order = [infos[i] for i in range(len(infos))]
     methods = build_methods(config, NetworkInfo.of(config.network.name, student), in_order, list(peers))
-    weights = weights_by_term(config.cross_entropy, methods, peers=bool(peers))
+    weights = weights_by_term(config, methods, peers=bool(peers))
     starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
     specs = {STUDENT: input_spec(config.input)}
     return Components(
         pools=pools,
         validation=validation,
         taxonomy=taxonomy,
-        learner=Learner(student, peers, methods, _class_weights(config, taxonomy)),
+        learner=Learner(
+            student, peers, methods, _class_weights(config, taxonomy), auxiliary=bool(config.auxiliary_weight)
+        ),
         specs=specs | {i: input_spec(config.teachers[i].input or config.input) for i in peers},
         teachers=teachers,
         weights=weights,
@@ -75,15 +77,25 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
 def input_spec(config: InputConfig) -> InputSpec:
     """The runtime's description of what the network is fed."""
     size = (config.height, config.width)
-    if config.depth is None or config.depth == "none":
-        return InputSpec(size)
-    return InputSpec(size, DepthEncoding(config.depth, config.depth_low, config.depth_high, config.depth_focal))
+    depth = None
+    if config.depth is not None and config.depth != "none":
+        depth = DepthEncoding(config.depth, config.depth_low, config.depth_high, config.depth_focal)
+    return InputSpec(size, depth, config.crop)
 
 
-def build_optimizer(config: TrainConfig, learner: Learner) -> torch.optim.Optimizer:
-    """Of everything that learns; each group's `rate_factor` multiplies the schedule's rate."""
-    pretrained = [p for name, p in learner.named_parameters() if name.startswith("student.encoder.")]
-    rest = [p for name, p in learner.named_parameters() if not name.startswith("student.encoder.")]
+def build_optimizers(config: TrainConfig, learner: Learner) -> list[torch.optim.Optimizer]:
+    """Of everything that learns: the run's own, which follows the schedule, and those that methods bring along."""
+    methods = [method.distiller.own_optimizer() for method in learner.methods.values()]
+    brought = [optimizer for optimizer in methods if optimizer is not None]
+    claimed = {id(x) for optimizer in brought for group in optimizer.param_groups for x in group["params"]}
+    named = {name: parameter for name, parameter in learner.named_parameters() if id(parameter) not in claimed}
+    return [_own_optimizer(config, named), *brought]
+
+
+def _own_optimizer(config: TrainConfig, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+    """Each group's `rate_factor` multiplies the schedule's rate."""
+    pretrained = [p for name, p in named.items() if name.startswith("student.encoder.")]
+    rest = [p for name, p in named.items() if not name.startswith("student.encoder.")]
     factors = ((pretrained, config.encoder_learning_rate_factor), (rest, 1.0))
     parameters = [{"params": group, "rate_factor": factor} for group, factor in factors if group]
     if config.optimizer == "sgd":

@@ -36,9 +36,9 @@ class InputConfig:
     """Pixels; multiple of the network's stride."""
     width: int = 512
     """Pixels."""
-    depth: Literal["none", "metric", "inverse", "plane_residual", "relative_height", "jet", "normals"] | None = (
-        "plane_residual"
-    )
+    depth: (
+        Literal["none", "metric", "inverse", "plane_residual", "relative_height", "jet", "jet_depth", "normals"] | None
+    ) = "plane_residual"
     """Encoding of depth; none (or null, as model.yaml has it) for an RGB network."""
     depth_low: float = 0.0
     """Lower end of the encoding's range (meters for metric, 1/m for inverse)."""
@@ -46,6 +46,8 @@ class InputConfig:
     """Upper end of the range (meters for metric, camera heights for relative_height, else 1/m)."""
     depth_focal: float = 0.5
     """Of normals: focal length of the nominal camera, as `DepthEncoding` has it."""
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """(top, left, bottom, right) of the region that is used, as fractions of the camera image."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class AugmentConfig:
     max_scale: float = 2.0
     """Largest size of the whole image, relative to `input`."""
     crop_height: int | None = None
-    """Height of the window that is cut from it, in pixels; None: `input`'s."""
+    """Height of the training window that is cut from it, in pixels; None: `input`'s."""
     crop_width: int | None = None
     """Width of the window, in pixels; None: `input`'s."""
     flip: float = 0.5
@@ -134,6 +136,8 @@ class TrainConfig:
     distillers: list[DistillerConfig] = field(default_factory=list)
     cross_entropy: float = 1.0
     """Weight of the cross entropy against the labels; 0 learns from the teachers alone."""
+    auxiliary_weight: float = 0.0
+    """Weight of the cross entropy of the network's auxiliary head (tap `auxiliary_logits`); 0 leaves it untrained."""
     unlabeled: list[DataConfig] = field(default_factory=list)
     """Sources of further samples, whose labels, if any, are ignored."""
     unlabeled_batch_size: int = 0

@@ -148,7 +148,7 @@ def training_loader(config: TrainConfig, pools: Sequence[Pool], first_step: int,
     """Batches from `first_step` to the end of the run, for all processes together."""
     draws = Draws(pools, config.seed, first_step * processes, config.steps * processes)
     return DataLoader(
-        DrawnExamples(pools, Augment(config.augment, config.input), config.seed),
+        DrawnExamples(pools, Augment(config.augment, config.input, pools[0].sources[0].taxonomy), config.seed),
         batch_size=draws.batch_size,
         sampler=draws,
         num_workers=config.num_workers,

@@ -24,7 +24,7 @@ from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_training.augment import check_labels, mix
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
-from road_kd_training.components import build_components, build_optimizer
+from road_kd_training.components import build_components, build_optimizers
 from road_kd_training.config import NetworkConfig, TrainConfig
 from road_kd_training.data import from_worker, training_loader
 from road_kd_training.data_check import check_data
@@ -69,9 +69,11 @@ class Trainer:
             learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
         learner = learner.to(self.device).to(memory_format=self.memory_format)
         self.averages = {i: copy.deepcopy(n).requires_grad_(False) for i, n in learner.networks.items()}
-        self.learner, self.optimizer = self.accelerator.prepare(learner, build_optimizer(config, learner))
+        self.learner, *self.optimizers = self.accelerator.prepare(learner, *build_optimizers(config, learner))
         self.step = 0
         self.best: dict[str, Any] = {"score": -math.inf, "step": 0, "validation": {}}
+        self.best_peers = dict.fromkeys(learner.peers_by_index, -math.inf)
+        """Validation scores of the peers' bundles, each of its own best step."""
         self.worse_validations = 0
         self.seconds = 0.0
         self._resume()
@@ -88,10 +90,12 @@ class Trainer:
         self._bare_learner.load_state_dict(state["learner"])
         for index, average in self.averages.items():
             average.load_state_dict(state["averages"][index])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.worse_validations = state["step"], state["best"], state["worse_validations"]
+        self.best_peers = state["best_peers"]
         self.seconds, self.components.zero_terms.seen = state["seconds"], set(state["terms_seen"])
         self.console.print(f"resumed {self.folder} at step {self.step}")
 
@@ -102,10 +106,11 @@ class Trainer:
         state = {
             "learner": self._bare_learner.state_dict(),
             "averages": {index: average.state_dict() for index, average in self.averages.items()},
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": None if scaler is None else scaler.state_dict(),
             "step": self.step,
             "best": self.best,
+            "best_peers": self.best_peers,
             "worse_validations": self.worse_validations,
             "seconds": self.seconds,
             "terms_seen": sorted(self.components.zero_terms.seen),
@@ -184,7 +189,7 @@ class Trainer:
         """One update; the raw terms."""
         config = self.config
         check_labels(label, len(self.components.taxonomy))
-        for group in self.optimizer.param_groups:
+        for group in self.optimizers[0].param_groups:
             group["lr"] = learning_rate(config, self.step) * group["rate_factor"]
         # Dropout draws afresh at every step, and alike in a resumed run.
         torch.manual_seed(config.seed * 1_000_003 + self.step)
@@ -200,10 +205,12 @@ class Trainer:
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
             loss = torch.stack([self.components.weights[name] * term.float() for name, term in terms.items()]).sum()
-            self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.learner.parameters(), config.max_grad_norm)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -249,23 +256,34 @@ class Trainer:
         """Score the averaged student; only the main process does, and tells the others whether it was better."""
         decision = [False]
         if self.accelerator.is_main_process:
-            scores = self._score()
+            scores = self._score(STUDENT)
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
                 self.console.print(f"step {self.step}, {name}: {score.describe(self.components.taxonomy)}")
-            mean = sum(score.selection for score in scores.values()) / len(scores)
+            mean = _selection(scores)
             if mean > self.best["score"]:
                 validation = {name: score.to_dict(self.components.taxonomy) for name, score in scores.items()}
                 self.best = {"score": mean, "step": self.step, "validation": validation}
-                self._save_bundles()
+                self._save_bundle(STUDENT, self.config.network, self.folder / "bundle", self.config.name, validation)
                 decision = [True]
+            self._validate_peers()
         if self.accelerator.num_processes > 1:
             broadcast_object_list(decision)
         self.worse_validations = 0 if decision[0] else self.worse_validations + 1
 
-    def _score(self) -> dict[str, Score]:
-        bundle = self._describe(self.config.network, self.components.specs[STUDENT])
-        segmenter = wrap_network(copy.deepcopy(self.averages[STUDENT]), bundle, self.device)
+    def _validate_peers(self) -> None:
+        """Save each peer that is better than ever before."""
+        for index in self.best_peers:
+            network, score = self.config.teachers[index].network, _selection(self._score(index))
+            if network is not None and score > self.best_peers[index]:
+                self.best_peers[index] = score
+                folder = self.folder / "peers" / str(index)
+                self._save_bundle(index, network, folder, f"{self.config.name}_peer{index}", {})
+
+    def _score(self, index: int) -> dict[str, Score]:
+        """Of the student or a peer, by data set."""
+        bundle = self._describe(self.config.network, self.components.specs[index])
+        segmenter = wrap_network(copy.deepcopy(self.averages[index]), bundle, self.device)
         names = unique_names([config.dataset for config in self.config.validation])
         return {name: score_dataset(segmenter, d) for name, d in zip(names, self.components.validation, strict=True)}
 
@@ -273,27 +291,22 @@ class Trainer:
         options = without_pretrained(network.options)
         return Bundle(self.folder, self.config.name, network.name, options, self.components.taxonomy, spec, "", {})
 
-    def _save_bundles(self) -> None:
-        """The student, and beside it the peers of the same step."""
-        save_student = (STUDENT, self.folder / "bundle", self.config.network, self.config.name)
-        peers = [
-            (i, self.folder / "peers" / str(i), teacher.network, f"{self.config.name}_peer{i}")
-            for i, teacher in enumerate(self.config.teachers)
-            if teacher.network is not None
-        ]
-        for index, folder, network, name in (save_student, *peers):
-            save_bundle(
-                folder,
-                self.averages[index],
-                name=name,
-                network_name=network.name,
-                network_kwargs=without_pretrained(network.options),
-                taxonomy=self.components.taxonomy,
-                input_spec=self.components.specs[index],
-                provenance=self._provenance(scored=index == STUDENT),
-            )
+    def _save_bundle(
+        self, index: int, network: NetworkConfig, folder: Path, name: str, validation: Mapping[str, Any]
+    ) -> None:
+        """Of the student or a peer, as it is now."""
+        save_bundle(
+            folder,
+            self.averages[index],
+            name=name,
+            network_name=network.name,
+            network_kwargs=without_pretrained(network.options),
+            taxonomy=self.components.taxonomy,
+            input_spec=self.components.specs[index],
+            provenance=self._provenance(validation),
+        )
 
-    def _provenance(self, *, scored: bool) -> dict[str, Any]:
+    def _provenance(self, validation: Mapping[str, Any]) -> dict[str, Any]:
         config = self.config
         listed = ("train", "unlabeled", "teachers", "distillers")
         return {
@@ -302,7 +315,7 @@ class Trainer:
             **{name: [dataclasses.asdict(item) for item in getattr(config, name)] for name in listed},
             "weights": self.components.weights,
             "seed": config.seed,
-            "validation": self.best["validation"] if scored else {},
+            "validation": validation,
             **self.environment,
         }
 
@@ -320,6 +333,11 @@ class Trainer:
 def without_pretrained(options: Mapping[str, Any]) -> dict[str, Any]:
     """A network's options as a bundle holds them: it brings its own weights."""
     return {name: value for name, value in options.items() if name != "pretrained"}
+
+
+def _selection(scores: Mapping[str, Score]) -> float:
+    """What picks the best weights, over all validation sets."""
+    return sum(score.selection for score in scores.values()) / len(scores)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -20,6 +20,8 @@ from road_kd_training.errors import TrainingError, suggest
 
 CROSS_ENTROPY, PEER_CROSS_ENTROPY = "cross_entropy", "peer_cross_entropy"
 """The student's term, which every run has, and the same of its peers; those of a method are called method/term."""
+AUXILIARY_CROSS_ENTROPY, AUXILIARY_TAP = "auxiliary_cross_entropy", "auxiliary_logits"
+"""The term of the student's auxiliary head, and the tap where its scores are."""
 
 STUDENT = -1
 """Where a mapping by index of teacher holds what is the student's."""
@@ -159,9 +161,16 @@ class Learner(nn.Module):
         peers: Mapping[int, SegmentationNetwork],
         methods: Mapping[str, ActiveMethod],
         class_weights: Tensor | None,
+        *,
+        auxiliary: bool = False,
     ) -> None:
         super().__init__()
+        if auxiliary and AUXILIARY_TAP not in student.feature_info:
+            raise TrainingError(
+                f"auxiliary_weight: the student has no auxiliary head (no tap {AUXILIARY_TAP}): set it to 0"
+            )
         self.student = student
+        self.auxiliary = auxiliary
         self.peers = nn.ModuleDict({str(index): peer for index, peer in peers.items()})
         self.distillers = nn.ModuleDict({name: method.distiller for name, method in methods.items()})
         self.methods = methods
@@ -200,6 +209,9 @@ class Learner(nn.Module):
         outputs = {index: _resize_logits(output, size) for index, output in outputs.items()}
         self.stage = CROSS_ENTROPY
         terms = {CROSS_ENTROPY: self._supervised(student, target)}
+        if self.auxiliary:
+            scores = align_spatial(student.features[AUXILIARY_TAP].float(), size)
+            terms[AUXILIARY_CROSS_ENTROPY] = supervised_loss(scores, target, self.class_weights)
         if peers:
             terms[PEER_CROSS_ENTROPY] = torch.stack([self._supervised(outputs[i], target) for i in peers]).sum()
         for name, method in self.methods.items():
@@ -220,10 +232,13 @@ def _resize_logits(output: SegOutput, size: Sequence[int]) -> SegOutput:
     return output._replace(logits=align_spatial(output.logits, size))
 
 
-def weights_by_term(cross_entropy: float, methods: Mapping[str, ActiveMethod], *, peers: bool) -> dict[str, float]:
+def weights_by_term(config: TrainConfig, methods: Mapping[str, ActiveMethod], *, peers: bool) -> dict[str, float]:
     """The weight of every term that `Learner` returns; peers learn from labels with the student's weight."""
-    return {CROSS_ENTROPY: cross_entropy, **({PEER_CROSS_ENTROPY: cross_entropy} if peers else {})} | {
-        f"{name}/{term}": weight for name, method in methods.items() for term, weight in method.weights.items()
+    return {
+        CROSS_ENTROPY: config.cross_entropy,
+        **({AUXILIARY_CROSS_ENTROPY: config.auxiliary_weight} if config.auxiliary_weight else {}),
+        **({PEER_CROSS_ENTROPY: config.cross_entropy} if peers else {}),
+        **{f"{name}/{term}": weight for name, method in methods.items() for term, weight in method.weights.items()},
     }
 
 

@@ -5,9 +5,13 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role, SemanticClass, Taxonomy
 from road_kd_training.augment import LUMA, Augment
 from road_kd_training.config import AugmentConfig, InputConfig
+from road_kd_training.datasets.apolloscape_lane import LANE_MARKS
 from road_kd_training.datasets.common.sample import RgbdSample
+from road_kd_training.datasets.culane import EGO_LANES
+from road_kd_training.errors import TrainingError
 
 SIZE = (48, 64)
 NO_COLORS = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -26,7 +30,7 @@ def change(rgb, seed, **colors):
     """The example of a sample whose window is the whole image, and the same with no change of colors."""
     config = AugmentConfig(max_scale=1.0, flip=0.0, **{**NO_COLORS, **colors})
     torch.manual_seed(seed)
-    return Augment(config, InputConfig(*rgb.shape[:2]))(sample(rgb))[0].numpy()
+    return Augment(config, InputConfig(*rgb.shape[:2]), DEFAULT_TAXONOMY)(sample(rgb))[0].numpy()
 
 
 def luma(rgb):
@@ -85,20 +89,20 @@ class TestGeometry:
         rows = np.broadcast_to(np.arange(64, dtype=np.uint8), SIZE)
         source = RgbdSample(np.stack([rows] * 3, -1), rows.astype(np.float32), rows.copy(), "x")
         config = AugmentConfig(max_scale=1.0, flip=1.0, **NO_COLORS)
-        image, depth, label, _ = Augment(config, InputConfig(*SIZE))(source)
+        image, depth, label, _ = Augment(config, InputConfig(*SIZE), DEFAULT_TAXONOMY)(source)
         assert image[0, :, 0].tolist() == depth[0].tolist() == label[0].tolist() == list(range(64))[::-1]
 
     def test_a_shrunken_image_is_averaged_as_the_node_does(self):
         stripes = np.zeros((96, 128, 3), np.uint8)
         stripes[:, ::2] = 200
         config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLORS)
-        image = Augment(config, InputConfig(*SIZE))(sample(stripes))[0]
+        image = Augment(config, InputConfig(*SIZE), DEFAULT_TAXONOMY)(sample(stripes))[0]
         assert (image == 100).all()
 
     def test_the_example_is_no_view_of_the_sample(self):
         source = sample(muted())
         config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLORS)
-        Augment(config, InputConfig(*SIZE))(source)[0].zero_()
+        Augment(config, InputConfig(*SIZE), DEFAULT_TAXONOMY)(source)[0].zero_()
         assert np.array_equal(source.rgb, muted())
 
     @pytest.mark.parametrize("size", [(1, 1), (3, 500), (700, 2)])
@@ -106,6 +110,42 @@ class TestGeometry:
         source = RgbdSample(np.zeros((*size, 3), np.uint8), np.ones(size, np.float32), np.zeros(size, np.uint8), "x")
         for seed in range(10):
             torch.manual_seed(seed)
-            image, depth, label, _ = Augment(AugmentConfig(min_scale=0.3, max_scale=3.0), InputConfig(*SIZE))(source)
+            image, depth, label, _ = Augment(
+                AugmentConfig(min_scale=0.3, max_scale=3.0), InputConfig(*SIZE), DEFAULT_TAXONOMY
+            )(source)
             assert (image.shape, depth.shape, label.shape) == ((*SIZE, 3), SIZE, SIZE)
             assert torch.equal(label == 255, depth == 0)  # outside is ignored where it is invalid, and nowhere else
+
+    def test_what_the_networks_crop_leaves_is_all_that_is_drawn_from(self):
+        rows = np.broadcast_to(np.arange(96, dtype=np.uint8)[:, None], (96, 128))
+        source = RgbdSample(np.stack([rows] * 3, -1), rows.astype(np.float32), rows.copy(), "x")
+        frame = InputConfig(48, 128, crop=(0.5, 0.0, 1.0, 1.0))
+        config = AugmentConfig(max_scale=1.0, flip=0.0, **NO_COLORS)
+        image, depth, label, _ = Augment(config, frame, DEFAULT_TAXONOMY)(source)
+        assert image[:, 0, 0].tolist() == depth[:, 0].tolist() == label[:, 0].tolist() == list(range(48, 96))
+
+
+class TestMirrorImages:
+    @pytest.fixture
+    def lanes(self):
+        label = np.array([[1, 2, 0, 3, 4, 255]], np.uint8).repeat(4, 0)
+        return RgbdSample(np.zeros((4, 6, 3), np.uint8), None, label, "x")
+
+    def test_left_and_right_swap(self, lanes):
+        config = AugmentConfig(max_scale=1.0, flip=1.0, **NO_COLORS)
+        _, _, label, _ = Augment(config, InputConfig(4, 6), EGO_LANES)(lanes)
+        assert label[0].tolist() == [255, 1, 2, 0, 3, 4]
+
+    def test_two_mirrors_restore_every_taxonomy_that_has_counterparts(self):
+        for taxonomy in (EGO_LANES, DEFAULT_TAXONOMY):
+            assert (taxonomy.mirror_table[taxonomy.mirror_table] == np.arange(256)).all()
+
+    def test_a_class_without_counterpart_is_ignored_in_a_mirror(self):
+        assert LANE_MARKS.mirror_table[LANE_MARKS.names.index("a_w_u")] == 255
+
+    def test_classes_with_sides_and_no_counterparts_are_refused(self):
+        sides = Taxonomy(tuple(SemanticClass(i, n, Role.LANE, (0, 0, 0)) for i, n in enumerate(("left_lane", "right"))))
+        message = "augment: flip is 0.5: taxonomy: left_lane, right change in a mirror image.*: set flip to 0"
+        with pytest.raises(TrainingError, match=message):
+            Augment(AugmentConfig(), InputConfig(*SIZE), sides)
+        Augment(AugmentConfig(flip=0.0), InputConfig(*SIZE), sides)

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import Augment, check_labels
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.data import Draw, DrawnExamples, Draws, Pool
@@ -24,7 +25,7 @@ def pool(sizes, weights, batch_size=1, *, labeled=True):
 
 
 def augment(size=(32, 48), **changes):
-    return Augment(AugmentConfig(**changes), InputConfig(height=size[0], width=size[1]))
+    return Augment(AugmentConfig(**changes), InputConfig(height=size[0], width=size[1]), DEFAULT_TAXONOMY)
 
 
 class TestDraws:

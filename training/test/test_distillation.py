@@ -88,6 +88,16 @@ class TestTapsByModulePath:
             Trainer(dataclasses.replace(config, distillers=distillers))
 
 
+class Fixed:
+    """A score whose rank is given."""
+
+    def __init__(self, score, miou):
+        self.score, self.selection = score, miou
+
+    def __getattr__(self, name):
+        return getattr(self.score, name)
+
+
 class TestDistillation:
     def test_the_teacher_is_left_as_it_was_and_the_bundle_names_it(self, config, tiny_bundle):
         trainer = Trainer(config)
@@ -196,6 +206,46 @@ class TestDistillation:
         next(trainer.components.teachers[0].network.parameters()).fill_(math.nan)
         with pytest.raises(TrainingError, match=r"cwd/channel_kl is (nan|inf) at step 0: lower learning_rate or its"):
             trainer.run()
+
+    def test_the_auxiliary_head_learns_where_it_has_a_weight(self, config):
+        network = NetworkConfig("pspnet_r18_half")
+        changes = {"network": network, "teachers": [], "distillers": [], "steps": 1}
+        for weight in (0.4, 0.0):
+            trainer = Trainer(
+                dataclasses.replace(config, output=f"{config.output}_{weight}", auxiliary_weight=weight, **changes)
+            )
+            before = trainer.learner.student.auxiliary_head[0].weight.detach().clone()
+            trainer.run()
+            after = trainer.learner.student.auxiliary_head[0].weight
+            assert trainer.components.weights.get("auxiliary_cross_entropy", 0) == weight
+            assert torch.equal(before, after) == (weight == 0)
+
+    def test_an_auxiliary_weight_without_a_head_is_refused(self, config):
+        with pytest.raises(TrainingError, match="auxiliary_weight: the student has no auxiliary head"):
+            Trainer(dataclasses.replace(config, auxiliary_weight=0.4))
+
+    def test_an_adversary_has_an_optimizer_of_its_own(self, config):
+        trainer = Trainer(dataclasses.replace(config, optimizer="sgd", distillers=[DistillerConfig("ho")]))
+        own, adversarys = (optimizer.optimizer for optimizer in trainer.optimizers)
+        assert isinstance(own, torch.optim.SGD)
+        assert isinstance(adversarys, torch.optim.Adam)
+        assert adversarys.param_groups[0]["lr"] == 4e-4
+        parameters = [{id(x) for group in one.param_groups for x in group["params"]} for one in (own, adversarys)]
+        assert not parameters[0] & parameters[1]
+        assert parameters[0] | parameters[1] == {id(x) for x in trainer.learner.parameters()}
+        trainer.run()
+        assert Trainer(trainer.config).step == 4
+
+    def test_a_peer_is_kept_at_its_own_best_step(self, config, tmp_path):
+        peer = TeacherConfig(network=NetworkConfig("enet"))
+        changes = {"teachers": [peer], "distillers": [DistillerConfig("cps")], "validate_every": 1, "steps": 3}
+        trainer = Trainer(dataclasses.replace(config, **changes))
+        scores = {STUDENT: iter((0.1, 0.2, 0.3)), 0: iter((0.5, 0.9, 0.4))}
+        real = trainer._score
+        trainer._score = lambda index: {name: Fixed(score, next(scores[index])) for name, score in real(index).items()}
+        trainer.run()
+        assert trainer.best["step"] == 3
+        assert load_bundle(tmp_path / "run" / "peers" / "0").provenance["step"] == 2
 
     def test_statistics_of_a_method_are_logged(self, config):
         trainer = Trainer(dataclasses.replace(config, distillers=[DistillerConfig("dwld")]))

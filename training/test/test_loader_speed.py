@@ -53,7 +53,7 @@ CONFIG = TrainConfig("x", NetworkConfig("x"), [DataConfig("x")], [DataConfig("x"
 
 class TestTimeSamples:
     def test_time_goes_where_it_is_spent(self, pools):
-        examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input), 0)
+        examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input, DEFAULT_TAXONOMY), 0)
         times = time_samples(examples, Draws(pools, 0, 0, 10), 10)
         assert times.decode_ms >= SLOW_S * 1e3
         assert 0 < times.read_ms < times.decode_ms
@@ -61,7 +61,7 @@ class TestTimeSamples:
         assert times.total_ms == pytest.approx(times.read_ms + times.decode_ms + times.augment_ms)
 
     def test_bytes_are_those_of_the_file_and_of_the_example(self, pools):
-        examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input), 0)
+        examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input, DEFAULT_TAXONOMY), 0)
         times = time_samples(examples, Draws(pools, 0, 0, 5), 5)
         assert times.file_bytes is None or FILE_BYTES <= times.file_bytes <= 1.1 * FILE_BYTES
         assert times.sample_bytes == 16 * 24 * (3 + 4 + 8)  # uint8 colors, float32 depth, int64 label

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from road_kd_seg.preprocess.road_plane import plane_residual
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import Augment
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.datasets.common.sample import RgbdSample
@@ -101,7 +102,7 @@ class TestExamples:
         torch.manual_seed(seed)
         sample = road_sample()
         sample = RgbdSample(sample.rgb, sample.depth_m, sample.label, "road", {ROAD_PLANE: PLANE})
-        _, depth, _, plane = Augment(config, InputConfig(*SIDES))(sample)
+        _, depth, _, plane = Augment(config, InputConfig(*SIDES), DEFAULT_TAXONOMY)(sample)
         valid = (depth > 0)[None]
         residual = plane_residual(torch.where(depth > 0, 1 / depth, 0)[None], valid, plane[None])
         assert residual.abs().max() < 0.02  # half a pixel of sampling, at twice the gradient
@@ -109,7 +110,9 @@ class TestExamples:
     def test_far_windows_show_the_far_end_enlarged(self):
         torch.manual_seed(0)
         label = road_sample().label
-        _, _, shown, _ = Augment(AugmentConfig(far_road=1.0, flip=0.0), InputConfig(*SIDES))(road_sample())
+        _, _, shown, _ = Augment(AugmentConfig(far_road=1.0, flip=0.0), InputConfig(*SIDES), DEFAULT_TAXONOMY)(
+            road_sample()
+        )
         assert (shown == 1).any()
         assert (shown == 0).any()
         assert (shown == 1).float().mean() != (label == 1).mean()

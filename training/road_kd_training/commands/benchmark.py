@@ -47,7 +47,7 @@ def run(options: Namespace) -> None:
     check_options(options.seconds, options.samples, options.step_ms, workers)
     config, pools = _run_to_measure(options)
     console = Console()
-    examples = DrawnExamples(pools, Augment(config.augment, config.input), config.seed)
+    examples = DrawnExamples(pools, Augment(config.augment, config.input, pools[0].sources[0].taxonomy), config.seed)
     times = time_samples(examples, Draws(pools, config.seed, 0, options.samples), options.samples)
     console.print(_sample_table(times, config))
     speeds = []

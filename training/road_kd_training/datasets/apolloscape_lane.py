@@ -83,7 +83,17 @@ LANE_MARKS = Taxonomy(
     tuple(
         SemanticClass(index, name, Role.LANE if index else Role.BACKGROUND, color)
         for index, (name, _, _, color) in enumerate(CLASSES)
-    )
+    ),
+    {
+        "a_w_l": "a_w_r",
+        "a_w_r": "a_w_l",
+        "a_w_tl": "a_w_tr",
+        "a_w_tr": "a_w_tl",
+        # Arrows to the left without one to the right: U-turns, and left with U-turn.
+        "a_w_u": None,
+        "a_w_tu": None,
+        "a_n_lu": None,
+    },
 )
 
 

@@ -40,7 +40,13 @@ EGO_LANES = Taxonomy(
         SemanticClass(2, "left_lane", Role.LANE, (255, 225, 25)),
         SemanticClass(3, "right_lane", Role.LANE, (60, 180, 75)),
         SemanticClass(4, "far_right_lane", Role.LANE, (0, 130, 200)),
-    )
+    ),
+    {
+        "far_left_lane": "far_right_lane",
+        "left_lane": "right_lane",
+        "right_lane": "left_lane",
+        "far_right_lane": "far_left_lane",
+    },
 )
 """The lane lines on both sides of the car, and the next ones beyond."""
 

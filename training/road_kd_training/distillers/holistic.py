@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from road_kd_seg.networks import SegOutput
-from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import paired_logits
-from road_kd_training.distillers.common.taps import autocast_disabled
+from road_kd_training.distillers.common.base import Needs, NetworkInfo
+from road_kd_training.distillers.common.functional import TapPair
+from road_kd_training.distillers.common.taps import LOGITS_TO_LOGITS, TapDistiller, autocast_disabled
+from road_kd_training.errors import TrainingError
 
 GRID = (64, 64)
 """Size at which score maps are judged; the published discriminator takes 65x65, a 512x512 crop at stride 8."""
@@ -76,13 +77,17 @@ class SelfAttention(nn.Module):
 class HolisticConfig:
     """Settings of the adversary."""
 
+    taps: tuple[TapPair, ...] = LOGITS_TO_LOGITS
+    """(student tap, teacher tap) pairs of class scores."""
     width: int = 64
     """Channels of the discriminator's first convolution."""
     gradient_penalty: float = 10.0
     """Weight of the gradient penalty within the discriminator's term."""
+    learning_rate: float = 4e-4
+    """Of the discriminator, whose optimizer is Adam, as in the published code; it does not follow the schedule."""
 
 
-class Holistic(Distiller):
+class Holistic(TapDistiller):
     """The student's score maps shall look like the teacher's to a discriminator that learns to tell them apart.
 
     Two terms in one optimization, each with its own party: `holistic` is judged by a discriminator whose weights are
@@ -97,23 +102,33 @@ class Holistic(Distiller):
     Config = HolisticConfig
     paper = "Liu et al., CVPR 2019: holistic"
     needs = Needs()
+    term = "holistic"
     default_weights: ClassVar = {"holistic": 0.001, "discriminator": 0.1}
 
     def __init__(self, config: HolisticConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
+        if {channels for pair in self.channels for channels in pair} != {student.num_classes}:
+            raise TrainingError(
+                f"ho: taps {self.taps} are not scores of {student.num_classes} classes: it judges those"
+            )
         self.discriminator = Discriminator(student.num_classes, config.width)
+
+    def own_optimizer(self) -> torch.optim.Optimizer:
+        """See `Distiller.own_optimizer`."""
+        return torch.optim.Adam(self.discriminator.parameters(), self.config.learning_rate, betas=(0.9, 0.99))
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
     ) -> dict[str, Tensor]:
         """See `Distiller.forward`; labels are not consulted."""
-        ours, theirs = (F.adaptive_avg_pool2d(x.softmax(dim=1), GRID) for x in paired_logits(student, teachers[0]))
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
-        with autocast_disabled(ours):
-            return {
-                "holistic": -functional_call(self.discriminator, frozen, (ours,)).mean(),
-                "discriminator": critic_loss(self.discriminator, ours, theirs, self.config.gradient_penalty),
-            }
+        holistic, discriminator = [], []
+        for pair in self.pairs(student, teachers):
+            ours, theirs = (F.adaptive_avg_pool2d(x.softmax(dim=1), GRID) for x in (pair.student, pair.teacher))
+            with autocast_disabled(ours):
+                holistic.append(-functional_call(self.discriminator, frozen, (ours,)).mean())
+                discriminator.append(critic_loss(self.discriminator, ours, theirs, self.config.gradient_penalty))
+        return {"holistic": torch.stack(holistic).sum(), "discriminator": torch.stack(discriminator).sum()}
 
 
 def critic_loss(critic: nn.Module, fake: Tensor, real: Tensor, gradient_penalty: float) -> Tensor:

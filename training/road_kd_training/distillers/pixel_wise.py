@@ -25,6 +25,8 @@ class PixelWiseConfig:
     """(student tap, teacher tap) pairs; `logits` is the score map."""
     temperature: float = 1.0
     """Softens the distributions over channels."""
+    per_channel: bool = False
+    """Divide by the number of channels, as the code of CWD and IFVD does."""
 
 
 class PixelWise(TapDistiller):
@@ -45,4 +47,5 @@ class PixelWise(TapDistiller):
         """See `TapDistiller.compare`."""
         temperature = self.config.temperature
         valid = None if target is None else valid_pixels(resize_labels(target, teacher.shape[-2:]))
-        return soft_target_kl(self.adapters.adapt(index, student, teacher), teacher, temperature, valid)
+        divergence = soft_target_kl(self.adapters.adapt(index, student, teacher), teacher, temperature, valid)
+        return divergence / (teacher.shape[1] if self.config.per_channel else 1)

@@ -159,6 +159,8 @@ class Experiment:
     """Share of the synthetic training scenes whose wet patches are mislabeled."""
     real_frames: bool = True
     """Whether stereo_pothole's frames, where there are any, join the synthetic scenes."""
+    counted_size: tuple[int, int] = (512, 1024)
+    """Height and width that floating-point operations are counted at."""
     speed: bool = False
     """Whether forward passes are timed."""
     sweeps: tuple[Sweep, ...] = ()

@@ -19,8 +19,6 @@ from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.runs import Key
 
-COUNTED_SIZE = (512, 1024)
-"""Height and width that floating-point operations are counted at, CWD's."""
 ROUNDS = 15
 
 
@@ -30,7 +28,8 @@ def with_costs(plan: Plan, records: Mapping[Key, Record]) -> dict[Key, Record]:
     configs = {(run.row.key, run.seed): run.config for run in plan.runs}
     if any(metric.measure is gflops for metric in plan.experiment.metrics):
         for key, record in found.items():
-            counted = count_gflops(configs[key].network, len(record.outcome.main.classes))
+            size = plan.experiment.counted_size
+            counted = count_gflops(configs[key].network, len(record.outcome.main.classes), size)
             found[key] = dataclasses.replace(record, outcome=dataclasses.replace(record.outcome, gflops=counted))
     if plan.experiment.speed and found:
         classes = len(next(iter(found.values())).outcome.main.classes)
@@ -44,12 +43,12 @@ def with_costs(plan: Plan, records: Mapping[Key, Record]) -> dict[Key, Record]:
     return found
 
 
-def count_gflops(network: NetworkConfig, num_classes: int) -> float:
-    """10^9 multiply-adds of one forward pass at `COUNTED_SIZE`, without weights or computation."""
+def count_gflops(network: NetworkConfig, num_classes: int, size: tuple[int, int]) -> float:
+    """10^9 multiply-adds of one forward pass on an image of `size` (H, W), without weights or computation."""
     with torch.device("meta"):
         model = _build(network, num_classes)
         with FlopCounterMode(display=False) as counter:
-            model(*_images(model, COUNTED_SIZE))
+            model(*_images(model, size))
     return float(counter.get_total_flops()) / 2e9
 
 

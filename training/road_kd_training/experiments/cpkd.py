@@ -26,14 +26,19 @@ _BOTH_CLASSES = (
     Metric("Obstacle IoU", of_class(OBSTACLE, metrics.iou)),
 )
 
+
+def _no4k(split: str) -> DataConfig:
+    return DataConfig("no4k", {"split": split, "two_classes": True})
+
+
 FULL = Protocol(
-    train=(DataConfig("no4k", {"split": "train"}),),
-    validation=(DataConfig("no4k", {"split": "validation"}),),
-    tests={"NO-4K test": DataConfig("no4k", {"split": "test"})},
+    train=(_no4k("train"),),
+    validation=(_no4k("validation"),),
+    tests={"NO-4K test": _no4k("test")},
     summary=f"NO-4K at 576x1024, SGD, {EPOCHS} epochs of {TRAIN_FRAMES} frames in batches of {BATCH}",
     settings={
         "input": InputConfig(576, 1024),
-        "augment": AugmentConfig(max_scale=1.0, brightness=0, contrast=0, saturation=0, hue=0),
+        "augment": AugmentConfig(max_scale=1.0, flip=0, brightness=0, contrast=0, saturation=0, hue=0),
         "steps": EPOCHS * TRAIN_FRAMES // BATCH,
         "batch_size": BATCH,
         "optimizer": "sgd",
@@ -44,17 +49,13 @@ FULL = Protocol(
         "validate_every": 5 * TRAIN_FRAMES // BATCH,
         "patience": 10,
     },
-    depth={"depth": "metric", "depth_low": 0.0, "depth_high": 10.0},
+    depth={"depth": "jet_depth", "depth_low": 0.0, "depth_high": 10.0},
     pretrained=True,
     deviations=(
-        "images are mirrored at random and normalized as the backbones' ImageNet weights expect; the authors' code"
-        " divides by 255, and its list of augmentations is never applied",
-        "networks see the depth image's value in one channel, not its three jet colors",
+        "images are normalized as the backbones' ImageNet weights expect; the authors' code divides by 255",
         "weights are picked on the validation split; the authors' code scores every epoch on the test split",
         "a run ends after 50 epochs without a better validation",
         "ImageNet weights start all backbones; the paper does not say",
-        "networks know the five classes of the default taxonomy, of which NO-4K labels two; figures are of negative"
-        " obstacles against all else",
     ),
 )
 

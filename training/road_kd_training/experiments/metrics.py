@@ -32,7 +32,7 @@ class Outcome:
     """By the protocol's names; the first one is the table's own."""
     parameters: int
     gflops: float = NAN
-    """Of one forward pass at 512x1024, a multiplication and its addition counted as one, as the papers do."""
+    """Of a forward pass at the experiment's size, a multiplication and its addition counted as one, as papers do."""
     forward_ms: float = NAN
     """Median time of one forward pass, batch 1, timed beside the table's other networks."""
 

@@ -162,6 +162,18 @@ class TestNo4k:
         encoded = encode_depth(depth_m, DepthEncoding("metric", 0.0, 10.0))[0, 0]
         assert encoded[0].mean().item() == pytest.approx(0.75, abs=1e-3)
 
+    def test_jet_depth_gives_the_releases_picture_back(self, no4k):
+        depth_m = torch.from_numpy(build_dataset("no4k", root=no4k)[0].depth_m)[None]
+        encoded = encode_depth(depth_m, DepthEncoding("jet_depth", 0.0, 10.0))[0]
+        painted = cv2.imread(str(no4k / "tdisp" / "000001.png"))[..., ::-1] / 255
+        np.testing.assert_allclose(encoded.permute(1, 2, 0).numpy(), painted, atol=0.02)
+
+    def test_two_classes_are_the_releases_own(self, no4k):
+        dataset = No4k(no4k, "train", two_classes=True)
+        assert dataset.taxonomy.names == ["road", "negative_obstacle"]
+        assert (dataset[0].label[POTHOLE] == 1).all()
+        assert set(np.unique(dataset[0].label)) == {0, 1}
+
     def test_a_label_of_another_value_is_refused(self, no4k):
         write_frame(no4k, "000001", 9, np.full(SIZE, 0.5))
         with pytest.raises(DatasetError, match=r"000001\.png: holds label values 9, expected 0\.\.1, 255"):

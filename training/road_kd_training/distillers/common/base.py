@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from road_kd_seg.networks import FeatureInfo, SegmentationNetwork, SegOutput
@@ -82,6 +83,10 @@ class Distiller(nn.Module):
         self.statistics: dict[str, Tensor] = {}
         """Scalars of the latest step, to be logged."""
         check_needs(type(self).__name__, self.needs, student, teachers)
+
+    def own_optimizer(self) -> torch.optim.Optimizer | None:
+        """Of parameters that the run's optimizer shall leave alone, such as an adversary's; None if there are none."""
+        return None
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int
