@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make demo` and `make test` set the environment up first.
 
-.PHONY: help setup demo picture test lint bench docs clean
+.PHONY: help setup demo picture test lint fuzz bench docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -60,6 +60,9 @@ lint: setup ## style, spelling, types, layers
 	! git grep -n -i -w -E -f .ci/retired-phrases.txt -- . ':!.ci'
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup ## 10,000 damaged inputs; FUZZ_SEED=N draws others
+	FUZZ_CASES=10000 $(BIN)/python -m pytest -q test/fuzz
 
 bench: setup ## pipeline against the bare forward pass and the naive way, interleaved
 	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --json out/bench.json
