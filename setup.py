@@ -37,7 +37,7 @@ class BuildWithShared(build_py):
 
 setup(
     name=PACKAGE,
-    version=ElementTree.parse("package.xml").findtext("version"),  # the one place that says it
+    version=ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).findtext("version"),  # its one place
     description="Real-time segmentation of potholes, obstacles and lane markings from an RGB-D camera.",
     license="Apache-2.0",
     maintainer="road_kd_seg maintainers",

@@ -127,6 +127,14 @@ def test_the_readmes_python_runs(text):
     assert done.stdout.startswith("(480, 640)")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "training/recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_has_known_keys_and_its_datasets_options_exist(path):
+    check_recipe(path)
+    recipe = yaml.safe_load(path.read_text())
+    for source in [item for key in ("train", "validation", "unlabeled") for item in recipe.get(key, [])]:
+        check_dataset_options(source["dataset"], [f"{name}=" for name in source.get("options", {})])
+
+
 def test_pieces_of_recipes_have_known_keys(tmp_path):
     pieces = [text for page, text in blocks("yaml") if page.is_relative_to(ROOT / "training")]
     assert pieces
