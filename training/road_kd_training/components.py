@@ -120,11 +120,9 @@ def _initial_student(config: TrainConfig, taxonomy: Taxonomy) -> SegmentationNet
     if config.init_from is None:
         return network
     bundle = load_bundle(config.init_from)
-    if (bundle.network, bundle.network_kwargs, bundle.taxonomy) != (
-        config.network.name,
-        config.network.options,
-        taxonomy,
-    ):
+    options = {name: value for name, value in config.network.options.items() if name != "pretrained"}
+    found, wanted = (bundle.network, dict(bundle.network_kwargs)), (config.network.name, options)
+    if found != wanted or bundle.taxonomy.names != taxonomy.names:
         raise TrainingError(
             f"init_from {bundle.path} holds network {bundle.network} with {dict(bundle.network_kwargs)} and classes"
             f" {bundle.taxonomy.names}: set network to the same, or train from random weights"

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+import yaml
 
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.segmenter import Segmenter
@@ -93,6 +94,13 @@ class TestTrainer:
         shipped = load_bundle(first).build_network().state_dict()
         started = second.learner.networks[STUDENT].state_dict()
         assert all(torch.equal(shipped[key], started[key]) for key in shipped)
+
+    def test_other_colors_of_the_classes_do_not_matter(self, config, tmp_path):
+        first = Trainer(config).run()
+        manifest = yaml.safe_load((first / "model.yaml").read_text())
+        manifest["classes"][1]["color"] = [1, 2, 3]
+        (first / "model.yaml").write_text(yaml.safe_dump(manifest))
+        assert Trainer(dataclasses.replace(config, output=str(tmp_path / "second"), init_from=str(first))).step == 0
 
     def test_weights_of_another_network_are_refused(self, config, tiny_bundle):
         other = dataclasses.replace(config, network=NetworkConfig("mfnet"), init_from=str(tiny_bundle))
