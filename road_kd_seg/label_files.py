@@ -133,10 +133,12 @@ def only_masks(paths: Sequence[Path]) -> bool:
 
 
 def foreign_labels(folder: Path) -> str:
-    """What an annotation tool left in a folder instead of label images, and how it is imported; empty if nothing."""
+    """What an annotation tool left in a folder instead of label images, and what to do about it; empty if nothing."""
     files = visible_files(folder)
     names = {path.name.lower() for path in files}
     suffixes = {path.suffix.lower() for path in files}
+    if suffixes & {".jpg", ".jpeg"} and _SUFFIX not in suffixes:
+        return "it holds JPEG images, which change class ids along every border: export PNG"
     kind = ""
     if "_classes.csv" in names:
         kind = "roboflow"

@@ -103,6 +103,10 @@ class TestFolder:
             (tmp_path / name).write_bytes(b"")
         assert sorted(label_files(tmp_path)) == ["17000000009", "5", "6", "a/b"]
 
+    def test_labels_as_jpeg_are_told_to_be_png(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "5.jpg"), LABEL)
+        assert "JPEG images, which change class ids along every border: export PNG" in foreign_labels(tmp_path)
+
     @pytest.mark.parametrize(
         ("name", "content", "kind"),
         [

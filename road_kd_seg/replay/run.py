@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -53,7 +52,6 @@ def run(options: argparse.Namespace) -> int:
         ground_truth, source = _ground_truth(reader, bundle, options)
         replay_bag = _run_live if options.live else _run_offline
         our_run, *other_runs = replay_bag(options, reader, bundles, ground_truth, console)
-        our_run = replace(our_run, notes=(*our_run.notes, *reader.notes))
         baselines = [
             assess(reader, other, other_run, ground_truth, source, load_before=load_before)
             for other, other_run in zip(bundles[1:], other_runs, strict=True)
@@ -64,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
     if options.save_predictions:
         save_label_folder(options.out / PREDICTIONS, our_run.labels)
     print_report(report, options.out, console)
+    for note in report["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     failing = [gate for gate in report["gates"] if not gate["met"]]
     for gate in failing:
         found = "nothing" if gate["value"] is None else f"{gate['value']:.4g}"

@@ -1,8 +1,8 @@
-"""Frames of a rosbag2 (MCAP or SQLite), with labels from its label topic or from a folder.
+"""Frames of a recording (rosbag2, ROS 1 or RealSense SDK), with labels from its label topic or from a folder.
 
 Expected tree:
 
-    ROOT                a rosbag2 folder, or one .mcap or .db3 file
+    ROOT                a rosbag2 folder, or one .mcap, .db3 or .bag file
     LABELS/STAMP.png    8-bit class ids, 255 = ignore; STAMP is the color image's header stamp in ns (option `labels`)
 """
 
@@ -39,7 +39,9 @@ class Bag:
         block_s: seconds per block of the split; every fifth block is validation.
         gap_s: seconds left out on each side of a validation block.
         slop_s: how far depth may be from its color image; None: half a frame period.
-        color_topic, depth_topic, camera_info_topic, label_topic: where the images are; default: a RealSense driver's.
+        require_same_frame: refuse depth of another frame id than color's, which is not aligned.
+        color_topic, depth_topic, camera_info_topic, label_topic: where the images are; left at their defaults, they
+            are found by type and name.
 
     Raises:
         BagError: the bag cannot be read, or has no color topic.
@@ -55,6 +57,7 @@ class Bag:
         block_s: float = BLOCK_S,
         gap_s: float = GAP_S,
         slop_s: float | None = None,
+        require_same_frame: bool = True,
         color_topic: str = COLOR_TOPIC,
         depth_topic: str = DEPTH_TOPIC,
         camera_info_topic: str = CAMERA_INFO_TOPIC,
@@ -62,7 +65,7 @@ class Bag:
     ) -> None:
         names = TopicNames(color_topic, depth_topic, camera_info_topic, label_topic)
         self.root = Path(root).expanduser()
-        self.access = FrameAccess(self.root, names=names, slop_s=slop_s)
+        self.access = FrameAccess(self.root, names=names, slop_s=slop_s, require_same_frame=require_same_frame)
         index = self.access.index
         self.labels = None if labels is None else LabelFolder(labels)
         self.taxonomy = DEFAULT_TAXONOMY if self.labels is None else self.labels.taxonomy
