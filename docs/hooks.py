@@ -17,6 +17,7 @@ PAGES = {
     "training/docs/DATASETS.md": "datasets.md",
     "training/RESULTS.md": "results.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
 }
 """Pages of the repository, and what they are called on the site."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)(#[^)]*)?\)")

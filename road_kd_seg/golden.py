@@ -1,5 +1,5 @@
 """Golden frames: inputs of a bundle with the labels that its exporter got, by which whoever loads it can tell that the
-engine, the device and the precision at hand compute the same network. N frames, H W their size.
+engine, the device and the precision in use compute the same network. N frames, H W their size.
 
 They lie in one safetensors file of plain arrays, so reading them needs no decoder and no more memory than the file.
 """

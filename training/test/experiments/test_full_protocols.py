@@ -134,7 +134,7 @@ class TestCpkd:
 
 class TestSslkd:
     def test_teachers_start_on_labels_alone(self):
-        """ "In the first step, a small number of labelled data is used in a regular supervised learning manner to train
+        """ "In the first step, a small number of labeled data is used in a regular supervised learning manner to train
         the multiple teacher models"
         """
         for key, config in configs_of("sslkd/table1").items():
