@@ -76,8 +76,17 @@ def build_network(name: str, num_classes: int, **kwargs: Any) -> SegmentationNet
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(NETWORKS))}."
         raise RoadKdError(f"network '{name}' is unknown: {hint}")
     builder = NETWORKS[name]
+    signature = inspect.signature(builder)
+    known = [key for key in signature.parameters if key != "num_classes"]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    for option in kwargs:
+        if option not in known and not takes_any:
+            close = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise RoadKdError(f"network '{name}': option '{option}' is unknown: {hint}{takes}")
     try:
-        inspect.signature(builder).bind(num_classes, **kwargs)
+        signature.bind(num_classes, **kwargs)
     except TypeError as error:
         raise RoadKdError(f"network '{name}' does not take these options: {error}") from error
     return builder(num_classes, **kwargs)

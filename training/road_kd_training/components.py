@@ -13,7 +13,7 @@ from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.config import InputConfig, NetworkConfig, TrainConfig
-from road_kd_training.data import Pool, build_datasets, common_taxonomy, training_pools
+from road_kd_training.data import Pool, common_taxonomy, run_data
 from road_kd_training.datasets import RgbdDataset
 from road_kd_training.distillers import NetworkInfo
 from road_kd_training.errors import TrainingError
@@ -46,7 +46,7 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
         TrainingError: a recipe that contradicts itself or the networks.
         DatasetError: data that is missing or damaged.
     """
-    pools, validation = training_pools(config), build_datasets(config.validation)
+    pools, validation = run_data(config)
     sources = [source for pool in pools for source in pool.sources]
     taxonomy = common_taxonomy([*config.train, *config.unlabeled, *config.validation], [*sources, *validation])
     student = _initial_student(config, taxonomy)

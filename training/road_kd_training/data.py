@@ -96,12 +96,14 @@ class DrawnExamples(Dataset[Example]):
 
 
 def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
-    """The datasets of a recipe, in order."""
-    return [build_dataset(config.dataset, **config.options) for config in configs]
+    """The datasets of a recipe, in order; those that render scenes are built last, when all others stand."""
+    rank = sorted(range(len(configs)), key=lambda i: configs[i].dataset == "synthetic")
+    built = {i: build_dataset(configs[i].dataset, **configs[i].options) for i in rank}
+    return [built[i] for i in range(len(configs))]
 
 
-def training_pools(config: TrainConfig) -> list[Pool]:
-    """The labeled samples, and the unlabeled ones if the run has any.
+def run_data(config: TrainConfig) -> tuple[list[Pool], list[RgbdDataset]]:
+    """What a run trains on, the labeled samples and the unlabeled ones if it has any, and what it is validated on.
 
     Raises:
         TrainingError: no source, unlabeled sources without a share of the batch, or the reverse.
@@ -110,19 +112,28 @@ def training_pools(config: TrainConfig) -> list[Pool]:
         if not sources:
             raise TrainingError(f"{name} lists no dataset: name at least one ('road-kd list datasets')")
     cache = None if config.sample_cache is None else Path(config.sample_cache)
-    pools = [_pool(config.train, config.batch_size, labeled=True, cache=cache)]
     if bool(config.unlabeled) != (config.unlabeled_batch_size > 0):
         raise TrainingError(
             f"unlabeled lists {len(config.unlabeled)} sources and unlabeled_batch_size is"
             f" {config.unlabeled_batch_size}: set both, or neither"
         )
+    parts = (config.train, config.unlabeled, config.validation)
+    built = iter(build_datasets([source for part in parts for source in part]))
+    train, unlabeled, validation = ([next(built) for _ in part] for part in parts)
+    pools = [_pool(train, config.train, config.batch_size, labeled=True, cache=cache)]
     if config.unlabeled:
-        pools.append(_pool(config.unlabeled, config.unlabeled_batch_size, labeled=False, cache=cache))
-    return pools
+        pools.append(_pool(unlabeled, config.unlabeled, config.unlabeled_batch_size, labeled=False, cache=cache))
+    return pools, validation
 
 
-def _pool(configs: Sequence[DataConfig], batch_size: int, *, labeled: bool, cache: Path | None) -> Pool:
-    sources = build_datasets(configs)
+def _pool(
+    sources: list[RgbdDataset],
+    configs: Sequence[DataConfig],
+    batch_size: int,
+    *,
+    labeled: bool,
+    cache: Path | None,
+) -> Pool:
     if cache is not None:
         sources = [SampleCache(source, cache, config) for source, config in zip(sources, configs, strict=True)]
     return Pool(sources, [config.weight for config in configs], batch_size, labeled)

@@ -38,8 +38,10 @@ def claim_folder(folder: Path, config: TrainConfig) -> None:
             theirs = json.loads(path.read_text(encoding="utf-8"))
             changed = sorted(key for key in mine if key not in MAY_CHANGE and mine[key] != theirs.get(key))
             if changed:
+                longer = f"; to train longer, start another run with init_from: {folder / 'bundle'}"
                 raise TrainingError(
                     f"{folder} holds a run with another {', '.join(changed)}: choose another output, or delete it"
+                    f"{longer if changed == ['steps'] else ''}"
                 )
         for file, content in ((path, mine), (folder / ENVIRONMENT, describe_training())):
             write_file(file, (json.dumps(content, indent=2) + "\n").encode(), error=TrainingError)

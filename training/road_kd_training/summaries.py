@@ -1,12 +1,17 @@
-"""What every registered method is and asks for, as data: for `road-kd list distillers` and the documentation."""
+"""What there is, as data: methods, datasets and experiments, for `road-kd list` and the documentation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from road_kd_training.datasets import DATASETS, RgbdDataset
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.distillers.common.base import Needs
+from road_kd_training.experiments import EXPERIMENTS, Experiment
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,56 @@ def _teachers(needs: Needs) -> str:
     if needs.min_teachers == needs.max_teachers:
         return "1 teacher" if needs.max_teachers == 1 else f"{needs.max_teachers} teachers"
     return f"{needs.min_teachers} to {needs.max_teachers} teachers"
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """One dataset."""
+
+    name: str
+    title: str
+    """First sentence of its module."""
+    splits: str
+    options: str
+    """With their defaults; those without one are required."""
+
+
+def summarize_datasets() -> list[DatasetSummary]:
+    """Every registered dataset, in the registry's order."""
+    return [_summarize_dataset(name, builder) for name, builder in DATASETS.items()]
+
+
+def _summarize_dataset(name: str, builder: Callable[..., RgbdDataset]) -> DatasetSummary:
+    module = inspect.getmodule(builder)
+    title = (inspect.getdoc(module) or "").partition(": ")[0].partition("\n")[0]
+    hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
+    parameters = inspect.signature(builder).parameters.values()
+    options = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in parameters]
+    return DatasetSummary(name, title, ", ".join(typing.get_args(hints.get("split"))), " ".join(options))
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """One table or figure of a paper."""
+
+    id: str
+    title: str
+    data: str
+    """Datasets of the scale full; "synthetic scenes" where the paper has no such table."""
+    availability: str
+    """Whether their folders are there."""
+
+
+def summarize_experiments(data_root: Path) -> list[ExperimentSummary]:
+    """Every experiment; `data_root` holds each dataset in a folder of its name."""
+    return [_summarize_experiment(experiment, data_root) for experiment in EXPERIMENTS.values()]
+
+
+def _summarize_experiment(experiment: Experiment, data_root: Path) -> ExperimentSummary:
+    if experiment.full is None:
+        return ExperimentSummary(experiment.id, experiment.title, "synthetic scenes", "rendered on demand")
+    sources = (*experiment.full.train, *experiment.full.unlabeled, *experiment.full.tests.values())
+    names = list(dict.fromkeys(source.dataset for source in sources))
+    missing = [name for name in names if not (data_root / name).is_dir()]
+    there = f"missing: {', '.join(missing)}" if missing else "there"
+    return ExperimentSummary(experiment.id, experiment.title, ", ".join(names), there)

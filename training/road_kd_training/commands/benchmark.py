@@ -18,7 +18,7 @@ from road_kd_training.augment import Augment
 from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.commands.options import key_values
 from road_kd_training.config import DataConfig, InputConfig, NetworkConfig, TrainConfig
-from road_kd_training.data import DrawnExamples, Draws, Pool, training_pools
+from road_kd_training.data import DrawnExamples, Draws, Pool, run_data
 from road_kd_training.datasets import build_dataset
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.loader_speed import (
@@ -78,7 +78,7 @@ def _run_to_measure(options: Namespace) -> tuple[TrainConfig, list[Pool]]:
         raise TrainingError("give either --config RECIPE or a dataset, e.g. 'road-kd benchmark data bag root=BAG'")
     if options.config is not None:
         config = _with_overrides(read_recipe(options.config), options)
-        return config, training_pools(config)
+        return config, run_data(config)[0]
     source = DataConfig(options.dataset, key_values(options.options))
     frame = InputConfig(*SIZE)
     config = TrainConfig("benchmark", NetworkConfig("none"), [source], [source], "", input=frame)

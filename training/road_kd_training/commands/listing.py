@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
 from road_kd_seg.networks.common.summary import summarize_networks
-from road_kd_training.datasets import DATASETS
-from road_kd_training.experiments import EXPERIMENTS
-from road_kd_training.summaries import summarize_methods
+from road_kd_training.summaries import summarize_datasets, summarize_experiments, summarize_methods
 
 
 def run(options: Namespace) -> None:
-    """Print one table, or for datasets and experiments one name a line, so that they can be piped."""
-    {"networks": _networks, "distillers": _distillers, "datasets": _datasets, "experiments": _experiments}[
-        options.what
-    ]()
+    """Print one table."""
+    listings = {"networks": _networks, "distillers": _distillers, "datasets": _datasets, "experiments": _experiments}
+    listings[options.what](Path(options.data_root))
 
 
-def _networks() -> None:
+def _networks(data_root: Path) -> None:
     table = Table(
         Column("name", no_wrap=True),
         "paper",
@@ -35,18 +35,31 @@ def _networks() -> None:
     Console().print(table)
 
 
-def _distillers() -> None:
+def _distillers(data_root: Path) -> None:
     table = Table(Column("name", no_wrap=True), "paper", "needs", "terms (default weight)")
     for row in summarize_methods():
         table.add_row(row.name, row.paper, row.describe_needs(), row.describe_terms())
     Console().print(table)
 
 
-def _datasets() -> None:
-    for name in DATASETS:
-        Console().print(name)
+def _datasets(data_root: Path) -> None:
+    rows = [(one.name, one.title, one.splits, one.options) for one in summarize_datasets()]
+    _print(("name", "what", "splits", "options"), rows)
 
 
-def _experiments() -> None:
-    for name in EXPERIMENTS:
-        print(name)
+def _experiments(data_root: Path) -> None:
+    rows = [(one.id, one.title, one.data, one.availability) for one in summarize_experiments(data_root)]
+    _print(("id", "title", "data at full scale", f"in {data_root}"), rows)
+
+
+def _print(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people; for pipes, one line each with tabs between the columns."""
+    console = Console()
+    if not console.is_terminal:
+        for row in rows:
+            print(*row, sep="\t")
+        return
+    table = Table(Column(heads[0], no_wrap=True), *heads[1:])
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

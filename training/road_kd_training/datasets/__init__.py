@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ from road_kd_training.datasets.stereo_pothole import StereoPothole, threshold_ba
 from road_kd_training.datasets.synthetic import SyntheticScenes
 from road_kd_training.datasets.vkitti2 import VirtualKitti2
 from road_kd_training.datasets.voc import PascalVoc
-from road_kd_training.errors import DatasetError
+from road_kd_training.errors import DatasetError, suggest
 
 __all__ = ["BASELINES", "DATASETS", "DATASET_METRICS", "DatasetMetric", "RgbdDataset", "RgbdSample", "build_dataset"]
 
@@ -69,7 +70,20 @@ def build_dataset(name: str, /, **kwargs: Any) -> RgbdDataset:
     """
     if name not in DATASETS:
         raise DatasetError(f"dataset '{name}' is unknown: use one of {', '.join(DATASETS)}")
-    try:
-        return DATASETS[name](**kwargs)
-    except TypeError as error:
-        raise DatasetError(f"dataset '{name}' does not take these options: {error}") from error
+    known = inspect.signature(DATASETS[name]).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    for option in kwargs:
+        if option not in known and not takes_any:
+            raise DatasetError(f"dataset '{name}': option '{option}' is unknown: {suggest(option, known)}")
+    missing = [
+        key
+        for key, parameter in known.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and parameter.default is parameter.empty
+        and key not in kwargs
+    ]
+    if missing:
+        raise DatasetError(
+            f"dataset '{name}': option {', '.join(missing)} is missing: it takes {', '.join(known)}, as key=value"
+        )
+    return DATASETS[name](**kwargs)

@@ -40,7 +40,7 @@ class SyntheticScenes:
     Wet patches look like potholes, make depth fail, and are road. Two options are about them:
 
     Args:
-        root: folder of the scenes.
+        root: folder of the scenes, which exists.
         num_scenes: how many.
         first_seed: seed of the first.
         wrong_wet: share of the scenes, 0 to 1, whose wet patches are labeled negative_obstacle, as CPKD says of the
@@ -49,7 +49,7 @@ class SyntheticScenes:
         only_wet: keep the labels of wet patches only, so that a score is theirs; the rest is ignored.
 
     Raises:
-        DatasetError: no scene is asked for, a share outside 0 to 1, or a folder that cannot be written.
+        DatasetError: no scene is asked for, a share outside 0 to 1, or a folder that is not there or cannot be written.
     """
 
     taxonomy = DEFAULT_TAXONOMY
@@ -68,6 +68,11 @@ class SyntheticScenes:
             raise DatasetError("synthetic: num_scenes is 0: ask for at least one scene")
         if not 0 <= wrong_wet <= 1:
             raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
+        if not self.root.is_dir():
+            raise DatasetError(
+                f"synthetic: root {self.root} is no folder: correct it, or render scenes into it with 'road-kd synth"
+                f" {self.root} --scenes {num_scenes} --first_seed {first_seed}'"
+            )
         self.wrong_wet, self.only_wet = wrong_wet, only_wet
         render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.base import Experiment, Metric
+from road_kd_training.experiments.ledger import half_width
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.results import Figure, Line, gather
@@ -61,6 +64,7 @@ class Report:
             f"{name}, reproduced",
             "gain, reported",
             "gain, reproduced",
+            "claim",
         ]
 
     def cells(self, line: Line) -> list[str]:
@@ -74,6 +78,7 @@ class Report:
             _reproduced(figure, metric) if figure.reproduced else line.state if line.state != "cited" else NOTHING,
             NOTHING if gain is None else _number(gain.paper, metric, sign=True),
             NOTHING if gain is None else _reproduced(gain, metric, sign=True),
+            NOTHING if line.verdict is None else line.verdict.describe(),
         ]
 
 
@@ -101,6 +106,7 @@ def markdown(report: Report) -> str:
         "Reproduced: mean ± standard deviation (number of runs). Gains are over the baseline student, which had the"
         " same data and schedule; reproduced ones are paired by seed. Seeds vary the student's first weights and the"
         " order of its data; a teacher is trained once. ↓ means that lower is better.",
+        *_ledger(report),
     ]
     if len(experiment.metrics) > 1:
         names = [metric.name + (" ↓" if metric.lower_is_better else "") for metric in experiment.metrics]
@@ -150,6 +156,26 @@ def write(report: Report) -> None:
         raise TrainingError(f"the report cannot be written to {report.plan.out}: {error}") from error
 
 
+def _ledger(report: Report) -> list[str]:
+    """How claims are judged, and what this table can tell apart."""
+    name = report.primary.name
+    gains = [line.gains[name].reproduced for line in report.lines if line.verdict is not None]
+    widths = [half_width(values) for values in gains if len(values) > 1]
+    if not gains:
+        return []
+    resolution = (
+        f"Here a gain is known to ± {statistics.median(widths):.{report.primary.decimals}f} (median over the rows):"
+        " smaller differences cannot be told apart."
+        if widths
+        else "One seed tells no difference apart."
+    )
+    return [
+        "A claim *holds* if the 95 % interval of the paired gain excludes 0, *vanishes* if it lies below half of the"
+        " reported gain, at equal numbers of steps; the teacher's training and forward passes come on top of the"
+        f" distilled rows' cost. {resolution}"
+    ]
+
+
 def _measured_on(experiment: Experiment) -> str:
     return f"The paper measures on {experiment.dataset}." if experiment.dataset else "No paper has such a table."
 
@@ -165,6 +191,7 @@ def _line_as_data(line: Line) -> dict[str, Any]:
         "parameters": line.parameters,
         "figures": {name: _figure_as_data(figure) for name, figure in line.figures.items()},
         "gains": {name: _figure_as_data(figure) for name, figure in line.gains.items()},
+        "verdict": None if line.verdict is None else dataclasses.asdict(line.verdict),
         "failures": list(line.reasons),
         "shared": list(line.shared),
         "training_seconds": round(line.seconds, 1),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from road_kd_training.experiments.base import Metric, Row
+from road_kd_training.experiments.ledger import Verdict, judge
 from road_kd_training.experiments.plan import Plan, Run
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.runs import Key
@@ -42,6 +43,8 @@ class Line:
     """By name of the metric."""
     gains: Mapping[str, Figure]
     """Over the baseline student; empty for rows that have none. Reproduced gains are paired by seed."""
+    verdict: Verdict | None = None
+    """On the paper's gain in the first metric; None without a claim, and where results rank nothing."""
     network: str = ""
     """What ran, with substitutes."""
     parameters: int | None = None
@@ -65,11 +68,14 @@ def _line(plan: Plan, row: Row, records: Mapping[Key, Record], failures: Mapping
     baseline = experiment.baseline_of(row)
     figures = {metric.name: _figure(row, metric, done) for metric in experiment.metrics}
     gains = {m.name: _gain(row, baseline, m, done, records) for m in experiment.metrics} if baseline is not None else {}
+    if plan.scale == "smoke":  # its results rank nothing
+        gains = {name: Figure(gain.paper) for name, gain in gains.items()}
     return Line(
         row,
         _state(row, runs, len(done), failures),
         figures,
         gains,
+        verdict=_verdict(plan, gains.get(experiment.metrics[0].name)) if done else None,
         network=runs[0].config.network.name if runs else row.network,
         parameters=done[0][1].outcome.parameters if done else None,
         reasons=[f"seed {seed}: {reason}" for (key, seed), reason in failures.items() if key == row.key],
@@ -95,6 +101,12 @@ def _gain(
     pairs = [(record, records[baseline.key, run.seed]) for run, record in done if (baseline.key, run.seed) in records]
     values = [metric.measure(one.outcome) - metric.measure(other.outcome) for one, other in pairs]
     return Figure(paper, [value for value in values if not math.isnan(value)])
+
+
+def _verdict(plan: Plan, gain: Figure | None) -> Verdict | None:
+    if plan.scale == "smoke" or gain is None or not gain.paper:
+        return None
+    return judge(gain.reproduced, gain.paper)
 
 
 def _state(row: Row, runs: Sequence[Run], done: int, failures: Mapping[Key, str]) -> str:

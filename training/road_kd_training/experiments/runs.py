@@ -18,12 +18,13 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import DataConfig, TeacherConfig, TrainConfig
+from road_kd_training.data import build_datasets
 from road_kd_training.datasets import DATASET_METRICS, build_dataset
 from road_kd_training.engine import Trainer
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import check_classes, score_dataset
 from road_kd_training.experiments.metrics import Outcome, SetScore
-from road_kd_training.experiments.plan import Plan, Run, bundle_of
+from road_kd_training.experiments.plan import SCENES, Plan, Run, bundle_of
 from road_kd_training.experiments.records import (
     RECORD,
     Record,
@@ -69,8 +70,9 @@ class Runner:
                 config = run.config
                 sources += [*config.train, *config.unlabeled, *config.validation, *self.plan.tests.values()]
         with self.processes.main_process_first():  # which renders scenes, where there are none
-            for source in [source for i, source in enumerate(sources) if source not in sources[:i]]:
-                build_dataset(source.dataset, **source.options)
+            if self.processes.is_main_process:
+                (self.plan.out / SCENES).mkdir(parents=True, exist_ok=True)
+            build_datasets([source for i, source in enumerate(sources) if source not in sources[:i]])
 
     def read_finished(self) -> None:
         """Take up the runs that are finished, without starting any."""

@@ -224,7 +224,7 @@ class TestBagToDataset:
             (["--every", "0"], "give one of them, above 0"),
             (["--every", "2", "--rate_hz", "1"], "give one of them, above 0"),
             (["--rate_hz", "-1"], "give one of them, above 0"),
-            (["color=/x"], "does not take these options"),
+            (["color=/x"], "option 'color' is unknown: did you mean 'color_topic'"),
             (["color_topic=/x"], "no color images on /x"),
             (["part=labeled", "label_topic=/none"], "is labeled"),
         ],

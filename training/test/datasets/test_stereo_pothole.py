@@ -112,5 +112,5 @@ class TestBadTrees:
     def test_unknown_datasets_and_options_are_refused(self, tree):
         with pytest.raises(DatasetError, match="dataset 'potholes' is unknown: use one of"):
             build_dataset("potholes")
-        with pytest.raises(DatasetError, match="does not take these options: .*color"):
+        with pytest.raises(DatasetError, match="option 'color' is unknown: .*use one of root"):
             build_dataset("stereo_pothole", root=tree, color=True)

@@ -79,6 +79,7 @@ class TestATable:
         assert rows["kd"]["gains"]["IoU"]["paper"] == 10
         ours = [rows[key]["figures"]["IoU"]["mean"] for key in ("kd", "baseline")]
         assert rows["kd"]["gains"]["IoU"]["mean"] == pytest.approx(ours[0] - ours[1])
+        assert rows["kd"]["verdict"]["outcome"] == "cannot tell"
         assert "A tiny table" in printed
         assert (tmp_path / "out" / "tiny_one_full.md").read_text().startswith("# A tiny table")
         assert not list((tmp_path / "out").glob("**/last.pt"))

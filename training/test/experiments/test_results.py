@@ -101,7 +101,7 @@ EXPERIMENT = Experiment(
 @pytest.fixture
 def report(tmp_path):
     """Two seeds: baseline at 40 and 50, good at 50 and 75, the bad one failed, the late one did not run."""
-    plan = make_plan(EXPERIMENT, "smoke", out=tmp_path, data_root=tmp_path, seeds=[0, 1])
+    plan = make_plan(EXPERIMENT, "reduced", out=tmp_path, data_root=tmp_path, seeds=[0, 1])
 
     def record(key, seed, hits):
         counts = [[0, 0, 0], [100 - hits, hits, 0], [0, 0, 0]]
@@ -140,22 +140,35 @@ def report_records(report):
     yield Record(outcome(counts), report.plan.runs[0].folder, 10, 10, 30.0, {})
 
 
+class TestSmoke:
+    def test_it_shows_no_gains_and_judges_no_claims(self, report):
+        smoke = make_plan(EXPERIMENT, "smoke", out=report.plan.out, data_root=report.plan.out, seeds=[0, 1])
+        records = {(run.row.key, run.seed): next(report_records(report)) for run in smoke.runs}
+        good = next(line for line in gather(smoke, records, {}) if line.row.key == "good")
+        assert good.figures["IoU"].mean == pytest.approx(40)
+        assert good.gains["IoU"].paper == 5.5
+        assert good.gains["IoU"].mean is None
+        assert good.verdict is None
+
+
 class TestMarkdown:
     def test_the_table_reads_as_it_should(self, report):
         table = [line for line in markdown(report).splitlines() if line.startswith("| ")][:7]
         assert table == [
-            "| row | network | params (M) | IoU, reported | IoU, reproduced | gain, reported | gain, reproduced |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-            "| Older | – | – | 40.00 | – | – | – |",
-            "| Student | mfnet_rgb | 1.50 | 50.00 | 45.00 ± 7.07 (2) | – | – |",
-            "| Distilled \\| well | mfnet_rgb | 1.50 | 55.50 | 62.50 ± 17.68 (2) | +5.50 | +17.50 ± 10.61 (2) |",
-            "| Distilled badly | mfnet_rgb | – | – | failed | – | – |",
-            "| Distilled later | mfnet_rgb | – | 51.00 | not run | +1.00 | – |",
+            "| row | network | params (M) | IoU, reported | IoU, reproduced | gain, reported | gain, reproduced"
+            " | claim |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| Older | – | – | 40.00 | – | – | – | – |",
+            "| Student | mfnet_rgb | 1.50 | 50.00 | 45.00 ± 7.07 (2) | – | – | – |",
+            "| Distilled \\| well | mfnet_rgb | 1.50 | 55.50 | 62.50 ± 17.68 (2) | +5.50 | +17.50 ± 10.61 (2) |"
+            " cannot tell (2 more seeds) |",
+            "| Distilled badly | mfnet_rgb | – | – | failed | – | – | – |",
+            "| Distilled later | mfnet_rgb | – | 51.00 | not run | +1.00 | – | – |",
         ]
 
     def test_it_says_what_the_scale_means_and_how_it_was_made(self, report):
         text = markdown(report)
-        assert "**smoke proves that every row runs: the results rank nothing.** 10 steps" in text
+        assert text.split("**")[1].startswith("reduced is ")
         assert "road-kd reproduce x/table1" in text
         assert "CPU; revision abc" in text
         assert "Distilled badly, seed 1: cross_entropy is nan at step 4." in text
@@ -173,7 +186,7 @@ class TestData:
         rows = {row["key"]: row for row in data["rows"]}
         assert rows["good"]["figures"]["IoU"]["runs"] == [pytest.approx(50), pytest.approx(75)]
         assert rows["bad"]["failures"][0] == "seed 0: cross_entropy is nan at step 3"
-        assert data["scale"] == "smoke"
+        assert data["scale"] == "reduced"
 
     def test_shared_runs_are_told_by_their_folder(self, report):
         run = next(run for run in report.plan.runs if run.row.key == "baseline")

@@ -1,0 +1,39 @@
+import dataclasses
+
+import pytest
+
+from road_kd_training.config import DataConfig, NetworkConfig, TrainConfig
+from road_kd_training.data import run_data
+from road_kd_training.errors import DatasetError, TrainingError
+from road_kd_training.run_folder import RESULT, claim_folder
+
+
+@pytest.fixture
+def config(tmp_path):
+    source = [DataConfig("synthetic", {"root": str(tmp_path / "mistyped"), "num_scenes": 2})]
+    return TrainConfig("tiny", NetworkConfig("enet"), source, source, str(tmp_path / "run"), steps=1)
+
+
+def test_training_longer_is_refused_with_the_way_to_do_it(config, tmp_path):
+    claim_folder(tmp_path / "run", config)
+    (tmp_path / "run" / RESULT).write_text("{}")
+    with pytest.raises(TrainingError, match=r"another steps.*start another run with init_from: .*run/bundle$"):
+        claim_folder(tmp_path / "run", dataclasses.replace(config, steps=2))
+    with pytest.raises(TrainingError, match="another seed, steps: choose another output, or delete it$"):
+        claim_folder(tmp_path / "run", dataclasses.replace(config, steps=2, seed=1))
+
+
+def test_a_wrong_root_of_synthetic_scenes_is_an_error_and_no_new_folder(config, tmp_path):
+    with pytest.raises(DatasetError, match=r"synthetic: root .*mistyped is no folder: .*'road-kd synth"):
+        run_data(config)
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_every_root_is_checked_before_anything_is_rendered(config, tmp_path):
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    synthetic = [DataConfig("synthetic", {"root": str(scenes), "num_scenes": 2})]
+    wrong = [DataConfig("stereo_pothole", {"root": str(tmp_path / "elsewhere")})]
+    with pytest.raises(DatasetError, match="elsewhere"):
+        run_data(dataclasses.replace(config, train=synthetic, validation=wrong))
+    assert not list(scenes.iterdir())
