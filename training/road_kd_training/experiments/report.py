@@ -20,6 +20,7 @@ from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.results import Figure, Line, gather
 from road_kd_training.experiments.runs import Key
 from road_kd_training.experiments.scales import meaning_of
+from road_kd_training.experiments.settings import describe_settings
 
 NOTHING = "–"
 
@@ -113,6 +114,7 @@ def markdown(report: Report) -> str:
         heads = ["row", *(f"{name}: reported / reproduced" for name in names)]
         blocks += ["## All results", _markdown_table(heads, _all_rows(report))]
     blocks += _list("What deviates from the paper", plan.protocol.deviations)
+    blocks += _list("How the runs trained", describe_settings(plan))
     notes = [f"{line.row.label}: {line.row.note}" for line in report.lines if line.row.note]
     blocks += _list("Notes", [*experiment.notes, *notes])
     blocks += _list("Failed", [f"{line.row.label}, {reason}" for line in report.lines for reason in line.reasons])
@@ -133,6 +135,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "meaning": meaning_of(plan.scale),
         "summary": plan.protocol.summary,
         "deviations": list(plan.protocol.deviations),
+        "settings": describe_settings(plan),
         "notes": list(experiment.notes),
         "command": report.command,
         "environments": [dict(environment) for environment in report.environments],
