@@ -17,8 +17,9 @@ from road_kd_training.objective import build_methods
 
 ASKED_FOR = [
     "cpkd/table1", "cpkd/table2", "cpkd/table3", "cpkd/wet", "sslkd/table1", "intra_kd/table2", "intra_kd/table3",
-    "intra_kd/table4", "intra_kd/fig10", "intra_kd/coefficients", "intra_kd/coefficients_culane",
-    "intra_kd/coefficients_llamas", "cwd/table2", "cwd/table4", "cwd/fig3", "cwd/table5", "lix/table1", "lix/table2",
+    "intra_kd/table4", "intra_kd/fig7", "intra_kd/fig10", "intra_kd/coefficients", "intra_kd/coefficients_culane",
+    "intra_kd/coefficients_llamas", "cwd/table2", "cwd/table3", "cwd/table4", "cwd/fig3", "cwd/table5",
+    "lix/table1", "lix/table2",
     "lix/table3", "lix/table4", "lix/table5", "lix/fig4", "overview/methods", "overview/real_roads",
     "overview/few_labels",
 ]  # fmt: skip
