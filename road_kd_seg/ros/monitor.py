@@ -77,7 +77,7 @@ class Monitor:
         self._depth_missing = False
         self._last_problem = ""
         self._poor_depth = 0
-        self._depth_problem = ""
+        self._depth_problem = self._alignment_problem = ""
         self._color_only = False
         self.listen()
 
@@ -134,6 +134,11 @@ class Monitor:
                 self._poor_depth += 1
                 self._depth_problem = problem
 
+    def see_alignment(self, problem: str) -> None:
+        """Color and depth were compared: what is wrong, empty if nothing is."""
+        with self._lock:
+            self._alignment_problem = problem
+
     def see_problem(self, message: str) -> None:
         """A frame was dropped as invalid, or could not be segmented."""
         with self._lock:
@@ -148,12 +153,15 @@ class Monitor:
             self._traffic, self._since_ns = _Traffic(), now_ns
             latencies_ms, missing, problem = list(self._latencies_ms), self._depth_missing, self._last_problem
             depth_problem, poor_depth, color_only = self._depth_problem, self._poor_depth, self._color_only
+            misaligned = self._alignment_problem
             self._counts.append(counts)
             superseded = _superseded_share(self._counts[0], counts)
         p50_ms, p95_ms = np.percentile(latencies_ms, (50, 95)) if latencies_ms else (float("nan"), float("nan"))
         depth = "missing" if missing else "poor" if color_only else "present"
         color_hz = traffic.color / period_s
-        level, message = _judge(state, traffic, depth, problem, depth_problem, superseded, float(p95_ms), color_hz)
+        level, message = _judge(
+            state, traffic, depth, problem, depth_problem, misaligned, superseded, float(p95_ms), color_hz
+        )
         values = {
             "state": state.lifecycle,
             "enabled": state.enabled,
@@ -162,6 +170,7 @@ class Monitor:
             "device": state.device,
             "depth": depth,
             "poor_depth_frames": poor_depth,
+            "alignment": misaligned or "ok",
             "color_rate_hz": f"{color_hz:.1f}",
             "depth_rate_hz": f"{traffic.depth / period_s:.1f}",
             "pair_rate_hz": f"{traffic.pairs / period_s:.1f}",
@@ -194,6 +203,7 @@ def _judge(
     depth: str,
     problem: str,
     depth_problem: str,
+    misaligned: str,
     superseded_share: float,
     p95_ms: float,
     color_hz: float,
@@ -223,6 +233,8 @@ def _judge(
         return DiagnosticStatus.WARN, f"{depth_problem}: segmenting color alone with {color_model}"
     if traffic.poor_depth and state.depth_is_used:
         return DiagnosticStatus.WARN, f"{traffic.poor_depth} frames of poor depth: {depth_problem}"
+    if misaligned and state.depth_is_used:
+        return DiagnosticStatus.WARN, misaligned
     if superseded_share > state.max_superseded_share:
         return DiagnosticStatus.WARN, (
             f"{superseded_share:.0%} of the color images are superseded (max_superseded_share"

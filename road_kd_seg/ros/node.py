@@ -14,11 +14,9 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from road_kd_seg.errors import FrameError, RoadKdError, printable
-from road_kd_seg.frame import RgbdFrame
-from road_kd_seg.ground import GroundPlane, assess_depth
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.ros import parameters
-from road_kd_seg.ros.depth_health import DepthHealth
+from road_kd_seg.ros.depth_health import DepthAssessor
 from road_kd_seg.ros.diagnostics import Diagnostics
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.inputs import Callbacks, FrameTask, Inputs
@@ -29,9 +27,9 @@ from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.publishers import Outputs
 from road_kd_seg.ros.segmented_frame import SegmentedFrame
 from road_kd_seg.ros.worker import NewestOnlyWorker
+from road_kd_seg.rotation import plane_turned_back, turned_back, upright
 
 _THROTTLE_S = 5.0
-_REMINDER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class RoadSegNode(LifecycleNode):
         """Why the last transition failed; empty if it did not."""
         self._counters = FrameCounters()
         self._monitor = Monitor()
-        self._depth_health = DepthHealth()
+        self._depth = DepthAssessor(self._monitor, self.get_logger())
         self._enabled = True
         self._active = False
         self._engine: _Engine | None = None
@@ -191,22 +189,12 @@ class RoadSegNode(LifecycleNode):
         engine = self._engine
         if engine is None:
             raise FrameError("the node was cleaned up meanwhile")
-        plane = self._assess(job.frame, engine) if job.frame.depth_m is not None else None
-        segmentation = engine.models.segment(job.frame, color_only=self._depth_health.poor)
-        return SegmentedFrame(job.frame, segmentation, plane, job.header, engine.models.taxonomy, engine.settings)
-
-    def _assess(self, frame: RgbdFrame, engine: _Engine) -> GroundPlane | None:
-        """Take note of what the frame's depth is worth; the road's plane."""
-        assert frame.depth_m is not None
-        quality = assess_depth(frame.depth_m)
-        was_poor = self._depth_health.poor
-        problem = self._depth_health.see(quality, engine.settings.min_valid_depth)
-        if was_poor and not self._depth_health.poor:
-            self.get_logger().info("depth is good again")
-        self._monitor.see_depth_problem(problem, color_only=self._depth_health.poor)
-        if problem and engine.models.main.needs_depth:
-            self.get_logger().warning(f"poor depth: {problem}", throttle_duration_sec=_REMINDER_S)
-        return quality.plane
+        settings, degrees = engine.settings, engine.settings.rotate
+        frame = upright(job.frame, degrees)
+        found = self._depth.assess(frame, settings.min_valid_depth, is_used=engine.models.main.needs_depth)
+        segmentation = turned_back(engine.models.segment(frame, color_only=self._depth.poor), degrees)
+        plane = plane_turned_back(found, degrees, job.frame.size)
+        return SegmentedFrame(job.frame, segmentation, plane, job.header, engine.models.taxonomy, settings)
 
     def _deliver(self, job: FrameTask, result: SegmentedFrame) -> None:
         if self._outputs is not None:

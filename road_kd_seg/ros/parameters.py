@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from road_kd_seg.backends import BACKENDS
 from road_kd_seg.errors import RoadKdError, shown
+from road_kd_seg.rotation import ROTATIONS
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -48,6 +49,7 @@ class Settings:
     require_same_frame: bool = _parameter(
         True, "Drop pairs whose frame ids differ; false for drivers that name aligned depth by its own frame."
     )
+    rotate: int = _parameter(0, "Degrees clockwise by which the camera's image must be turned to be upright.")
     min_confidence: float = _parameter(
         0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
     )
@@ -169,6 +171,9 @@ def _checked(settings: Settings) -> Settings:
     if settings.image_transport not in IMAGE_TRANSPORTS:
         expected = " or ".join(IMAGE_TRANSPORTS)
         raise RoadKdError(f"parameter image_transport: got '{settings.image_transport}', expected {expected}")
+    if settings.rotate not in ROTATIONS:
+        expected = ", ".join(map(str, ROTATIONS))
+        raise RoadKdError(f"parameter rotate: got {settings.rotate}, expected one of {expected}")
     if not settings.model:
         raise RoadKdError("parameter model: it is empty, expected the folder or the name of a model bundle")
     return settings

@@ -12,6 +12,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.ros.conversions import image_from_array
+from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.synthetic.drive import render_scene
 from ros_graph import Graph
 
 pytestmark = pytest.mark.ros
@@ -177,6 +181,26 @@ class TestPoorDepth:
         graph.until(segmented, "a label, a count and the warning", 60)
 
 
+class TestAlignment:
+    def test_shifted_depth_is_measured_and_said(self, graph, stamps, tiny_bundle):
+        process = graph.start_node(model=tiny_bundle)
+        labels = graph.listen(Image, "/road_seg/label")
+        frames = [render_scene(seed, 144, 256)[0] for seed in range(1_000_000, 1_000_006)]
+        pictures = itertools.cycle(frames)
+
+        def warned() -> bool:
+            count, stamp_ns, frame = len(labels), next(stamps), next(pictures)
+            depth_mm = np.rint(np.roll(frame.depth_m, 16, 1) * 1000).astype(np.uint16)
+            header = graph.header(stamp_ns)
+            graph.publish(image_from_array(frame.rgb, "rgb8", header), image_from_array(depth_mm, "16UC1", header))
+            graph.until(lambda: len(labels) > count, "a label", 60)
+            return "depth is shifted against color by about +" in process.log
+
+        graph.outputs(stamps, label=Image)
+        graph.until(warned, "the warning", 120)
+        assert graph.status()["alignment"].startswith("depth is shifted")
+
+
 class TestFrameIds:
     def test_depth_of_another_frame_is_taken_where_the_parameter_says_so(self, graph, stamps, tiny_bundle):
         graph.start_node(model=tiny_bundle, require_same_frame="false")
@@ -237,3 +261,19 @@ class TestEnd:
                 burner.wait()
         assert "frame counters: " in process.log
         assert took_s < 2.0  # unloaded 0.1; taking down PyTorch's modules alone took 2 to 4 s before
+
+
+class TestRotate:
+    def test_an_upside_down_camera_gets_the_labels_of_the_upright_one_in_its_own_pixels(
+        self, graph, stamps, tiny_bundle
+    ):
+        graph.start_node(model=tiny_bundle, rotate=180)
+        (labels,) = graph.outputs(stamps, label=Image)
+        label = labels[-1]
+        color = graph.color_image(label.header.stamp.sec * 10**9 + label.header.stamp.nanosec)
+        rgb = np.frombuffer(color.data, np.uint8).reshape(48, 64, 3)[::-1, ::-1]
+        depth_m = np.full((48, 64), 3.0, np.float32)
+        expected = Segmenter.from_bundle(tiny_bundle, device="cpu")(RgbdFrame(rgb.copy(), depth_m)).label
+        found = np.frombuffer(label.data, np.uint8).reshape(48, 64)[::-1, ::-1]
+        assert len(np.unique(expected)) > 2
+        assert (found == expected).mean() > 0.999
