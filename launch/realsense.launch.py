@@ -2,46 +2,60 @@
 
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
+from launch.substitutions import LaunchConfiguration
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from road_kd_seg.ros.launching import declared, require_packages, rviz, scoped
 
-SHARE = Path(__file__).resolve().parents[1]
+ARGUMENTS = {
+    "camera_namespace": ("camera", "Namespace of the camera."),
+    "camera_name": ("camera", "Name of the camera."),
+    "serial_no": ("", "Serial number; empty: the first camera found."),
+    "color_profile": ("", "Width, height and rate of color, e.g. 848x480x30; empty: the driver's."),
+    "depth_profile": ("", "Width, height and rate of depth; empty: the driver's."),
+    "model": ("", "Model bundle; empty: the one in config/seg.yaml."),
+    "device": ("", "auto, cpu, cuda or cuda:N; empty: the one in config/seg.yaml."),
+    "rviz": ("true", "Show the outputs in RViz."),
+}
 
 
 def generate_launch_description() -> LaunchDescription:
-    # First, because it sets the shared-memory profile, which the driver and RViz need as well.
-    segmentation = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "seg.launch.py")),
-        launch_arguments={"camera": "/camera/camera"}.items(),
-    )
-    driver = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"])
-        ),
-        launch_arguments={
-            "camera_namespace": "camera",
-            "camera_name": "camera",
-            "align_depth.enable": "true",
-            "enable_sync": "true",
-        }.items(),
-    )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", str(SHARE / "config" / "seg.rviz")],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("rviz", default_value="true", description="Show the outputs in RViz."),
-            segmentation,
-            driver,
-            rviz,
-        ]
+    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list:
+    value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    shows = value["rviz"].lower() == "true"
+    require_packages("realsense2_camera", *(["rviz2"] if shows else []))
+    camera = f"/{value['camera_namespace'].strip('/')}/{value['camera_name']}"
+    driver = {
+        "camera_namespace": value["camera_namespace"],
+        "camera_name": value["camera_name"],
+        "align_depth.enable": "true",
+        "enable_sync": "true",
+    }
+    optional = {
+        # The driver reads a number as such, and a serial number is none: quotes keep it a string.
+        "serial_no": f"'{value['serial_no']}'" if value["serial_no"] else "",
+        "rgb_camera.color_profile": value["color_profile"],
+        "depth_module.depth_profile": value["depth_profile"],
+    }
+    driver |= {name: text for name, text in optional.items() if text}
+    segmentation = {"camera": camera, "model": value["model"], "device": value["device"]}
+    launch_folder = Path(__file__).parent
+    driver_folder = Path(get_package_share_directory("realsense2_camera")) / "launch"
+    frame = f"{value['camera_name']}_color_optical_frame"
+    return [
+        include(launch_folder / "seg.launch.py", segmentation),
+        include(driver_folder / "rs_launch.py", driver),
+        *([scoped([rviz(camera, "/road_seg", frame)])] if shows else []),
+    ]
+
+
+def include(file: Path, arguments: dict[str, str]):
+    return scoped(
+        [IncludeLaunchDescription(PythonLaunchDescriptionSource(str(file)), launch_arguments=arguments.items())]
     )

@@ -16,11 +16,6 @@ from road_kd_seg.tools.onnx_export import to_onnx
 from ros_graph import HEIGHT, WIDTH, Graph
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """launch_pytest registers its mark only where it is installed."""
-    config.addinivalue_line("markers", "launch: launch_pytest's; runs a test beside what a launch fixture describes")
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator[Graph]:
     """A ROS graph with an active seg_node, shared by the tests of a module; each works with stamps of its own."""

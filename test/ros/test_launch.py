@@ -1,78 +1,226 @@
-"""The launch files, run by ROS's own launch. PyPI has no launch packages: without ROS this is skipped.
+"""The launch files, run by ROS's own launch, beside a driver and an RViz that only say what they were given.
 
-Skipped by a mark: launch_testing's plugin imports every test file, and skipping the module would skip the others too.
+PyPI has no launch packages: without ROS this is skipped. Skipped by a mark: launch_testing's plugin imports every test
+file, and skipping the module would skip the others too.
 """
 
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from sensor_msgs.msg import Image
 
-try:
-    import launch_pytest
-    import launch_ros  # noqa: F401
-    from ament_index_python.packages import get_package_share_directory
-    from launch.actions import IncludeLaunchDescription, RegisterEventHandler, SetEnvironmentVariable
-    from launch.event_handlers import OnProcessExit
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
+from recordings import make_frame
+from road_kd_seg.bags.writer import write_bag
+from ros_graph import Graph, Process
 
-    from launch import LaunchDescription
+ROOT = Path(__file__).resolve().parents[2]
+LACKING = [name for name in ("launch", "launch_ros", "ament_index_python") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.ros,
+    pytest.mark.skipif(bool(LACKING), reason=f"ROS's launch is not importable: {', '.join(LACKING)}"),
+]
 
-    SHARE = Path(get_package_share_directory("road_kd_seg"))
-    LACKING = ""
-except ImportError as error:
-    launch_pytest = pytest
-    LACKING = f"ROS's launch packages are not importable: {error}"
-except (LookupError, OSError):
-    LACKING = "road_kd_seg is not in the ament index: build it with colcon and source it"
+# A shell that starts the tests in the background ignores SIGINT, and so would the launch.
+RUNNER = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service = LaunchService()
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
 
-pytestmark = [pytest.mark.ros, pytest.mark.skipif(bool(LACKING), reason=LACKING)]
+# Warns of arguments that it does not know, as rs_launch.py of realsense-ros 4.58 does.
+DRIVER_LAUNCH = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+NAMES = ("camera_name", "camera_namespace", "serial_no", "align_depth.enable", "enable_sync",
+         "rgb_camera.color_profile", "depth_module.depth_profile")
+def start(context):
+    given = dict(context.launch_configurations)
+    print("driver was given", {name: given[name] for name in NAMES if given[name]})
+    for name in given.keys() - set(NAMES):
+        print(f"[WARN] parameter {name} is not supported")
+    return [Node(package="realsense2_camera", executable="realsense2_camera_node", output="screen")]
+def generate_launch_description():
+    declared = [DeclareLaunchArgument(name, default_value="") for name in NAMES]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+"""
+
+PROGRAM = """#!{python}
+import os, signal, sys
+print(sys.argv[1:], "profile", os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"), flush=True)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+signal.pause()
+"""
+OURS = """#!{python}
+import runpy
+runpy.run_module("{module}", run_name="__main__", alter_sys=True)
+"""
 
 
-def source(name):
-    return PythonLaunchDescriptionSource(str(SHARE / "launch" / name))
+def add_package(prefix: Path, name: str, **programs: str) -> Path:
+    """A package of an ament index: its marker and its programs; returns its share folder."""
+    (index := prefix / "share" / "ament_index" / "resource_index" / "packages").mkdir(parents=True, exist_ok=True)
+    (index / name).touch()
+    (share := prefix / "share" / name).mkdir(parents=True, exist_ok=True)
+    for program, text in programs.items():
+        file = prefix / "lib" / name / program
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    return share
 
 
 @pytest.fixture(scope="module")
-def exit_codes():
-    """Of the processes that the launch has started, once they have ended."""
-    return []
-
-
-@launch_pytest.fixture(scope="module")
-def seg_launch(empty_graph, tiny_bundle, exit_codes):
-    arguments = {"model": str(tiny_bundle), "device": "cpu", "camera": ""}
-    note = OnProcessExit(on_exit=lambda event, _: exit_codes.append(event.returncode))
-    return LaunchDescription(
-        [
-            SetEnvironmentVariable("ROS_DOMAIN_ID", str(empty_graph.domain_id)),
-            RegisterEventHandler(note),
-            IncludeLaunchDescription(source("seg.launch.py"), launch_arguments=arguments.items()),
-        ]
+def prefix(tmp_path_factory):
+    """An ament prefix with this package alone."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    modules = {
+        "seg_node": "road_kd_seg.ros.seg_node",
+        "bag_player": "road_kd_seg.bags.player",
+        "replay_eval": "road_kd_seg.replay.cli",
+    }
+    add_package(
+        prefix, "road_kd_seg", **{name: OURS.format(python=sys.executable, module=m) for name, m in modules.items()}
     )
+    return prefix
 
 
-@pytest.mark.launch(fixture=seg_launch)
-def test_the_launched_node_segments(empty_graph, stamps):
-    (labels,) = empty_graph.outputs(stamps, label=Image)
-    color = empty_graph.publish_pair(next(stamps))
-    empty_graph.until(lambda: any(msg.header == color.header for msg in labels), "the label of a color image")
+@pytest.fixture(scope="module")
+def prefix_with_driver(tmp_path_factory):
+    """An ament prefix with a driver and RViz."""
+    prefix = tmp_path_factory.mktemp("driver")
+    program = PROGRAM.format(python=sys.executable)
+    share = add_package(prefix, "realsense2_camera", realsense2_camera_node=program)
+    (share / "launch").mkdir()
+    (share / "launch" / "rs_launch.py").write_text(DRIVER_LAUNCH)
+    add_package(prefix, "rviz2", rviz2=program)
+    return prefix
 
 
-@pytest.mark.launch(fixture=seg_launch, shutdown=True)
-def test_the_launched_node_ends_cleanly(exit_codes):
-    assert exit_codes == [0]
+@pytest.fixture
+def start(graph: Graph, tmp_path, monkeypatch):
+    """Starts a launch file with arguments; whatever is left of it is killed at the end."""
+    started = []
+
+    def start(name: str, *prefixes: Path, **arguments: object) -> Process:
+        monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join(map(str, prefixes)))
+        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+        monkeypatch.setenv("OVERRIDE_LAUNCH_PROCESS_OUTPUT", "both")
+        for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            monkeypatch.delenv(variable, raising=False)
+        words = [f"{key}:={value}" for key, value in arguments.items()]
+        command = [sys.executable, "-c", RUNNER, str(ROOT / "launch" / name), *words]
+        process = Process(command, tmp_path / f"launch-{len(started)}.log", graph.domain_id)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.running:
+            process.kill()
+    for process in started:
+        for pid in children(process):
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("seg.launch.py", {"camera", "params_file", "model", "device", "use_sim_time", "log_level"}),
-        ("replay.launch.py", {"bag", "rate", "loop", "model", "out", "rviz"}),
-        ("realsense.launch.py", {"rviz"}),
-    ],
-)
-def test_a_launch_file_declares_its_arguments(name, arguments):
-    description = source(name).try_get_launch_description_without_context()
-    declared = {entity.name for entity in description.entities if hasattr(entity, "default_value")}
-    assert arguments <= declared
+def children(process: Process) -> list[int]:
+    """Processes that a launch said it has started."""
+    return [int(pid) for pid in re.findall(r"process started with pid \[(\d+)\]", process.log)]
+
+
+def no_orphans(process: Process) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in children(process))
+
+
+class TestSeg:
+    def test_it_segments_on_a_camera_and_ends_cleanly(self, graph, stamps, start, prefix, tiny_bundle):
+        process = start("seg.launch.py", prefix, model=tiny_bundle, device="cpu", camera="")
+        (labels,) = graph.outputs(stamps, label=Image)
+        assert labels
+        assert process.stop(signal.SIGINT) == 0
+        assert no_orphans(process)
+        assert "has finished cleanly" in process.log
+
+    def test_several_cameras_get_a_node_each_in_their_namespace(self, graph, start, prefix, tiny_bundle):
+        cameras = "/front/camera,/rear/camera"
+        process = start("seg.launch.py", prefix, model=tiny_bundle, camera=cameras, namespace="robot")
+        for side in ("front", "rear"):
+            label = f"/robot/{side}/camera/road_seg/label"
+            graph.until(lambda: graph.node.count_publishers(label), label, 60)  # noqa: B023
+            assert graph.node.count_subscribers(f"/{side}/camera/color/image_raw") == 1
+        assert process.stop(signal.SIGINT) == 0
+
+
+class TestRealsense:
+    def test_without_the_driver_nothing_is_started(self, start, prefix):
+        process = start("realsense.launch.py", prefix)
+        assert process.wait(60) == 1
+        assert "package 'realsense2_camera' is not installed: apt install" in process.log
+        assert children(process) == []
+
+    def test_the_driver_gets_its_arguments_and_no_others(self, graph, start, prefix, prefix_with_driver, tiny_bundle):
+        values = {"serial_no": "123", "camera_name": "front", "color_profile": "848x480x30", "model": tiny_bundle}
+        process = start("realsense.launch.py", prefix, prefix_with_driver, **values)
+        topic = "/camera/front/color/image_raw"
+        graph.until(lambda: graph.node.count_subscribers(topic), "the node on the camera", 60)
+        given = (
+            "driver was given {'camera_name': 'front', 'camera_namespace': 'camera', 'serial_no': \"'123'\","
+            " 'align_depth.enable': 'true', 'enable_sync': 'true', 'rgb_camera.color_profile': '848x480x30'}"
+        )
+        assert given in process.log
+        assert "WARN" not in process.log.replace("[WARN] [", "")  # the node's own warnings have a stamp
+        assert "is not supported" not in process.log
+        shown = re.search(r"\[rviz2-\d\] (.*)", process.log)[1]
+        assert "'-f', 'front_color_optical_frame'" in shown
+        assert f"/camera/camera/color/image_raw:={topic}" in shown
+        assert process.log.count("fastdds_shm.xml") == 2  # driver and RViz
+        assert process.stop(signal.SIGINT) == 0
+        assert no_orphans(process)
+
+
+class TestReplay:
+    @pytest.fixture(scope="class")
+    def bag(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("bag") / "drive"
+        write_bag(folder, [make_frame(number, 48, 64) for number in range(20)])
+        return folder
+
+    def test_a_missing_bag_starts_nothing(self, start, prefix):
+        process = start("replay.launch.py", prefix, bag="/no/such/bag")
+        assert process.wait(60) == 1
+        assert "bag /no/such/bag does not exist" in process.log
+        assert children(process) == []
+
+    def test_a_bag_that_cannot_be_played_ends_it_with_code_1(self, start, prefix, tmp_path, tiny_bundle):
+        (tmp_path / "empty.mcap").touch()
+        process = start("replay.launch.py", prefix, bag=tmp_path / "empty.mcap", model=tiny_bundle)
+        assert process.wait(60) == 1
+        assert "bag_player ended with code 1" in process.log
+        assert no_orphans(process)
+
+    def test_it_ends_with_the_bag(self, start, prefix, bag, tiny_bundle):
+        process = start("replay.launch.py", prefix, bag=bag, model=tiny_bundle)
+        assert process.wait(120) == 0
+        assert no_orphans(process)
+
+    def test_with_out_it_scores_what_the_node_published(self, start, prefix, bag, tiny_bundle, tmp_path):
+        process = start("replay.launch.py", prefix, bag=bag, model=tiny_bundle, out=tmp_path / "report")
+        assert process.wait(180) == 0, process.log
+        report = json.loads((tmp_path / "report" / "report.json").read_text())
+        assert '"live"' in json.dumps(report)
