@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make demo` and `make test` set the environment up first.
 
-.PHONY: help setup demo picture test lint fuzz bench docs clean
+.PHONY: help setup demo picture test lint fuzz bench soak docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -66,6 +66,9 @@ fuzz: setup ## 10,000 damaged inputs; FUZZ_SEED=N draws others
 
 bench: setup ## pipeline against the bare forward pass and the naive way, interleaved
 	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --json out/bench.json
+
+soak: setup ## twenty minutes: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity
+	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py
 
 docs: setup ## the site, into site/
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

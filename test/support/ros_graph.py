@@ -70,6 +70,10 @@ class Process:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -145,6 +149,10 @@ class Graph:
         while not condition():
             assert time.monotonic() < deadline_s, f"waited {timeout_s} s for {what}; {self.latest_status}\n{self.log}"
             self._executor.spin_once(timeout_sec=0.02)
+
+    def spin_once(self, timeout_s: float = 0.0) -> None:
+        """Handle what has come."""
+        self._executor.spin_once(timeout_sec=timeout_s)
 
     def listen(self, kind: type, topic: str, *, latched: bool = False) -> list:
         """Subscribe, wait for the publisher, and return the list that messages are added to."""
