@@ -20,8 +20,8 @@ PYTHON = {
     "yaml": ("python3-yaml", "pyyaml"),
 }
 """Module → its key in rosdep and its name on PyPI."""
-WITHOUT_KEY = {"safetensors", "onnx", "onnxruntime", "onnxscript"}
-"""On PyPI, and unknown to rosdep: README says how to install them."""
+WITHOUT_KEY = {"safetensors", "onnx", "onnxruntime", "onnxscript", "model_signing"}
+"""On PyPI under their own name, and unknown to rosdep: README says how to install them."""
 OF_ROSBAGS = {"backports", "compression", "lz4"}
 """Decompression, which rosbags requires itself."""
 ROS_WITHOUT_WHEELS = {"ament_index_python", "launch", "launch_ros", "message_filters", "sensor_msgs_py", "vision_msgs"}
@@ -58,7 +58,9 @@ def test_package_xml_names_what_is_imported_started_or_played():
 
 def test_setup_py_names_what_is_imported():
     text = (ROOT / "setup.py").read_text()
-    python = {PYTHON[module][1] for module in imported() & PYTHON.keys()} | (WITHOUT_KEY & imported())
+    python = {PYTHON[module][1] for module in imported() & PYTHON.keys()} | {
+        module.replace("_", "-") for module in WITHOUT_KEY & imported()
+    }
     # builtin_interfaces and rcl_interfaces come with rclpy.
     wheels = ros_modules() - ROS_WITHOUT_WHEELS - {"builtin_interfaces", "rcl_interfaces"}
     names = python | {f"ros-{module.replace('_', '-')}" for module in wheels}
