@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.ros
 
 COMMAND = [sys.executable, "-m", "road_kd_seg.ros.seg_node"]
-LIMIT_S = 60
+LIMIT_S = 200
 
 
 def run(*arguments, **environment):

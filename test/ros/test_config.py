@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ros_graph import INPUTS, Graph
+from ros_graph import INPUTS, START_S, Graph
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.ros
@@ -20,7 +20,7 @@ def node(tmp_path_factory, tiny_bundle):
     graph = Graph(tmp_path_factory.mktemp("config"))
     remaps = [part for name in INPUTS for part in ("-r", f"{name}:=/camera/camera/{name}")]
     graph.start_node(*remaps, model=tiny_bundle)
-    graph.until(lambda: graph.node.count_subscribers("/camera/camera/color/camera_info"), "the node", 60)
+    graph.until(lambda: graph.node.count_subscribers("/camera/camera/color/camera_info"), "the node", START_S)
     yield graph.node
     graph.close()
 

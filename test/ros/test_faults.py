@@ -1,10 +1,12 @@
 """What goes wrong around a robot, done to real processes: the node says what is wrong, and lives on."""
 
 import itertools
+import os
+import resource
 import subprocess
 import sys
-import time
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.ros.conversions import image_from_array
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.synthetic.drive import render_scene
-from ros_graph import Graph
+from ros_graph import START_S, Graph
 
 pytestmark = pytest.mark.ros
 
@@ -36,7 +38,7 @@ class TestSilence:
 
     def test_a_topic_without_publisher_is_named_with_those_that_may_be_meant(self, silent):
         line = "no color image for 5 s: /nobody (best effort, volatile) has no publisher; remap it to one of"
-        silent.until(lambda: line in silent.process.log, "the warning", 60)
+        silent.until(lambda: line in silent.process.log, "the warning", START_S)
         text = silent.process.log.partition(line)[2].splitlines()[0]
         assert "/aligned_depth_to_color/image_raw, /color/image_raw" in text
         assert "/aligned_depth_to_color/image_raw (best effort, volatile) has 1 publisher: test (reliable, vol" in text
@@ -48,7 +50,7 @@ class TestSilence:
             color.publish(silent.color_image(next(stamps)))
             return "color images, but no depth image for 5 s: " in silent.process.log
 
-        silent.until(said, "the warning", 60)
+        silent.until(said, "the warning", START_S)
 
     def test_stamps_that_never_match_are_said(self, silent, stamps):
         color = silent.node.create_publisher(Image, "/nobody", QoSProfile(depth=1))
@@ -58,7 +60,7 @@ class TestSilence:
             silent.publish(depth=silent.depth_image(next(stamps) + 1))
             return "color and depth images, but no two with matching stamps for 5 s: " in silent.process.log
 
-        silent.until(said, "the warning", 60)
+        silent.until(said, "the warning", START_S)
 
     def test_each_is_said_once_and_the_node_segments_the_next_pair(self, silent, stamps):
         color = silent.node.create_publisher(Image, "/nobody", QoSProfile(depth=1))
@@ -81,7 +83,7 @@ class TestQualityOfService:
         override = "qos_overrides./camera/image.subscription.reliability:=reliable"
         process = graph.start_node("-r", "color/image_raw:=/camera/image", "-p", override, model=tiny_bundle)
         line = "/camera/image (reliable, volatile) has 1 publisher: test (best effort, volatile)"
-        graph.until(lambda: line in process.log, "the warning", 60)
+        graph.until(lambda: line in process.log, "the warning", START_S)
         graph.node.destroy_publisher(camera)
 
 
@@ -117,7 +119,7 @@ class TestCameraInfo:
             graph.publish_pair(stamp_ns)
             return bool(labels) and f"masks, but no points: {reason}" in process.log
 
-        graph.until(warned, "masks and the warning", 60)
+        graph.until(warned, "masks and the warning", START_S)
         assert not clouds
         assert graph.counts()["dropped.invalid"] == 0
         assert process.log.count("masks, but no points") == 1
@@ -134,7 +136,7 @@ class TestCameraInfo:
             )
             return len(clouds) >= 4
 
-        graph.until(both_sizes, "points", 60)
+        graph.until(both_sizes, "points", START_S)
 
 
 class TestPoorDepth:
@@ -145,7 +147,7 @@ class TestPoorDepth:
         def send(millimeters: int) -> None:
             count, stamp_ns = len(labels), next(stamps)
             graph.publish(graph.color_image(stamp_ns), graph.depth_image(stamp_ns, millimeters=millimeters))
-            graph.until(lambda: len(labels) > count, "a label", 60)
+            graph.until(lambda: len(labels) > count, "a label", START_S)
 
         def reaches(state: str, message: str, millimeters: int):
             def condition() -> bool:
@@ -156,13 +158,13 @@ class TestPoorDepth:
             return condition
 
         graph.outputs(stamps, label=Image)
-        graph.until(reaches("present", "", 3000), "depth to count", 60)
+        graph.until(reaches("present", "", 3000), "depth to count", START_S)
         message = f"(min_valid_depth 10%): segmenting color alone with {tiny_rgb_bundle}"
-        graph.until(reaches("poor", message, 0), "depth to be given up", 60)
+        graph.until(reaches("poor", message, 0), "depth to be given up", START_S)
         assert graph.latest_status["level"] == b"\x01"
         assert int(graph.latest_status["poor_depth_frames"]) >= 10
         assert "poor depth: only 0% of the pixels have depth" in process.log
-        graph.until(reaches("present", "", 3000), "depth to be back", 60)
+        graph.until(reaches("present", "", 3000), "depth to be back", START_S)
         assert "depth is good again" in process.log
 
     def test_a_frame_without_a_road_plane_is_counted_and_segmented_all_the_same(self, graph, stamps, tiny_bundle):
@@ -178,7 +180,7 @@ class TestPoorDepth:
             counted = int(graph.latest_status.get("poor_depth_frames", 0)) > 0
             return labels and counted and "no road plane in the depth" in graph.latest_status["message"]
 
-        graph.until(segmented, "a label, a count and the warning", 60)
+        graph.until(segmented, "a label, a count and the warning", START_S)
 
 
 class TestAlignment:
@@ -193,11 +195,11 @@ class TestAlignment:
             depth_mm = np.rint(np.roll(frame.depth_m, 16, 1) * 1000).astype(np.uint16)
             header = graph.header(stamp_ns)
             graph.publish(image_from_array(frame.rgb, "rgb8", header), image_from_array(depth_mm, "16UC1", header))
-            graph.until(lambda: len(labels) > count, "a label", 60)
+            graph.until(lambda: len(labels) > count, "a label", START_S)
             return "depth is shifted against color by about +" in process.log
 
         graph.outputs(stamps, label=Image)
-        graph.until(warned, "the warning", 120)
+        graph.until(warned, "the warning", START_S)
         assert graph.status()["alignment"].startswith("depth is shifted")
 
 
@@ -212,14 +214,14 @@ class TestFrameIds:
             graph.publish(graph.color_image(stamp_ns), depth)
             return bool(labels)
 
-        graph.until(segmented, "a label", 60)
+        graph.until(segmented, "a label", START_S)
 
 
 class TestNamesake:
     def test_two_nodes_of_one_name_say_so(self, graph, tiny_bundle):
         first, second = (graph.start_node(model=tiny_bundle) for _ in range(2))
         warning = "another node has the same name"
-        graph.until(lambda: warning in first.log and warning in second.log, "both to warn", 60)
+        graph.until(lambda: warning in first.log and warning in second.log, "both to warn", START_S)
         second.kill()
 
 
@@ -229,7 +231,7 @@ class TestHalfWay:
         topic = "/color/camera_info"  # the last one
         process = graph.start_node("-p", f"qos_overrides.{topic}.subscription.{override}", model=tiny_bundle)
         reason = f"stays inactive: topic {topic} cannot be opened"
-        graph.until(lambda: reason in process.log, "the reason", 60)
+        graph.until(lambda: reason in process.log, "the reason", START_S)
         assert graph.status()["state"] == "inactive"
         graph.until(lambda: not any(map(graph.node.count_subscribers, SUBSCRIBED)), "no subscription")
         assert not graph.change_state("activate")
@@ -239,28 +241,36 @@ class TestHalfWay:
         topic = "/road_seg/overlay"
         process = graph.start_node("-p", f"qos_overrides.{topic}.publisher.reliability:=maybe", model=tiny_bundle)
         reason = f"stays unconfigured: topic {topic} cannot be opened"
-        graph.until(lambda: reason in process.log, "the reason", 60)
+        graph.until(lambda: reason in process.log, "the reason", START_S)
         graph.until(lambda: not graph.node.count_publishers("/road_seg/label"), "no publisher")
         assert process.stop() == 0
 
 
+def processor_s(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class TestEnd:
-    def test_it_takes_no_longer_than_the_frame_in_progress_on_busy_cores(self, graph, stamps, tiny_bundle):
+    def test_it_takes_no_more_than_the_frame_in_progress_on_busy_cores(self, graph, stamps, tiny_bundle):
         process = graph.start_node(model=tiny_bundle)
         graph.outputs(stamps, label=Image)
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
         try:
             for _ in range(20):
                 graph.publish_pair(next(stamps))
-            began_s = time.monotonic()
+            reaped, used_s = resource.getrusage(resource.RUSAGE_CHILDREN), processor_s(process.pid)
             assert process.stop() == 0
-            took_s = time.monotonic() - began_s
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
         finally:
             for burner in busy:
                 burner.kill()
                 burner.wait()
         assert "frame counters: " in process.log
-        assert took_s < 2.0  # unloaded 0.1; taking down PyTorch's modules alone took 2 to 4 s before
+        whole_s = after.ru_utime + after.ru_stime - reaped.ru_utime - reaped.ru_stime
+        # Processor time, as the clock's depends on who else computes; taking down PyTorch's modules alone took over 1 s.
+        assert whole_s - used_s < 0.7
 
 
 class TestRotate:

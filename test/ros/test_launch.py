@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 
 from recordings import make_frame
 from road_kd_seg.bags.writer import write_bag
-from ros_graph import Graph, Process
+from ros_graph import START_S, Graph, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 LACKING = [name for name in ("launch", "launch_ros", "ament_index_python") if importlib.util.find_spec(name) is None]
@@ -170,7 +170,7 @@ class TestSeg:
 class TestRealsense:
     def test_without_the_driver_nothing_is_started(self, start, prefix):
         process = start("realsense.launch.py", prefix)
-        assert process.wait(60) == 1
+        assert process.wait(START_S) == 1
         assert "package 'realsense2_camera' is not installed: apt install" in process.log
         assert children(process) == []
 
@@ -178,7 +178,7 @@ class TestRealsense:
         values = {"serial_no": "123", "camera_name": "front", "color_profile": "848x480x30", "model": tiny_bundle}
         process = start("realsense.launch.py", prefix, prefix_with_driver, **values)
         topic = "/camera/front/color/image_raw"
-        graph.until(lambda: graph.node.count_subscribers(topic), "the node on the camera", 60)
+        graph.until(lambda: graph.node.count_subscribers(topic), "the node on the camera", START_S)
         given = (
             "driver was given {'camera_name': 'front', 'camera_namespace': 'camera', 'serial_no': \"'123'\","
             " 'align_depth.enable': 'true', 'enable_sync': 'true', 'rgb_camera.color_profile': '848x480x30'}"
@@ -203,24 +203,24 @@ class TestReplay:
 
     def test_a_missing_bag_starts_nothing(self, start, prefix):
         process = start("replay.launch.py", prefix, bag="/no/such/bag")
-        assert process.wait(60) == 1
+        assert process.wait(START_S) == 1
         assert "bag /no/such/bag does not exist" in process.log
         assert children(process) == []
 
     def test_a_bag_that_cannot_be_played_ends_it_with_code_1(self, start, prefix, tmp_path, tiny_bundle):
         (tmp_path / "empty.mcap").touch()
         process = start("replay.launch.py", prefix, bag=tmp_path / "empty.mcap", model=tiny_bundle)
-        assert process.wait(60) == 1
+        assert process.wait(START_S) == 1
         assert "bag_player ended with code 1" in process.log
         assert no_orphans(process)
 
     def test_it_ends_with_the_bag(self, start, prefix, bag, tiny_bundle):
         process = start("replay.launch.py", prefix, bag=bag, model=tiny_bundle)
-        assert process.wait(120) == 0
+        assert process.wait(START_S) == 0
         assert no_orphans(process)
 
     def test_with_out_it_scores_what_the_node_published(self, start, prefix, bag, tiny_bundle, tmp_path):
         process = start("replay.launch.py", prefix, bag=bag, model=tiny_bundle, out=tmp_path / "report")
-        assert process.wait(180) == 0, process.log
+        assert process.wait(START_S) == 0, process.log
         report = json.loads((tmp_path / "report" / "report.json").read_text())
         assert '"live"' in json.dumps(report)

@@ -12,7 +12,7 @@ import pytest
 from sensor_msgs.msg import Image, PointCloud2
 
 from road_kd_seg.fastdds import remove_orphaned_segments
-from ros_graph import Process
+from ros_graph import START_S, Process
 
 pytestmark = [pytest.mark.ros, pytest.mark.soak]
 
@@ -90,7 +90,7 @@ def test_twenty_kills_leave_nothing_in_shared_memory(graph, stamps, tiny_bundle)
             graph.publish_pair(next(stamps))
             return bool(labels) and process.running
 
-        graph.until(condition, "a label", 60)
+        graph.until(condition, "a label", START_S)
 
     remove_orphaned_segments()
     before = segments()
