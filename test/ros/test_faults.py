@@ -186,16 +186,13 @@ class TestPoorDepth:
 class TestAlignment:
     def test_shifted_depth_is_measured_and_said(self, graph, stamps, tiny_bundle):
         process = graph.start_node(model=tiny_bundle)
-        labels = graph.listen(Image, "/road_seg/label")
         frames = [render_scene(seed, 144, 256)[0] for seed in range(1_000_000, 1_000_006)]
         pictures = itertools.cycle(frames)
 
         def warned() -> bool:
-            count, stamp_ns, frame = len(labels), next(stamps), next(pictures)
+            frame, header = next(pictures), graph.header(next(stamps))
             depth_mm = np.rint(np.roll(frame.depth_m, 16, 1) * 1000).astype(np.uint16)
-            header = graph.header(stamp_ns)
             graph.publish(image_from_array(frame.rgb, "rgb8", header), image_from_array(depth_mm, "16UC1", header))
-            graph.until(lambda: len(labels) > count, "a label", START_S)
             return "depth is shifted against color by about +" in process.log
 
         graph.outputs(stamps, label=Image)
