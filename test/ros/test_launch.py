@@ -162,8 +162,9 @@ class TestSeg:
         process = start("seg.launch.py", prefix, model=tiny_bundle, camera=cameras, namespace="robot")
         for side in ("front", "rear"):
             label = f"/robot/{side}/camera/road_seg/label"
-            graph.until(lambda: graph.node.count_publishers(label), label, 60)  # noqa: B023
-            assert graph.node.count_subscribers(f"/{side}/camera/color/image_raw") == 1
+            graph.until(lambda: graph.node.count_publishers(label), label, START_S)  # noqa: B023
+            color = f"/{side}/camera/color/image_raw"
+            graph.until(lambda: graph.node.count_subscribers(color) == 1, color, START_S)  # noqa: B023
         assert process.stop(signal.SIGINT) == 0
 
 

@@ -70,10 +70,6 @@ class Process:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
