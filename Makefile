@@ -64,8 +64,8 @@ lint: setup ## style, spelling, types, layers
 fuzz: setup ## 10,000 damaged inputs; FUZZ_SEED=N draws others
 	FUZZ_CASES=10000 $(BIN)/python -m pytest -q test/fuzz
 
-bench: setup ## pipeline against the bare forward pass and the naive way, interleaved
-	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --json out/bench.json
+bench: setup ## every engine, the papers' networks, the naive way and the real node, in one run
+	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --peers --node 10 15 30 --json out/bench.json
 
 soak: setup ## twenty minutes: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity
 	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py

@@ -197,7 +197,7 @@ class Segmenter:
         spec, background_id = self.bundle.input, self._background_id
         start_ns = time.perf_counter_ns()
         with torch.inference_mode():
-            inputs = self._preprocess(frame)
+            inputs = self.prepare(frame)
             prepared_ns = time.perf_counter_ns()
             logits = self.backend.infer(*inputs)
             inferred_ns = time.perf_counter_ns()
@@ -236,9 +236,14 @@ class Segmenter:
         return probabilities
 
     def _infer(self, frame: RgbdFrame) -> Tensor:
-        return self.backend.infer(*self._preprocess(frame))
+        return self.backend.infer(*self.prepare(frame))
 
-    def _preprocess(self, frame: RgbdFrame) -> tuple[Tensor, Tensor | None]:
+    def prepare(self, frame: RgbdFrame) -> tuple[Tensor, Tensor | None]:
+        """What the network gets of a frame, on the backend's device.
+
+        Raises:
+            FrameError: the model requires depth and the frame has none.
+        """
         if self.needs_depth and frame.depth_m is None:
             raise FrameError(
                 f"model '{self.bundle.name}' requires depth and the frame has none:"

@@ -52,6 +52,8 @@ class LiveOptions:
     backend: str = "auto"
     rate: float = 1.0
     """Speed of the player."""
+    also_subscribe: tuple[str, ...] = ()
+    """Image topics of the node, beside its label, that somebody subscribes to, as a robot would."""
     domain_id: int | None = None
     """ROS domain; None: one that this process keeps to itself, so that no robot nearby hears the bag."""
 
@@ -79,7 +81,7 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
     domain_id = 1 + os.getpid() % 101 if options.domain_id is None else options.domain_id
     environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1"}
     with (
-        _recording(domain_id, reader, outputs) as (recorder, spin_until),
+        _recording(domain_id, reader, outputs, options) as (recorder, spin_until),
         ChildProcess(
             NODE_MODULE, _node_arguments(reader, bundle, options), folder / "seg_node.log", environment
         ) as node,
@@ -119,11 +121,13 @@ Wait = Callable[[Callable[[], bool], float], bool]
 
 
 @contextmanager
-def _recording(domain_id: int, reader: BagReader, outputs: Path) -> Iterator[tuple[OutputRecorder, Wait]]:
+def _recording(
+    domain_id: int, reader: BagReader, outputs: Path, options: LiveOptions
+) -> Iterator[tuple[OutputRecorder, Wait]]:
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
     color_type = CompressedImage if reader.is_compressed else Image
-    recorder = OutputRecorder(context, reader.names.color, color_type, outputs)
+    recorder = OutputRecorder(context, reader.names.color, color_type, outputs, options.also_subscribe)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
 

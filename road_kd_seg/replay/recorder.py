@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ class OutputRecorder(Node):
     Images are taken as the bytes that came and are not decoded, so that recording costs the machine little.
     """
 
-    def __init__(self, context: Context, color_topic: str, color_type: type, folder: Path) -> None:
+    def __init__(
+        self, context: Context, color_topic: str, color_type: type, folder: Path, also_subscribe: Sequence[str] = ()
+    ) -> None:
         super().__init__("replay_recorder", context=context, start_parameter_services=False)
         self.color_sent_ns: dict[int, int] = {}
         """When the player published each color image, by its stamp."""
@@ -64,6 +67,8 @@ class OutputRecorder(Node):
         # rclpy hands a callback of two arguments the message's times as well.
         self.create_subscription(color_type, color_topic, self._on_color, best_effort, raw=True)
         self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)
+        for topic in also_subscribe:
+            self.create_subscription(Image, topic, lambda _: None, reliable, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
         self._change_state = self.create_client(ChangeState, f"/{NODE_NAME}/change_state")
 

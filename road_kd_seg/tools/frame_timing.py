@@ -1,129 +1,162 @@
-"""What `seg_benchmark` measures: the stages of a frame, and the usual way of doing the same.
-
-Everything is timed in one run, interleaved, and reported as medians; ratios carry over between machines, milliseconds
-only to the device that is named.
-"""
+"""Times of a frame: a model in each engine, the papers' networks in eager PyTorch, and the usual way of doing it."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from road_kd_seg.backends import load_backend
-from road_kd_seg.errors import RoadKdError
+from road_kd_seg.backends import TorchBackend
+from road_kd_seg.bundle import Bundle
 from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.networks import build_network
 from road_kd_seg.postprocess import overlay, role_mask
 from road_kd_seg.preprocess.encodings import encode_depth
-from road_kd_seg.preprocess.tensors import preprocess
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.synthetic import render_scene
-from road_kd_seg.taxonomy import Role
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role
+from road_kd_seg.tools.benchmark_report import CPKD_STUDENT, TEACHER
 
 SCENE_SEED = 2_000_000
 """A scene that no recipe trains on."""
 
-_TORCH_FORWARD = "forward by torch"
+PEERS: Mapping[str, Mapping[str, Any]] = {
+    TEACHER: {},
+    CPKD_STUDENT: {"input_scale": 0.5},
+    "erfnet": {},
+    "enet": {},
+    "pspnet_r18": {},
+}
+"""The papers' networks, untrained: their weights do not change their speed."""
+
+WARM_UP_ROUNDS = 3
 
 
-def benchmark(options: argparse.Namespace) -> None:
-    """Time a model as the parsed command line says, print the medians, and write them if asked.
+@dataclass
+class Times:
+    """Of one callable, run by run."""
+
+    wall_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def median_ms(self) -> float:
+        """Of the wall clock."""
+        return statistics.median(self.wall_ms)
+
+
+def time_rows(
+    model: str | Path, device: str, num_threads: int, rounds: int, *, peers: bool
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Time everything in turns.
+
+    Args:
+        model: bundle.
+        device: auto, cpu, cuda or cuda:N.
+        num_threads: of engines on a CPU; 0: half of the CPUs, at most four.
+        rounds: timed runs of each.
+        peers: also the papers' networks.
+
+    Returns:
+        Rows of the report, the first of them the model as it would run here; medians of `outputs` and `naive`, ms.
 
     Raises:
-        RoadKdError: an option is out of its range, or model, device or backend are not there.
+        RoadKdError: model or device are not there, or the model predicts other labels than its exporter's.
     """
-    if options.rounds < 1:
-        raise RoadKdError(f"--rounds is {options.rounds}: expected at least 1")
-    segmenter = Segmenter.from_bundle(
-        options.model, device=options.device, precision=options.precision, backend=options.backend
-    )
     frame = render_scene(SCENE_SEED).frame
-    what = dict(stages(segmenter, frame))
-    if options.backend != "torch":
-        what[_TORCH_FORWARD] = _torch_forward(segmenter, frame)
-    medians_ms = time_interleaved(what, options.rounds, segmenter.backend.device)
-    report: dict[str, Any] = {
-        "model": segmenter.bundle.name,
-        "device": segmenter.device_name,
-        "rounds": options.rounds,
-        "median_ms": {name: round(value, 3) for name, value in medians_ms.items()},
-        "ratio": {
-            "pipeline / forward": round(medians_ms["pipeline"] / medians_ms["forward"], 3),
-            "naive / (pipeline + outputs)": round(
-                medians_ms["naive"] / (medians_ms["pipeline"] + medians_ms["outputs"]), 3
-            ),
-        },
-    }
-    if _TORCH_FORWARD in medians_ms:
-        report["ratio"][f"{_TORCH_FORWARD} / forward"] = round(medians_ms[_TORCH_FORWARD] / medians_ms["forward"], 3)
-    table = Table("what", "median ms", title=f"{report['model']} on {report['device']}, {options.rounds} rounds")
-    for name, value in report["median_ms"].items():
-        table.add_row(name, f"{value:.2f}")
-    for name, value in report["ratio"].items():
-        table.add_row(name, f"{value:.2f} x")
-    Console().print(table)
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def stages(segmenter: Segmenter, frame: RgbdFrame) -> Mapping[str, Callable[[], object]]:
-    """What is timed.
-
-    `forward` is the bare network on prepared tensors; `pipeline` is all of `Segmenter`, camera image to label map;
-    `outputs` adds both masks and the overlay; `naive` does the same work as pipeline and outputs together in the way
-    that tutorials show: float images in NumPy, fp32 in the default memory format, logits of the camera's size on the
-    CPU, argmax and blending in NumPy.
-    """
-    spec, backend = segmenter.bundle.input, segmenter.backend
-    rgb, depth_m = _tensors(frame, backend.device, segmenter.needs_depth)
-    inputs = preprocess(rgb, depth_m, spec)
-    segmentation = segmenter(frame)
-    eager = segmenter.bundle.build_network().to(backend.device)
+    auto = Segmenter.from_bundle(model, device=device, num_threads=num_threads)
+    segmenters = [auto, *_other_engines(model, auto, num_threads)]
+    if peers:
+        segmenters += [_peer(name, auto.backend.device.type, num_threads) for name in PEERS]
+    eager = auto.bundle.build_network().to(auto.backend.device)
+    segmentation = auto(frame)
 
     def outputs() -> None:
         for role in (Role.OBSTACLE, Role.LANE):
-            role_mask(segmentation, segmenter.taxonomy, role)
-        overlay(frame.rgb, segmentation.label, segmenter.taxonomy, 0.5)
+            role_mask(segmentation, auto.taxonomy, role)
+        overlay(frame.rgb, segmentation.label, auto.taxonomy, 0.5)
 
-    return {
-        "forward": lambda: backend.infer(*inputs),
-        "pipeline": lambda: segmenter(frame),
-        "outputs": outputs,
-        "naive": lambda: _naive(segmenter, eager, frame),
-    }
-
-
-def _torch_forward(segmenter: Segmenter, frame: RgbdFrame) -> Callable[[], object]:
-    """The bare network in the reference backend: same tensors, same device, and fp32, as ONNX Runtime has no other."""
-    backend = load_backend("torch", segmenter.bundle, str(segmenter.backend.device), "fp32")
-    inputs = preprocess(*_tensors(frame, backend.device, segmenter.needs_depth), segmenter.bundle.input)
-    return lambda: backend.infer(*inputs)
+    calls: dict[str, Callable[[], object]] = {"outputs": outputs, "naive": lambda: _naive(auto, eager, frame)}
+    for number, segmenter in enumerate(segmenters):
+        calls |= _calls(number, segmenter, frame)
+    times = time_interleaved(calls, rounds, auto.backend.device)
+    rows = [_row(segmenter, times[f"{i} forward"], times[f"{i} pipeline"]) for i, segmenter in enumerate(segmenters)]
+    return rows, {name: times[name].median_ms for name in ("outputs", "naive")}
 
 
 def time_interleaved(
-    what: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 3
-) -> dict[str, float]:
-    """Median milliseconds of each callable; every round runs each of them once, so that drift hits all alike."""
-    times_ms: dict[str, list[float]] = {name: [] for name in what}
+    what: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = WARM_UP_ROUNDS
+) -> dict[str, Times]:
+    """Times of each callable; every round runs each of them once, so that drift hits all alike."""
+    times = {name: Times() for name in what}
     for round_index in range(warm_up + rounds):
         for name, call in what.items():
             _synchronize(device)
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             call()
             _synchronize(device)
             if round_index >= warm_up:
-                times_ms[name].append((time.perf_counter() - start) * 1000)
-    return {name: statistics.median(values) for name, values in times_ms.items()}
+                times[name].wall_ms.append((time.perf_counter() - start) * 1000)
+                times[name].cpu_ms.append((time.process_time() - start_cpu) * 1000)
+    return times
+
+
+def _other_engines(model: str | Path, auto: Segmenter, num_threads: int) -> list[Segmenter]:
+    """The model in every engine and precision that bundle and machine have, but that of `auto`."""
+    device = str(auto.backend.device)
+    ways = [("torch", "fp32")]
+    if auto.backend.device.type == "cpu":
+        kinds = [kind for key, kind in (("onnx", "fp32"), ("int8", "int8")) if key in auto.bundle.attachments]
+        engines = [name for name, module in (("onnx", "onnxruntime"), ("openvino", "openvino")) if find_spec(module)]
+        ways += [(engine, kind) for engine in engines for kind in kinds]
+    every = [
+        Segmenter.from_bundle(model, device=device, precision=kind, backend=engine, num_threads=num_threads)
+        for engine, kind in ways
+    ]
+    return [one for one in every if one.device_name != auto.device_name]
+
+
+def _peer(name: str, device: str, num_threads: int) -> Segmenter:
+    """An untrained network in eager PyTorch behind the same pre- and postprocessing."""
+    network = build_network(name, len(DEFAULT_TAXONOMY), **PEERS[name])
+    kinds = {0: None, 1: DepthEncoding("plane_residual"), 3: DepthEncoding("jet")}
+    spec = InputSpec((320, 512) if name == CPKD_STUDENT else (288, 512), kinds[network.depth_channels])
+    bundle = Bundle(Path(), name, name, dict(PEERS[name]), DEFAULT_TAXONOMY, spec, "")
+    return Segmenter(bundle, TorchBackend(network, device, "auto", num_threads))
+
+
+def _calls(number: int, segmenter: Segmenter, frame: RgbdFrame) -> dict[str, Callable[[], object]]:
+    """`forward` is the bare network on prepared tensors; `pipeline` is all of `Segmenter`, camera image to label."""
+    with torch.inference_mode():
+        inputs = segmenter.prepare(frame)
+    return {
+        f"{number} forward": lambda: segmenter.backend.infer(*inputs),
+        f"{number} pipeline": lambda: segmenter(frame),
+    }
+
+
+def _row(segmenter: Segmenter, forward: Times, pipeline: Times) -> dict[str, Any]:
+    engine = segmenter.device_name.partition("(")[2].rstrip(")").split(", ")[1]
+    return {
+        "network": segmenter.bundle.name,
+        "engine": engine,
+        "precision": segmenter.backend.precision,
+        "forward_ms": round(forward.median_ms, 3),
+        "forward_min_ms": round(min(forward.wall_ms), 3),
+        "pipeline_ms": round(pipeline.median_ms, 3),
+        "pipeline_min_ms": round(min(pipeline.wall_ms), 3),
+        "cpu_ms": round(statistics.median(pipeline.cpu_ms), 3),
+    }
 
 
 def _synchronize(device: torch.device) -> None:
@@ -131,15 +164,10 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _tensors(frame: RgbdFrame, device: torch.device, needs_depth: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    rgb = torch.from_numpy(frame.rgb).to(device)[None]
-    if not needs_depth or frame.depth_m is None:
-        return rgb, None
-    return rgb, torch.from_numpy(frame.depth_m).to(device)[None]
-
-
 @torch.no_grad()
 def _naive(segmenter: Segmenter, network: torch.nn.Module, frame: RgbdFrame) -> tuple[NDArray[Any], ...]:
+    """Pipeline and outputs as tutorials show them: float images in NumPy, fp32 in the default memory format, logits of
+    the camera's size on the CPU, argmax and blending in NumPy."""
     spec, taxonomy, device = segmenter.bundle.input, segmenter.taxonomy, segmenter.backend.device
     height, width = spec.size
     image = (frame.rgb.astype(np.float32) / 255 - np.array(spec.mean)) / np.array(spec.std)

@@ -4,6 +4,7 @@ import time
 import pytest
 import torch
 
+from road_kd_seg.tools.benchmark_report import ratios
 from road_kd_seg.tools.frame_timing import time_interleaved
 from road_kd_seg.tools.seg_benchmark import main
 
@@ -18,31 +19,73 @@ def test_every_round_runs_each_once_and_warm_up_is_not_counted():
         while time.perf_counter() < deadline:
             pass
 
-    medians_ms = time_interleaved(
+    times = time_interleaved(
         {"a": lambda: slow_at_first("a"), "b": lambda: slow_at_first("b")}, 2, torch.device("cpu"), warm_up=1
     )
     assert calls == ["a", "b"] * 3
-    assert max(medians_ms.values()) < 50
+    assert max(one.median_ms for one in times.values()) < 50
+    assert all(len(one.wall_ms) == len(one.cpu_ms) == 2 for one in times.values())
 
 
-def test_the_tool_writes_what_it_prints(tiny_bundle, tmp_path, capsys):
-    report_path = tmp_path / "bench.json"
-    assert main(["--model", str(tiny_bundle), "--device", "cpu", "--rounds", "2", "--json", str(report_path)]) == 0
-    report = json.loads(report_path.read_text())
-    assert set(report["median_ms"]) == {"forward", "pipeline", "outputs", "naive"}
-    assert report["ratio"]["pipeline / forward"] > 1
-    assert "tiny on cpu" in capsys.readouterr().out
+ROW = {
+    "network",
+    "engine",
+    "precision",
+    "forward_ms",
+    "forward_min_ms",
+    "pipeline_ms",
+    "pipeline_min_ms",
+    "cpu_ms",
+}
 
 
-def test_another_backend_is_timed_beside_torch(tiny_onnx_bundle, tmp_path):
-    report_path = tmp_path / "bench.json"
-    arguments = ["--model", str(tiny_onnx_bundle), "--device", "cpu", "--rounds", "1", "--json", str(report_path)]
-    assert main([*arguments, "--backend", "onnx"]) == 0
-    report = json.loads(report_path.read_text())
-    assert "onnxruntime" in report["device"]
-    medians_ms = report["median_ms"]
-    ratio = medians_ms["forward by torch"] / medians_ms["forward"]
-    assert report["ratio"]["forward by torch / forward"] == pytest.approx(ratio, rel=0.1)  # of rounded times
+def test_the_report_has_a_row_for_each_engine_and_ratios_of_its_own_rows(tiny_onnx_bundle, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "bench.json"
+    assert main(["--model", str(tiny_onnx_bundle), "--device", "cpu", "--rounds", "2", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["schema_version"] == 1
+    assert {"cpu", "cores", "load_before", "load_after", "torch"} <= set(report["machine"])
+    assert all(set(row) == ROW for row in report["rows"])
+    assert [row["engine"] for row in report["rows"]][:2] == ["onnxruntime", "torch"]
+    first, ratios = report["rows"][0], report["ratios"]
+    assert ratios["pipeline_over_forward"] == pytest.approx(first["pipeline_ms"] / first["forward_ms"], abs=0.01)
+    assert ratios["overhead_ms"] == pytest.approx(first["pipeline_ms"] - first["forward_ms"], abs=0.01)
+    assert ratios["naive_over_pipeline"] > 0
+    assert ratios["teacher_over_student"] is ratios["cpkd_student_over_student"] is ratios["node_over_pipeline"] is None
+    assert report["node"] == []
+    assert "overhead_ms" in capsys.readouterr().out
+
+
+def test_ratios_are_those_of_the_named_networks():
+    rows = [
+        {"network": name, "forward_ms": 1.0, "pipeline_ms": pipeline_ms}
+        for name, pipeline_ms in (("ours", 2.0), ("mafnet_r152", 80.0), ("mafnet_r18", 50.0))
+    ]
+    found = ratios(rows, {"naive": 12.0, "outputs": 1.0}, [{"latency_p50_ms": 6.0}])
+    assert found == {
+        "cpkd_student_over_student": 25.0,
+        "teacher_over_student": 40.0,
+        "pipeline_over_forward": 2.0,
+        "overhead_ms": 1.0,
+        "naive_over_pipeline": 4.0,
+        "node_over_pipeline": 3.0,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.ros
+def test_the_node_is_timed_as_a_process_and_every_frame_accounted_for(tiny_onnx_bundle, monkeypatch):
+    pytest.importorskip("rclpy")
+    from road_kd_seg.tools import node_timing
+
+    monkeypatch.setattr(node_timing, "SECONDS", 2)
+    monkeypatch.setattr(node_timing, "NUM_RENDERED", 2)
+    row = node_timing.time_node(str(tiny_onnx_bundle), 10, "cpu")
+    assert row["sent"] == 20
+    assert row["published"] > 0
+    assert row["received"] == row["published"] + sum(row["dropped"].values())
+    assert 0 < row["latency_p50_ms"] <= row["latency_p95_ms"]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ class TrainConfig:
     sample_cache: str | None = None
     """Folder in which decoded training samples are kept; None: decode them each time. Delete it when the data
     change."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     num_workers: int = 2
     """Loader processes."""
     validate_every: int = 500

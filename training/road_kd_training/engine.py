@@ -31,6 +31,7 @@ from road_kd_training.data_check import check_data
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
 from road_kd_training.interrupts import deferred_interrupt
+from road_kd_training.mixed_precision import pick_precision
 from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_training
 from road_kd_training.run_folder import claim_folder, locked, write_result
@@ -53,13 +54,17 @@ class Trainer:
         cpu_only = not torch.cuda.is_available()
         # Methods may leave adapters, taps or auxiliary heads without a gradient in some steps.
         unused = DistributedDataParallelKwargs(find_unused_parameters=bool(config.distillers))
+        device = torch.device("cpu" if cpu_only else "cuda")
+        precision, reason = pick_precision(config.mixed_precision, device)
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=precision,
             cpu=cpu_only,
             kwargs_handlers=[unused],
         )
         self.device = self.accelerator.device
         self.console = Console(quiet=not self.accelerator.is_main_process)
+        if config.mixed_precision == "auto":
+            self.console.print(f"mixed_precision: {precision} ({reason})")
         # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
         self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
         self.components = build_components(config, self.device)

@@ -36,9 +36,9 @@ def with_costs(plan: Plan, records: Mapping[Key, Record]) -> dict[Key, Record]:
         timed = {key: (configs[key].network, (configs[key].input.height, configs[key].input.width)) for key in found}
         names = {key: json.dumps([dataclasses.asdict(network), size]) for key, (network, size) in timed.items()}
         distinct = {names[key]: _forward(*timed[key], classes) for key in found}
-        times_ms = time_interleaved(distinct, ROUNDS, pick_device("auto"))
+        times = time_interleaved(distinct, ROUNDS, pick_device("auto"))
         for key, record in found.items():
-            outcome = dataclasses.replace(record.outcome, forward_ms=times_ms[names[key]])
+            outcome = dataclasses.replace(record.outcome, forward_ms=times[names[key]].median_ms)
             found[key] = dataclasses.replace(record, outcome=outcome)
     return found
 
