@@ -12,7 +12,7 @@ from road_kd_seg.ros.monitor import Monitor
 _FRAMES_TO_LEAVE = 10
 _FRAMES_TO_RETURN = 30
 _ALIGNMENT_PERIOD = 15
-"""Every so-many-th frame is checked for alignment: 4 ms."""
+"""Every 15th frame is checked for alignment: 4 ms."""
 _REMINDER_S = 30.0
 
 
@@ -58,7 +58,7 @@ class DepthAssessor:
         Args:
             frame: with or without depth.
             min_valid_share: see the parameter min_valid_depth.
-            is_used: whether the model takes depth; if not, the log is spared.
+            is_used: whether the model requires depth; if not, the log is spared.
         """
         if frame.depth_m is None:
             return None
