@@ -1,0 +1,132 @@
+"""Console script `seg_view`: the node's rates and its overlay, on a machine without RViz and other ROS tools."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from road_kd_seg.errors import FrameError, RoadKdError, run_tool
+from road_kd_seg.node_interface import NODE_NAME
+
+OVERLAY_TOPIC = f"/{NODE_NAME}/overlay"
+PERIOD_S = 1.0
+"""Between two lines, and between two pictures."""
+
+
+def main() -> int:
+    """Run until Ctrl-C or for `--seconds`; 0, or 1 after one line on stderr."""
+    return run_tool(_main)
+
+
+def _main() -> int:
+    parser = _parser()
+    if {"-h", "--help"} & set(sys.argv):  # works where no ROS is installed
+        parser.parse_args(["--help"])
+    from rclpy.utilities import remove_ros_args
+
+    return _view(parser.parse_args(remove_ros_args(sys.argv)[1:]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "seg_view", description="Print a node's rates once a second, and save or show its overlay."
+    )
+    parser.add_argument("--topic", default=OVERLAY_TOPIC, help=f"sensor_msgs/Image to watch; default: {OVERLAY_TOPIC}")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the newest image here (.jpg or .png)")
+    parser.add_argument("--show", action="store_true", help="open a window; needs an OpenCV with windows and a display")
+    parser.add_argument("--seconds", type=float, default=0.0, help="stop after this time; default: at Ctrl-C")
+    return parser
+
+
+def _view(options: argparse.Namespace) -> int:
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from rclpy.signals import SignalHandlerOptions
+    from sensor_msgs.msg import Image
+
+    from road_kd_seg.fastdds import use_shared_memory_profile
+    from road_kd_seg.signals import StopSignal
+
+    if options.save is not None and options.save.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise RoadKdError(f"--save {options.save}: expected a file that ends in .jpg or .png")
+    stop = StopSignal()
+    use_shared_memory_profile()
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("seg_view", start_parameter_services=False)
+    images: list[Any] = []
+    status: dict[str, str] = {}
+
+    def on_diagnostics(array: DiagnosticArray) -> None:
+        for each in array.status:
+            if NODE_NAME in each.name:
+                status.update({item.key: item.value for item in each.values}, message=each.message)
+
+    newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    node.create_subscription(Image, options.topic, images.append, newest)
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    begun = since = time.monotonic()
+    try:
+        while not stop.received and not 0 < options.seconds <= time.monotonic() - begun:
+            rclpy.spin_once(node, timeout_sec=0.1)
+            now = time.monotonic()
+            if now - since >= PERIOD_S:
+                print(describe(len(images) / (now - since), status), flush=True)
+                if images:
+                    _picture(images[-1], options)
+                images.clear()
+                since = now
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def describe(image_rate_hz: float, status: dict[str, str]) -> str:
+    """One line: images seen here, and what the node says of itself; the latter is missing where nobody reports."""
+    text = f"overlay {image_rate_hz:.1f} Hz"
+    if not status:
+        return f"{text} · no seg_node on /diagnostics"
+    dropped = sum(int(value) for key, value in status.items() if key.startswith("dropped."))
+    return (
+        f"{text} · color {status['color_rate_hz']} Hz · published {status['published_rate_hz']} Hz"
+        f" · latency p50 {status['latency_p50_ms']} ms, p95 {status['latency_p95_ms']} ms"
+        f" · {status['published']} published, {dropped} dropped · {status['message']}"
+    )
+
+
+def _picture(msg: Any, options: argparse.Namespace) -> None:
+    """Save and show an image; one that cannot be decoded is said and passed over."""
+    import cv2
+    import numpy as np
+
+    from road_kd_seg.files import write_file
+    from road_kd_seg.image_codec import decode_color
+
+    if options.save is None and not options.show:
+        return
+    data = np.frombuffer(msg.data, np.uint8)
+    try:
+        rgb = decode_color(msg.encoding, msg.height, msg.width, msg.step, msg.is_bigendian, data)
+    except FrameError as error:
+        print(f"{options.topic}: {error}", file=sys.stderr)
+        return
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    if options.save is not None:
+        write_file(options.save, cv2.imencode(options.save.suffix.lower(), bgr)[1].tobytes())
+    if options.show:
+        try:
+            cv2.imshow("seg_view", bgr)
+            cv2.waitKey(1)
+        except cv2.error as error:
+            raise RoadKdError(
+                "--show: this OpenCV has no windows, or there is no display: use --save FILE"
+                " (an image viewer that follows a file shows it live)"
+            ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from road_kd_seg.tools.seg_view import OVERLAY_TOPIC, describe, main
+from ros_graph import HAS_ROS, START_S
+
+STATUS = {
+    "color_rate_hz": "30.0",
+    "published_rate_hz": "9.9",
+    "latency_p50_ms": "80.0",
+    "latency_p95_ms": "95.5",
+    "published": "99",
+    "dropped.superseded": "7",
+    "dropped.stale": "1",
+    "message": "segmenting",
+}
+
+
+class TestLine:
+    def test_it_says_what_is_seen_here_and_what_the_node_reports(self):
+        assert describe(9.81, STATUS) == (
+            "overlay 9.8 Hz · color 30.0 Hz · published 9.9 Hz · latency p50 80.0 ms, p95 95.5 ms"
+            " · 99 published, 8 dropped · segmenting"
+        )
+
+    def test_a_node_that_does_not_report_is_said(self):
+        assert describe(0, {}) == "overlay 0.0 Hz · no seg_node on /diagnostics"
+
+
+def test_help_needs_no_ros(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["seg_view", "--help"])
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    assert "--save" in capsys.readouterr().out
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(not HAS_ROS, reason="needs ROS 2's rclpy")
+class TestOnAGraph:
+    def test_it_prints_the_rate_and_keeps_the_newest_image(self, graph, tmp_path):
+        from sensor_msgs.msg import Image
+
+        publisher = graph.node.create_publisher(Image, OVERLAY_TOPIC, 5)
+        viewer = graph.start("road_kd_seg.tools.seg_view", "--save", str(tmp_path / "view.png"))
+        graph.until(publisher.get_subscription_count, "seg_view", START_S)
+        image = graph.color_image(5)
+
+        def seen():
+            publisher.publish(image)
+            return (tmp_path / "view.png").exists()
+
+        graph.until(seen, "the picture", START_S)
+        expected = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+        assert np.array_equal(cv2.imread(str(tmp_path / "view.png"))[:, :, ::-1], expected)
+        assert viewer.stop() == 0
+        assert "no seg_node on /diagnostics" in viewer.log
+        assert "Traceback" not in viewer.log
+
+    def test_a_file_of_another_kind_is_refused_in_one_line(self, graph):
+        viewer = graph.start("road_kd_seg.tools.seg_view", "--save", "view.gif")
+        assert viewer.wait(START_S) == 1
+        assert viewer.log.strip() == "error: --save view.gif: expected a file that ends in .jpg or .png"
