@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+import weakref
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -29,10 +32,13 @@ _WANTED = "expected one PNG of class ids per labeled frame, named <header stamp 
 
 
 class LabelStore:
-    """Label images by header stamp, compressed in memory: a minute of them at 576x1024 takes some 20 MB."""
+    """Label images by header stamp, compressed in a temporary file: memory does not grow with the drive."""
 
     def __init__(self) -> None:
-        self._stored: dict[int, tuple[tuple[int, int], bytes]] = {}
+        self._stored: dict[int, tuple[tuple[int, int], int, int]] = {}
+        """By stamp: size of the image, offset and length in the file."""
+        self._end = 0
+        self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -46,9 +52,26 @@ class LabelStore:
         return list(self._stored)
 
     def put(self, stamp_ns: int, label: Label) -> None:
-        """Keep an (H, W) label; a second one of the same stamp replaces the first."""
+        """Keep an (H, W) label; a second one of the same stamp replaces the first.
+
+        Raises:
+            RoadKdError: the temporary folder cannot be written.
+        """
         height, width = label.shape
-        self._stored[stamp_ns] = (height, width), zlib.compress(label.tobytes(), level=1)
+        compressed = zlib.compress(label.tobytes(), level=1)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long as the store
+                weakref.finalize(self, self._file.close)
+            self._file.seek(self._end)
+            self._file.write(compressed)
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise RoadKdError(
+                f"{folder}: labels cannot be kept there ({error.strerror}): free some space, or set TMPDIR"
+            ) from error
+        self._stored[stamp_ns] = (height, width), self._end, len(compressed)
+        self._end += len(compressed)
 
     def items(self) -> Iterator[tuple[int, Label]]:
         """Stamp and label, in the order of arrival."""
@@ -68,8 +91,10 @@ class LabelStore:
         Raises:
             KeyError: there is none.
         """
-        size, compressed = self._stored[stamp_ns]
-        return np.frombuffer(zlib.decompress(compressed), np.uint8).reshape(size)
+        size, start, length = self._stored[stamp_ns]
+        assert self._file is not None
+        self._file.seek(start)
+        return np.frombuffer(zlib.decompress(self._file.read(length)), np.uint8).reshape(size)
 
 
 def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:
