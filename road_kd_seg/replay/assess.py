@@ -48,10 +48,10 @@ def assess(
     obstacles = None
     if scored and run.period_ms is not None:
         obstacles = score_obstacles(
-            _frames(reader, scored), ground_truth, run.labels, bundle.taxonomy, run.period_ms * 1e6, bands_m
+            frames_at(reader, scored), ground_truth, run.labels, bundle.taxonomy, run.period_ms * 1e6, bands_m
         )
     picked = run.stamps_ns[:: max(1, -(-len(run.stamps_ns) // MAX_FRAMES))]
-    findings = examine(_frames(reader, set(picked)))
+    findings = examine(frames_at(reader, picked))
     return Replay(
         bundle=bundle,
         run=run,
@@ -66,5 +66,7 @@ def assess(
     )
 
 
-def _frames(reader: BagReader, stamps_ns: Collection[int]) -> Iterator[RgbdFrame]:
-    return (frame for frame, _ in reader.frames(stamps_ns=stamps_ns, on_invalid=lambda error: None))
+def frames_at(reader: BagReader, stamps_ns: Collection[int]) -> Iterator[RgbdFrame]:
+    """The frames of these stamps that can be decoded, in the order of recording."""
+    wanted = set(stamps_ns)
+    return (frame for frame, _ in reader.frames(stamps_ns=wanted, on_invalid=lambda error: None))

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def evaluate() -> int:
         # After parsing: with PyTorch, --help would take seconds.
-        from road_kd_seg.replay.run import run
+        from road_kd_seg.replay.dispatch import run
 
         return run(options)
 
@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("replay_eval", description="Score a model on a bag and write a report.")
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or .bag file")
+    parser.add_argument(
+        "bag", type=Path, nargs="+", help="rosbag2 folder, .mcap, .db3 or .bag file; several give a pooled report too"
+    )
     parser.add_argument("--model", default="road_student", help="model bundle: a folder, or the name of a shipped one")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.json, per_frame.csv")
     parser.add_argument("--live", action="store_true", help="run seg_node and bag_player on ROS 2 instead of the model")
@@ -51,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="MODEL_OR_REPORT",
         help="compare with another model on the same frames, or with an earlier run's report.json; may be repeated",
+    )
+    parser.add_argument("--workers", type=_workers, default=1, help="evaluate this many of several bags at a time")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="with several bags: on a Ray cluster ('local': one on this machine) instead"
+    )
+    parser.add_argument(
+        "--overlay", action="store_true", help="write OUT/overlay/overlay.mcap: predictions for RViz and Foxglove"
     )
     parser.add_argument("--save-predictions", action="store_true", help="keep the predicted labels in OUT/predictions")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -82,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
 def _domain_id(text: str) -> int:
     if not text.isdecimal() or int(text) > 101:
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to 101")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive whole number")
     return int(text)
 
 

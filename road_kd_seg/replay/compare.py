@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Contender:
     pixels: Mapping[int, Counts]
     """By stamp, (K, 3): PIXELS of each class."""
     class_names: tuple[str, ...]
-    predictions: LabelStore
+    predictions: LabelStore = field(default_factory=LabelStore)
     """By stamp; empty if they were not kept."""
 
 

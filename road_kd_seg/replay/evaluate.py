@@ -136,7 +136,10 @@ class _Recording:
             counts=ReplayCounts(sent, sent, sent - sum(self._dropped.values()), self._dropped),
             device=self._segmenter.device_name,
             wall_s=time.perf_counter() - self._begun,
-            notes=(f"first invalid frame: {self._first_problem}",) if self._first_problem else (),
+            notes=(
+                *self._segmenter.notes,
+                *((f"first invalid frame: {self._first_problem}",) if self._first_problem else ()),
+            ),
             confidence=self._confidence if self._confidence.any() else None,
         )
 

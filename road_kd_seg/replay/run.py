@@ -1,40 +1,42 @@
-"""What `replay_eval` does once its arguments are parsed: read, segment or replay, score, write, print."""
+"""What `replay_eval` does with one bag: read, segment or replay, score, write."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from road_kd_seg.backends import load_backend
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.files import make_folder
-from road_kd_seg.replay.assess import assess
+from road_kd_seg.replay.assess import assess, frames_at
 from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
 from road_kd_seg.replay.gates import parse_gate
 from road_kd_seg.replay.labels import LabelStore, read_ground_truth, save_label_folder
-from road_kd_seg.replay.report.build import build_report
-from road_kd_seg.replay.report.console import print_report
+from road_kd_seg.replay.overlay_bag import write_overlay_bag
+from road_kd_seg.replay.report.build import Replay, build_report
 from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.replay.results import ReplayRun
 from road_kd_seg.segmenter import Segmenter
 
 
-def run(options: argparse.Namespace) -> int:
-    """Evaluate as the parsed command line says; 0, or 1 if a requirement is not met.
+def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dict[str, Any]]:
+    """Evaluate the first bag and write its report.
 
-    Raises:
-        RoadKdError: an argument, the bag, the model or a process of a live replay is not as it should be.
+    Args:
+        options: of the command line.
+        console: shows the progress.
+
+    Returns:
+        What came of it, and what report.json holds.
     """
-    console = Console(markup=False)
     names = TopicNames(options.color_topic, options.depth_topic, options.camera_info_topic, options.label_topic)
     # Whatever can be wrong with the arguments is found here, before minutes are spent.
     bundle = load_bundle(options.model)
@@ -45,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     make_folder(options.out)
     load_before = os.getloadavg()[0]
     with BagReader(
-        options.bag, names=names, slop_s=options.slop_s, require_same_frame=options.require_same_frame
+        options.bag[0], names=names, slop_s=options.slop_s, require_same_frame=options.require_same_frame
     ) as reader:
         for each in bundles:
             check_depth(reader, each)
@@ -59,16 +61,12 @@ def run(options: argparse.Namespace) -> int:
         contenders = (*(each.as_contender(build_report(reader, each)) for each in baselines), *earlier)
         replay = assess(reader, bundle, our_run, ground_truth, source, gates, load_before, contenders)
         report = write_report(options.out, reader, replay)
+        if options.overlay:
+            frames = frames_at(reader, our_run.labels.stamps_ns)
+            write_overlay_bag(options.out, frames, our_run.labels, ground_truth, bundle.taxonomy)
     if options.save_predictions:
         save_label_folder(options.out / PREDICTIONS, our_run.labels)
-    print_report(report, options.out, console)
-    for note in report["notes"]:
-        print(f"note: {note}", file=sys.stderr)
-    failing = [gate for gate in report["gates"] if not gate["met"]]
-    for gate in failing:
-        found = "nothing" if gate["value"] is None else f"{gate['value']:.4g}"
-        print(f"requirement not met: {gate['gate']}, measured {found}", file=sys.stderr)
-    return 1 if failing else 0
+    return replay, report
 
 
 def _ground_truth(reader: BagReader, bundle: Bundle, options: argparse.Namespace) -> tuple[LabelStore, str]:
@@ -88,7 +86,7 @@ def _run_offline(
     console: Console,
 ) -> list[ReplayRun]:
     segmenters = [
-        Segmenter(bundle, load_backend(options.backend, bundle, options.device, options.precision))
+        Segmenter.from_bundle(bundle.path, device=options.device, precision=options.precision, backend=options.backend)
         for bundle in bundles
     ]
     with Progress(console=console, transient=True) as progress:

@@ -158,7 +158,7 @@ class TestOneLineAndExitCodeOne:
 
     def test_no_such_backend(self, tmp_path, bag, tiny_bundle, fails):
         line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--backend", "abacus")
-        assert "backend 'abacus' is unknown: use torch or onnx" in line
+        assert "backend 'abacus' is unknown: use auto, torch, onnx" in line
 
     def test_a_bundle_without_onnx(self, tmp_path, bag, tiny_bundle, fails):
         line = fails(bag, "--model", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnx")

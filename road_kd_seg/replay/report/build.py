@@ -102,7 +102,7 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
         "metrics": build_metrics(scores, replay.obstacles, bundle.taxonomy.names),
         "metrics_note": _metrics_note(scores, replay.ground_truth_source),
         "period_ms": run.period_ms,
-        "latency_ms": _latency(run),
+        "latency_ms": describe_latency(list(run.latency_ms.values()), run.latency_definition),
         "stages_ms": {name: _percentiles(times_ms) for name, times_ms in run.stages_ms.items()},
         "wall_s": run.wall_s,
         "notes": [*reader.notes, *run.notes],
@@ -215,8 +215,9 @@ def _percentiles(times_ms: Sequence[float]) -> dict[str, Any]:
     return {"p50": summary.p50, "p95": summary.p95, "p99": summary.p99, "samples": summary.samples}
 
 
-def _latency(run: ReplayRun) -> dict[str, Any]:
-    latency = summarize_latency(np.array(list(run.latency_ms.values())))
+def describe_latency(latency_ms: Sequence[float], definition: str) -> dict[str, Any]:
+    """Percentiles of latencies, None where there are too few, and what they span."""
+    latency = summarize_latency(np.array(latency_ms))
     return {
         "p50": latency.p50,
         "p95": latency.p95,
@@ -224,7 +225,7 @@ def _latency(run: ReplayRun) -> dict[str, Any]:
         "mean": latency.mean,
         "max": latency.max,
         "samples": latency.samples,
-        "definition": run.latency_definition,
+        "definition": definition,
         "notes": list(latency.notes),
     }
 

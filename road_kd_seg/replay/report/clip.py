@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -32,8 +34,9 @@ def make_clip(frames: Iterable[RgbdFrame], predictions: LabelStore, taxonomy: Ta
             image = _even(shrink(painted, CLIP_WIDTH, cv2.INTER_AREA))
             if writer is None:
                 size = (image.shape[1], image.shape[0])
-                # VP8: every browser plays it, and OpenCV's wheels can write it.
-                writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), CLIP_RATE_HZ, size)
+                with _silent_stderr():
+                    # VP8: every browser plays it, and OpenCV's wheels can write it.
+                    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), CLIP_RATE_HZ, size)
             if image.shape[1::-1] == size:
                 writer.write(np.ascontiguousarray(image[:, :, ::-1]))
         if writer is None:
@@ -42,6 +45,19 @@ def make_clip(frames: Iterable[RgbdFrame], predictions: LabelStore, taxonomy: Ta
         if not path.is_file() or not path.stat().st_size:
             return None
         return f"data:video/webm;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Without OpenCV's remark that the format wants another tag, which it then takes by itself."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _even(image: Image) -> Image:

@@ -44,6 +44,11 @@ def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy
     )
 
 
+def render_fleet(report: dict[str, Any], taxonomy: Taxonomy) -> str:
+    """The page of several bags, with links to theirs."""
+    return _templates().get_template("fleet.html.j2").render(report=report, taxonomy=taxonomy)
+
+
 def _templates() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
