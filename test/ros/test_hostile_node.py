@@ -13,7 +13,7 @@ from road_kd_seg.bundle import MANIFEST, WEIGHTS
 pytestmark = pytest.mark.ros
 
 SECONDS = 1.0
-"""Of the node's processor time within which it refuses a bundle, and so can respond to again."""
+"""Of the node's processor time within which it refuses a bundle, and so can respond again."""
 
 
 def processor_s(pid: int) -> float:

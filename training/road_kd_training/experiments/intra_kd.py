@@ -275,7 +275,7 @@ FIG_7 = Experiment(
     rows=(_teacher({"mIoU": 46.6}), *_students()),
     full=APOLLOSCAPE,
     notes=(
-        "the figure's bars are not in the text at hand; it says that IntRA-KD brings every student more than BiFPN",
+        "the figure's bars are not printed; it says that IntRA-KD brings every student more than BiFPN",
         "the paper does not say what is on top of its ResNet-18: a pyramid of pooled contexts here; nor where ENet and"
         " ResNet-18 are distilled: the ends of two encoder stages",
     ),

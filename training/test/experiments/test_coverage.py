@@ -23,13 +23,13 @@ def rows():
 
 
 def test_the_page_and_the_list_of_experiments_are_one(rows):
-    named = [name for _, _, answer in rows for name in re.findall(r"`([a-z_]+/[a-z0-9_]+)`", answer)]
+    named = [name for _, _, verdict in rows for name in re.findall(r"`([a-z_]+/[a-z0-9_]+)`", verdict)]
     assert sorted(named) == sorted(EXPERIMENTS)
 
 
 def test_an_experiment_stands_beside_its_own_table(rows):
-    for paper, what, answer in rows:
-        for name in re.findall(r"`[a-z_]+/(?:table|fig)([0-9]+)`", answer):
+    for paper, what, verdict in rows:
+        for name in re.findall(r"`[a-z_]+/(?:table|fig)([0-9]+)`", verdict):
             roman = ("", "I", "II", "III", "IV", "V")
             number = what.rpartition(" ")[2]
             assert number == name or (number in roman and roman.index(number) == int(name)), (paper, what)
