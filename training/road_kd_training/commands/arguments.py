@@ -140,12 +140,12 @@ def _adapt_parser() -> ArgumentParser:
     parser.add_argument(
         "--model", default="road_student", help="what is adapted: a bundle, or the name of a shipped one"
     )
-    parser.add_argument("--teacher", default="road_student", help="what labels the drive; better another, stronger one")
+    parser.add_argument("--teacher", default="road_student", help="what labels the drive; better a stronger one")
     parser.add_argument("--out", required=True, help="folder of frames, run, report and bundle")
     parser.add_argument("--frames", type=int, default=200, help="frames to learn from, at most")
     parser.add_argument("--steps", type=int, default=200, help="optimizer steps")
     parser.add_argument(
-        "--min_confidence", type=float, default=0.8, help="less probable pixels of the teacher are ignored"
+        "--min-confidence", type=float, default=0.8, help="less probable pixels of the teacher are ignored"
     )
     parser.add_argument("--rehearsal", type=int, default=200, help="synthetic scenes beside the drive; 0: none")
     parser.add_argument(
