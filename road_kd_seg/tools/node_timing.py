@@ -59,7 +59,7 @@ def time_node(model: str, rate_hz: float, device: str = "auto") -> dict[str, Any
 
 
 def _frames(rate_hz: float) -> Iterator[LabeledFrame]:
-    """A drive that is rendered once and repeated, with stamps that go on."""
+    """A drive that is rendered once and repeated, with rising stamps."""
     drive = list(render_drive(DriveConfig(DRIVE_SEED, NUM_RENDERED, rate_hz)))
     first_ns = drive[0].frame.stamp_ns
     for number, item in zip(range(round(SECONDS * rate_hz)), itertools.cycle(drive), strict=False):
