@@ -100,7 +100,7 @@ class TestWhatItSends:
         graph.subscribe(Image, COLOR_TOPIC)
         player = play(graph, bag, "--rate", "4")
         graph.until(lambda: not player.running, "the end of the bag")
-        assert player.log.count("skipping /tf_static: message type tf2_msgs/msg/TFMessage is not installed") == 1
+        assert player.log.count("skipping /tf_static: message type 'tf2_msgs/msg/TFMessage' is not installed") == 1
 
 
 class TestRecordingsOfOthers:
