@@ -7,8 +7,10 @@ imported when a file is written: running a network needs neither.
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -98,27 +100,33 @@ def to_onnx(network: SegmentationNetwork, size: tuple[int, int]) -> bytes:
         ) from error
     inputs = [torch.zeros(1, channels, *size) for channels in (3, network.depth_channels) if channels]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch about itself
-            program = torch.onnx.export(
-                _LogitsOnly(network).eval(),
-                tuple(inputs),
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=list(INPUTS[: len(inputs)]),
-                output_names=[OUTPUT],
-            )
+        model = _export(_LogitsOnly(network).eval(), tuple(inputs))
     except torch.onnx.errors.OnnxExporterError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:500]
         raise RoadKdError(f"network {type(network).__name__} cannot be written as ONNX: {reason}") from error
-    assert program is not None  # with dynamo=True
-    model = program.model_proto
     _strip(model)
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    """onnx.ModelProto of a network, traced with inputs of the final sizes."""
+    import onnx
+
+    names: dict[str, Any] = {"input_names": list(INPUTS[: len(inputs)]), "output_names": [OUTPUT]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch about itself
+        if torch.__version__ >= "2.9":
+            program = torch.onnx.export(network, inputs, dynamo=True, verbose=False, opset_version=OPSET, **names)
+            assert program is not None  # with dynamo=True
+            return program.model_proto
+        # There the newer exporter was no default yet and fails, with today's onnxscript, on batch normalization.
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.onnx"
+            torch.onnx.export(network, inputs, str(file), dynamo=False, opset_version=OPSET, **names)
+            return onnx.load(file)
 
 
 class _LogitsOnly(nn.Module):
