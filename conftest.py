@@ -67,6 +67,7 @@ def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep real processes to one worker: two nodes on two cores would measure each other."""
     for item in items:

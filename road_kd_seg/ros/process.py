@@ -65,14 +65,14 @@ def _start(argv: list[str]) -> RoadSegNode:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         if warning:
             get_logger(NODE_NAME).warning(warning)
-        if orphaned:
-            get_logger(NODE_NAME).info(f"removed {orphaned} shared-memory segments of processes that were killed")
         # Only here, as it imports PyTorch: what is wrong with the command line is said at once.
         from road_kd_seg.ros import parameters
         from road_kd_seg.ros.node import RoadSegNode
 
         node = RoadSegNode()
         parameters.refuse_unknown(node, argv)
+        if orphaned:
+            node.get_logger().info(f"removed {orphaned} shared-memory segments of processes that were killed")
     except ParameterException as error:
         raise RoadKdError(f"parameters: {error}: correct the parameter file or the -p arguments") from error
     except RuntimeError as error:  # RCLError and UnknownROSArgsError are such

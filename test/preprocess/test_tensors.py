@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -175,11 +176,17 @@ class TestPreprocess:
         assert InputSpec.from_dict(normals.to_dict()) == normals
 
     @pytest.mark.parametrize(
-        "damage",
-        [{"size": [8]}, {"crop": None}, {"mean": [0.5]}, {"depth": {"kind": "metric"}}, {"depth": {"kind": "normals"}}],
+        ("damage", "message"),
+        [
+            ({"size": [8]}, "input.size is [8], expected a list of 2 values"),
+            ({"crop": None}, "input.crop is None, expected a list of 4 values"),
+            ({"mean": [0.5]}, "input.mean is [0.5], expected a list of 3 values"),
+            ({"depth": {"kind": "metric"}}, "depth.low is missing"),
+            ({"depth": {"kind": "normals"}}, "depth.focal is missing"),
+        ],
     )
-    def test_a_damaged_specification_is_refused(self, damage):
-        with pytest.raises(RoadKdError, match="input needs size"):
+    def test_a_damaged_specification_is_refused(self, damage, message):
+        with pytest.raises(RoadKdError, match=re.escape(message)):
             InputSpec.from_dict({**InputSpec((8, 8)).to_dict(), **damage})
 
     def test_a_crop_outside_the_image_is_refused(self):

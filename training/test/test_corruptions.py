@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import Augment
 from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.corruptions import COLOR, corrupt_depth, dark, projector_dots
@@ -59,7 +60,7 @@ class TestDepth:
 
 def test_augmented_examples_repeat_with_the_seed():
     sample = RgbdSample(image(), np.full(SIZE, 2.0, np.float32), np.ones(SIZE, np.uint8), "x")
-    augment = Augment(AugmentConfig(weather=1.0, depth_noise=1.0), InputConfig(*SIZE))
+    augment = Augment(AugmentConfig(weather=1.0, depth_noise=1.0), InputConfig(*SIZE), DEFAULT_TAXONOMY)
     examples = []
     for _ in range(2):
         torch.manual_seed(3)

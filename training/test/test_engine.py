@@ -200,7 +200,7 @@ def test_cosine_falls_along_half_a_wave(config):
 def test_the_encoders_rate_is_scaled(config):
     network = NetworkConfig("lite0_fpn", {"depth_channels": 1})
     scaled = dataclasses.replace(config, network=network, encoder_learning_rate_factor=0.1)
-    groups = Trainer(scaled).optimizer.param_groups
+    groups = Trainer(scaled).optimizers[0].param_groups
     assert [group["rate_factor"] for group in groups] == [0.1, 1.0]
 
 

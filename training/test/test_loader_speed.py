@@ -64,7 +64,7 @@ class TestTimeSamples:
         examples = DrawnExamples(pools, Augment(AugmentConfig(), CONFIG.input, DEFAULT_TAXONOMY), 0)
         times = time_samples(examples, Draws(pools, 0, 0, 5), 5)
         assert times.file_bytes is None or FILE_BYTES <= times.file_bytes <= 1.1 * FILE_BYTES
-        assert times.sample_bytes == 16 * 24 * (3 + 4 + 8)  # uint8 colors, float32 depth, int64 label
+        assert times.sample_bytes == 16 * 24 * (3 + 4 + 8) + 12  # uint8, float32 depth, int64 label; the road plane
 
 
 class TestMeasureLoader:
@@ -123,7 +123,7 @@ class TestCommand:
         assert (report["height"], report["width"]) == (576, 1024)
         assert [speed["workers"] for speed in report["loader"]] == [0, 1]
         assert all(speed["samples_per_s"] > 0 and speed["starves"] is None for speed in report["loader"])
-        assert report["sample"]["sample_bytes"] == 576 * 1024 * (3 + 4 + 8)
+        assert report["sample"]["sample_bytes"] == 576 * 1024 * (3 + 4 + 8) + 12
 
     def test_a_recipe_is_measured_at_its_own_size_against_a_step(self, stereo_tree, tmp_path, capsys):
         data = [{"dataset": "stereo_pothole", "options": {"root": str(stereo_tree), "split": "all"}}]
