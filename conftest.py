@@ -21,7 +21,14 @@ from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_seg.tools.onnx_export import to_onnx
 
 _NEEDED_BY = {
-    "rosbags": ["test/bags/*", "test/replay/*", "test/synthetic/test_drive.py"],
+    "rosbags": [
+        "test/bags/*",
+        "test/examples/*",
+        "test/fuzz/*",
+        "test/replay/*",
+        "test/ros/test_launch.py",
+        "test/synthetic/test_drive.py",
+    ],
     "rich": ["test/tools/test_seg_benchmark.py"],
     "onnxruntime": ["test/backends/test_onnx_backend.py", "test/tools/test_onnx_export.py"],
     "onnxscript": ["test/tools/test_onnx_export.py"],
