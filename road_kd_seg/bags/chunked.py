@@ -60,6 +60,19 @@ class Span:
     """Messages by channel."""
     start_ns: int = sys.maxsize
     end_ns: int = -1
+    said_ns: tuple[int, int] = (0, 0)
+    """First and last log time by the chunk's own header; 0 where it does not tell."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the times of the index are those of the chunk's own header, so that neither is damaged."""
+        start_ns, end_ns = self.said_ns
+        return start_ns in (0, self.start_ns) and end_ns in (0, self.end_ns) and self.end_ns < sys.maxsize
+
+    def forget(self) -> None:
+        """Start counting anew."""
+        self.counts.clear()
+        self.start_ns, self.end_ns = sys.maxsize, -1
 
     def see(self, channel: int, log_time_ns: int) -> None:
         """Count a message."""
@@ -154,13 +167,13 @@ class ChunkedFile(ABC):
     def _read(self, offset: int, length: int) -> bytes:
         """Bytes of the file, fewer at its end."""
         self._file.seek(offset)
-        return self._file.read(length)
+        return self._file.read(min(length, max(self._size - offset, 0)))  # a damaged length may be any number
 
     def _scan_what_no_index_describes(self) -> None:
-        """Read chunks whose messages, or whose channels, no index record told."""
+        """Read chunks whose messages, times or channels no index record told beyond doubt."""
         for span in self.spans:
-            if not span.counts or not self.channels.keys() >= span.counts.keys():
-                span.counts.clear()
+            if not span.counts or not span.agrees or not self.channels.keys() >= span.counts.keys():
+                span.forget()
                 for message in self._contents(span).messages:
                     span.see(message.channel, message.log_time_ns)
 
@@ -207,6 +220,8 @@ class ChunkedFile(ABC):
                 f"damaged at byte {span.offset} ({problem}):"
                 + (f" {lost} messages are left out" if lost > 0 else f" {len(messages)} messages before it are used")
             )
+        elif span.counts and span.counts != Counter(message.channel for message in messages):
+            self.note(f"damaged at byte {span.offset}: its index names other messages than it holds")
         self._last = span, contents
         return contents
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
 from road_kd_seg.bags.chunked import ChunkedFile, Damage, RawMessage, Span
 from road_kd_seg.bags.storage import Topic
@@ -12,13 +15,43 @@ from road_kd_seg.errors import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEAD = struct.Struct("<BQ")
-_CHUNK = struct.Struct("<QQQI")
+_CHUNK = struct.Struct("<QQQII")
 _MESSAGE = struct.Struct("<HIQQ")
 _ENTRY = struct.Struct("<QQ")
-_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE_OP, _CHUNK_OP, _INDEX, _STATISTICS, _DATA_END = 2, 3, 4, 5, 6, 7, 0x0B, 0x0F
+_FOOTER_BODY = struct.Struct("<QQI")
+_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE_OP, _CHUNK_OP, _INDEX, _CHUNK_INDEX = range(1, 9)
+_STATISTICS, _DATA_END, _PRIVATE = 0x0B, 0x0F, 0x80
+_CUT_SHORT = "cut short: its end is missing, everything before it is used"
 _SPAN_BYTES = 8 << 20
 """Messages outside chunks are read in portions of this size."""
 _MAX_TEXT = 1 << 20
+_MAX_COMPRESSION = 64
+
+
+class _ChunkHead(NamedTuple):
+    """What a chunk says before its content."""
+
+    size: int
+    """Bytes before the content."""
+    compression: bytes
+    content: int
+    """Bytes of the content after decompression."""
+    crc: int
+    times_ns: tuple[int, int]
+    """First and last log time; some writers get them wrong."""
+
+
+@dataclass
+class _Summary:
+    """What follows the data section: repeats of what it defines, and an index."""
+
+    start: int
+    channels_before: dict[int, Topic]
+    schemas_before: dict[int, str]
+    statistics: dict[int, int] = field(default_factory=dict)
+    """Messages by channel."""
+    chunks: set[int] = field(default_factory=set)
+    """Offsets of the chunks in the file."""
 
 
 class McapFile(ChunkedFile):
@@ -26,6 +59,8 @@ class McapFile(ChunkedFile):
 
     def __init__(self, path: Path) -> None:
         self._schemas: dict[int, str] = {}
+        self._chunks: set[int] = set()
+        self._summary: _Summary | None = None
         super().__init__(path)
 
     def _walk(self) -> None:
@@ -35,59 +70,107 @@ class McapFile(ChunkedFile):
                 " pass the file that the recorder wrote"
             )
         offset = len(MAGIC)
-        in_summary = False
-        statistics: dict[int, int] = {}
         while True:
             head = self._read(offset, _HEAD.size)
             if len(head) < _HEAD.size:
-                self.note("cut short: its end is missing, everything before it is used")
-                break
+                self.note(_CUT_SHORT)
+                return
             op, length = _HEAD.unpack(head)
             body = offset + _HEAD.size
+            if op != _CHUNK_OP and self._chunk_head(body, length):
+                self.note(f"damaged at byte {offset}: read as the chunk whose shape it has")
+                op = _CHUNK_OP
             if op == 0:
                 self.note(f"damaged at byte {offset}: what comes after it is left out")
-                break
-            truncated = body + length > self._size
+                return
             if op == _FOOTER:
-                break
+                self._check_end(offset, length)
+                return
+            truncated = body + length > self._size
             try:
                 if op == _CHUNK_OP:
-                    self._add_chunk(body, length)
-                elif op == _MESSAGE_OP and not truncated:
-                    self._add_message(offset, length)
-                elif op == _INDEX and not truncated and self.spans and not in_summary:
-                    self._add_index(self._read(body, length))
-                elif op in (_SCHEMA, _CHANNEL) and not truncated:
-                    self._define(op, self._read(body, min(length, _MAX_TEXT)))
-                elif op == _STATISTICS and not truncated:
-                    statistics = _statistics(self._read(body, length))
-                elif op == _DATA_END:
-                    in_summary = True
+                    self._add_chunk(offset, length)
+                elif not truncated:
+                    self._add_record(op, offset, length)
             except (struct.error, IndexError, UnicodeDecodeError) as error:
                 self.note(f"damaged at byte {offset} ({error}): what comes after it is left out")
-                break
+                return
             if truncated:
-                self.note("cut short: its end is missing, everything before it is used")
-                break
+                self.note(_CUT_SHORT)
+                return
             offset = body + length
-        self._statistics = statistics
+
+    def _add_record(self, op: int, offset: int, length: int) -> None:
+        """Take in a record that is no chunk; private ones, attachments and the like are passed over."""
+        body = offset + _HEAD.size
+        if op == _MESSAGE_OP:
+            self._add_message(offset, length)
+        elif op == _INDEX and self.spans and self._summary is None:
+            self._add_index(self._read(body, length))
+        elif op in (_SCHEMA, _CHANNEL):
+            self._define(op, self._read(body, min(length, _MAX_TEXT)))
+        elif op == _HEADER:
+            if sum(4 + len(text.encode()) for text in _texts(self._read(body, min(length, _MAX_TEXT)), 0, 2)) != length:
+                raise struct.error("a header of two lengths")
+        elif op == _DATA_END:
+            self._summary = _Summary(body + length, dict(self.channels), dict(self._schemas))
+        elif op == _STATISTICS and self._summary:
+            self._summary.statistics = _statistics(self._read(body, length))
+        elif op == _CHUNK_INDEX and self._summary:
+            self._summary.chunks.add(struct.unpack("<Q", self._read(body + 16, 8))[0])
+        elif _DATA_END < op < _PRIVATE:
+            self.note(f"damaged at byte {offset}: a record of an unknown kind is passed over")
+
+    def _check_end(self, offset: int, length: int) -> None:
+        """Hold the end of the file and its summary against what the walk found; a damaged summary is not used."""
+        body = offset + _HEAD.size
+        footer, after = self._read(body, _FOOTER_BODY.size), self._read(body + _FOOTER_BODY.size, len(MAGIC) + 1)
+        if length != _FOOTER_BODY.size or not MAGIC.startswith(after):
+            self.note(f"damaged at byte {offset}: its end is not where it should be")
+            return
+        if after != MAGIC:
+            self.note(_CUT_SHORT)
+            return
+        start, _, crc = _FOOTER_BODY.unpack(footer)
+        if self._summary is None or start == 0:
+            return
+        covered = body + _FOOTER_BODY.size - 4 - self._summary.start
+        if start != self._summary.start or (crc and crc != crc32(self._read(start, covered))):
+            self.note("its summary is damaged and not used")
+            self.channels, self._schemas = self._summary.channels_before, self._summary.schemas_before
+            self._summary = None
+        elif lost := len(self._summary.chunks - self._chunks):
+            self.note(f"{lost} chunks that its index names are not there")
 
     def _scan_what_no_index_describes(self) -> None:
         super()._scan_what_no_index_describes()
-        for channel, count in self._statistics.items():
+        for channel, count in (self._summary.statistics if self._summary else {}).items():
             name = self.channels[channel].name if channel in self.channels else f"channel {channel}"
             self.promised[name] = self.promised.get(name, 0) + count
 
-    def _add_chunk(self, body: int, length: int) -> None:
-        head = self._read(body, _CHUNK.size + 4)
-        # Times and counts come from the index records that follow, or from the messages: writers get the chunk's wrong.
-        _, _, size, crc = _CHUNK.unpack_from(head)
-        (text_length,) = struct.unpack_from("<I", head, _CHUNK.size)
-        fixed = _CHUNK.size + 4 + text_length + 8
-        if text_length > 64 or fixed > length:
-            raise struct.error("a chunk without its header")
-        compression = self._read(body + _CHUNK.size + 4, text_length).decode()
-        self.spans.append(Span(body + fixed, length - fixed, compression, size, crc))
+    def _chunk_head(self, body: int, length: int) -> _ChunkHead | None:
+        """What a chunk says before its content; None for a record that has not the shape of one."""
+        head = self._read(body, _CHUNK.size)
+        if len(head) < _CHUNK.size:
+            return None
+        start_ns, end_ns, size, crc, text_length = _CHUNK.unpack(head)
+        fixed = _CHUNK.size + text_length + 8
+        if text_length > _MAX_COMPRESSION or fixed > length:
+            return None
+        tail = self._read(body + _CHUNK.size, text_length + 8)
+        if tail[text_length:] != struct.pack("<Q", length - fixed):
+            return None
+        return _ChunkHead(fixed, tail[:text_length], size, crc, (start_ns, end_ns))
+
+    def _add_chunk(self, offset: int, length: int) -> None:
+        body = offset + _HEAD.size
+        head = self._chunk_head(body, length)
+        if head is None:
+            raise struct.error("a chunk without its header, or of two lengths")
+        compression = head.compression.decode()
+        span = Span(body + head.size, length - head.size, compression, head.content, head.crc, said_ns=head.times_ns)
+        self.spans.append(span)
+        self._chunks.add(offset)
 
     def _add_message(self, offset: int, length: int) -> None:
         channel, _, log_time_ns, _ = _MESSAGE.unpack(self._read(offset + _HEAD.size, _MESSAGE.size))
@@ -101,6 +184,8 @@ class McapFile(ChunkedFile):
 
     def _add_index(self, record: bytes) -> None:
         channel, size = struct.unpack_from("<HI", record)
+        if len(record) != 6 + size:
+            raise struct.error("an index of two lengths")
         for log_time_ns, _ in _ENTRY.iter_unpack(record[6 : 6 + size]):
             self.spans[-1].see(channel, log_time_ns)
 

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mcap.writer import CompressionType, IndexType
 
 from recorders import (
     MCAP_OPTIONS,
@@ -28,6 +29,14 @@ from road_kd_seg.errors import BagError
 
 TOPICS = ("/one", "/two")
 OPTIONS = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in MCAP_OPTIONS.items()})
+BARE = {
+    "chunk_size": 1,
+    "compression": CompressionType.ZSTD,
+    "index_types": IndexType.NONE,
+    **dict.fromkeys(["use_statistics", "use_summary_offsets", "repeat_channels", "repeat_schemas"], False),
+}
+"""Written so that only the records themselves tell what is in the file."""
+INDEXED = {"chunk_size": 1, "compression": CompressionType.NONE}
 FILE_NAMES = st.text("abc #?%&;ä+'=[]", min_size=1, max_size=8).filter(lambda name: name.strip(". ") == name)
 
 
@@ -113,6 +122,7 @@ class TestASoundRecordingIsNeverCalledDamaged:
 
 class TestNothingRecordedIsLeftOutInSilence:
     @given(options=OPTIONS, cut=st.floats(0.02, 0.999))
+    @example(options=INDEXED, cut=0.998046875)
     @settings(max_examples=60, deadline=None)
     def test_an_mcap_that_was_cut_short_gives_what_lies_before_the_cut_and_says_so(self, options, cut):
         with folder() as path:
@@ -125,6 +135,11 @@ class TestNothingRecordedIsLeftOutInSilence:
         assert notes
 
     @given(at=st.floats(0, 1), value=st.integers(1, 255), options=OPTIONS)
+    @example(at=0.46926656974404735, value=7, options={**BARE, "index_types": IndexType.CHUNK})
+    @example(at=0.47265625, value=128, options={**BARE, "use_summary_offsets": True})
+    @example(at=0.47265625, value=1, options={**BARE, "use_summary_offsets": True})
+    @example(at=0.15184453227931488, value=128, options={**BARE, "index_types": IndexType.MESSAGE})
+    @example(at=0.25329380764163373, value=128, options={**BARE, "index_types": IndexType.MESSAGE})
     @settings(max_examples=60, deadline=None)
     def test_of_an_mcap_with_checksums_a_changed_byte_loses_no_message_without_a_note(self, at, value, options):
         options = {**options, "enable_crcs": True, "use_chunking": True}
@@ -138,6 +153,20 @@ class TestNothingRecordedIsLeftOutInSilence:
                 found = [message.topic for message in reader.messages()]
                 notes = reader.notes
         assert len(found) == 9 or notes
+
+    @pytest.mark.parametrize("index_types", [IndexType.NONE, IndexType.CHUNK, IndexType.ALL])
+    def test_no_change_of_a_record_kind_loses_a_message_without_a_note(self, index_types, tmp_path):
+        options = {**BARE, "index_types": index_types}
+        content = write_mcap(tmp_path / "drive.mcap", numbered_images(3, ["/one"]), **options).read_bytes()
+        place = 8
+        while place < len(content) - 8:
+            for kind in set(range(256)) - {content[place]}:
+                changed = tmp_path / "changed.mcap"
+                changed.write_bytes(content[:place] + bytes([kind]) + content[place + 1 :])
+                with BagReader(changed) as reader:
+                    count = len([message for message in reader.messages() if message.topic == "/one"])
+                    assert count >= 3 or reader.notes, (place, kind)
+            place += 9 + int.from_bytes(content[place + 1 : place + 9], "little")
 
     @given(cut=st.floats(0.1, 0.99))
     @settings(max_examples=20, deadline=None)
