@@ -70,7 +70,7 @@ class Span:
         return start_ns in (0, self.start_ns) and end_ns in (0, self.end_ns) and self.end_ns < sys.maxsize
 
     def forget(self) -> None:
-        """Start counting anew."""
+        """Start counting again."""
         self.counts.clear()
         self.start_ns, self.end_ns = sys.maxsize, -1
 
