@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from noise import noise
 from road_kd_seg.errors import ShapeMismatch
 from road_kd_training.distillers.cwd import (
     channel_wise_bhattacharyya,
@@ -21,10 +22,6 @@ VARIANTS = [
     channel_wise_squared_error,
     channel_wise_bhattacharyya,
 ]
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def sigmoid(x):

@@ -1,13 +1,10 @@
 import pytest
 import torch
 
+from noise import noise
 from road_kd_training.distillers.dense_kd import DenseKd, DenseKdConfig, class_weighted_kl
 from road_kd_training.distillers.soft_targets import soft_target_kl
 from road_kd_training.errors import TrainingError
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 class TestClassWeightedKl:
