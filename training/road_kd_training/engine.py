@@ -65,9 +65,8 @@ class Trainer:
         self.console = Console(quiet=not self.accelerator.is_main_process)
         if config.mixed_precision == "auto":
             self.console.print(f"mixed_precision: {precision} ({reason})")
-        # On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
-        self.memory_format = torch.contiguous_format if cpu_only else torch.channels_last
         self.components = build_components(config, self.device)
+        self.memory_format = _memory_format(self.components.learner, self.device)
         self.environment = describe_training()  # now: the code may be changed while it trains
         learner = self.components.learner
         if self.accelerator.num_processes > 1 and self.device.type == "cuda":
@@ -348,6 +347,15 @@ def _selection(scores: Mapping[str, Score]) -> float:
 def unique_names(names: Sequence[str]) -> list[str]:
     """The same names, those that repeat numbered from the second on."""
     return [name if name not in names[:i] else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)]
+
+
+def _memory_format(learner: nn.Module, device: torch.device) -> torch.memory_format:
+    """channels_last, which is a sixth faster on a CPU too, where it is safe.
+
+    On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
+    """
+    dilated = any(isinstance(m, nn.Conv2d) and max(m.dilation) > 1 for m in learner.modules())
+    return torch.contiguous_format if device.type == "cpu" and dilated else torch.channels_last
 
 
 def _is_out_of_memory(error: Exception) -> bool:
