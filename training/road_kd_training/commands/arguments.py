@@ -68,6 +68,16 @@ def _synth_parser() -> ArgumentParser:
     return parser
 
 
+def _pack_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Copy a dataset's folder with smaller images, so that it can travel to the machine that trains."
+    )
+    parser.add_argument("source", help="the dataset's root")
+    parser.add_argument("--out", required=True, help="the new folder, with the same tree")
+    parser.add_argument("--width", type=int, default=640, help="of the widest image, in pixels")
+    return parser
+
+
 def _dataset_to_bag_parser() -> ArgumentParser:
     parser = ArgumentParser(description="Write a dataset's frames as the MCAP rosbag2 of a RealSense driver.")
     _add_dataset(parser)
@@ -227,6 +237,7 @@ COMMANDS: Mapping[str, Command] = {
         "export", "write the network of a run or a bundle as a bundle for robots, also as ONNX", _export_parser
     ),
     "synth": Command("synth", "render synthetic road scenes", _synth_parser),
+    "pack": Command("pack", "copy a dataset's folder with smaller images", _pack_parser),
     "dataset-to-bag": Command("dataset_to_bag", "write a dataset as a rosbag", _dataset_to_bag_parser),
     "bag-to-dataset": Command(
         "bag_to_dataset", "write frames of a rosbag into a folder, for annotation and training", _bag_to_dataset_parser
