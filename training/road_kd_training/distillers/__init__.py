@@ -33,6 +33,7 @@ from road_kd_training.distillers.nst import Nst
 from road_kd_training.distillers.pad import Pad
 from road_kd_training.distillers.pair_wise import PairWise
 from road_kd_training.distillers.pixel_wise import PixelWise
+from road_kd_training.distillers.pseudo_labels import PseudoLabels
 from road_kd_training.distillers.psn import Psn
 from road_kd_training.distillers.rkd import Rkd
 from road_kd_training.distillers.sad import Sad
@@ -78,6 +79,7 @@ DISTILLERS: Mapping[str, type[Distiller]] = WithPlugins(
         "pa": PairWise,
         "pad": Pad,
         "pi": PixelWise,
+        "pseudo_labels": PseudoLabels,
         "psn": Psn,
         "rkd": Rkd,
         "sad": Sad,

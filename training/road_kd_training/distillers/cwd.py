@@ -42,6 +42,14 @@ def channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) 
     return F.kl_div(log_s, log_t, log_target=True, reduction="sum") * temperature**2 / student.shape[:2].numel()
 
 
+def swapped_channel_wise_kl(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
+    """Eq. 4 with its two distributions in the other order (Section 4.3): the teacher's divergence from the student."""
+    check_same_shape("swapped_channel_wise_kl", student, teacher, hint=_HINT)
+    log_s = (student.flatten(2) / temperature).log_softmax(dim=-1)
+    log_t = (teacher.detach().flatten(2) / temperature).log_softmax(dim=-1)
+    return F.kl_div(log_t, log_s, log_target=True, reduction="sum") * temperature**2 / student.shape[:2].numel()
+
+
 def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
     """Table 4, L2 without normalization: squared distance of the channel vectors (B, C, H, W), averaged over pixels."""
     check_same_shape("squared_error", student, teacher, hint=_HINT)
@@ -72,8 +80,8 @@ class CwdConfig:
     """(student tap, teacher tap) pairs; `logits` is the score map. The paper takes the pyramid's output."""
     temperature: float = 3.0
     """Softens the distributions; unused by variant l2. The paper's 3; the authors' README: 4, on logits."""
-    variant: Literal["kl", "pi", "l2", "l2_channel", "bhattacharyya"] = "kl"
-    """The rows of Table 4; kl is the method."""
+    variant: Literal["kl", "swapped_kl", "pi", "l2", "l2_channel", "bhattacharyya"] = "kl"
+    """The rows of Table 4, and Section 4.3's swapped order; kl is the method."""
     adapter: Literal["conv", "conv_bn_relu"] = "conv"
     """Takes the student to the teacher's channels where they differ. conv: the paper's 1x1 convolution. conv_bn_relu:
     the published code's 1x1 convolution without bias, batch norm and ReLU."""
@@ -113,4 +121,6 @@ class Cwd(TapDistiller):
             return channel_wise_squared_error(adapted, teacher, temperature)
         if self.config.variant == "bhattacharyya":
             return channel_wise_bhattacharyya(adapted, teacher, temperature)
+        if self.config.variant == "swapped_kl":
+            return swapped_channel_wise_kl(adapted, teacher, temperature)
         return channel_wise_kl(adapted, teacher, temperature)

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import check_same_shape, check_temperature, paired_logits
-from road_kd_training.errors import TrainingError
+from road_kd_training.distillers.common.functional import (
+    check_same_shape,
+    check_temperature,
+    class_weight_tensor,
+    paired_logits,
+)
 
 
 def class_weighted_kl(
@@ -68,12 +72,8 @@ class DenseKd(Distiller):
     def __init__(self, config: DenseKdConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo]) -> None:
         super().__init__(config, student, teachers)
         check_temperature("dense_kd", config.temperature)
-        weights = config.class_weights
-        if weights and (len(weights) != student.num_classes or min(weights) <= 0):
-            raise TrainingError(
-                f"dense_kd: class_weights are {weights}, expected {student.num_classes} positive numbers, or none"
-            )
-        self.register_buffer("class_weights", torch.tensor(weights) if weights else None, persistent=False)
+        weights = class_weight_tensor("dense_kd", config.class_weights, student.num_classes)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(
         self, student: SegOutput, teachers: Sequence[SegOutput], target: Tensor | None, step: int

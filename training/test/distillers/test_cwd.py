@@ -11,6 +11,7 @@ from road_kd_training.distillers.cwd import (
     channel_wise_kl,
     channel_wise_squared_error,
     squared_error,
+    swapped_channel_wise_kl,
 )
 from road_kd_training.distillers.soft_targets import soft_target_kl
 from road_kd_training.errors import TrainingError
@@ -154,3 +155,22 @@ class TestCwd:
     def test_a_temperature_that_divides_nothing_is_refused(self, tiny_pair, temperature):
         with pytest.raises(TrainingError, match="cwd: temperature is .*, expected a positive number"):
             tiny_pair.build("cwd", taps=(("deep", "deep"),), temperature=temperature)
+
+
+class TestSwappedKl:
+    def test_it_is_the_divergence_with_student_and_teacher_changed_over(self):
+        """Section 4.3: "changing the order of the input in the KL divergence"."""
+        student, teacher = noise(2, 3, 4, 5), noise(2, 3, 4, 5, seed=1)
+        torch.testing.assert_close(swapped_channel_wise_kl(student, teacher), channel_wise_kl(teacher, student))
+
+    def test_gradient_flows_into_the_student_alone(self):
+        student, teacher = noise(1, 2, 3, 3).requires_grad_(), noise(1, 2, 3, 3, seed=1).requires_grad_()
+        swapped_channel_wise_kl(student, teacher).backward()
+        assert student.grad.abs().max() > 0
+        assert teacher.grad is None
+
+    def test_gradcheck(self):
+        teacher = noise(1, 2, 3, 3, seed=1)
+        assert torch.autograd.gradcheck(
+            lambda x: swapped_channel_wise_kl(x, teacher), noise(1, 2, 3, 3).requires_grad_()
+        )

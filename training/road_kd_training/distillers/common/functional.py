@@ -169,3 +169,16 @@ def require_target(method: str, target: Tensor | None) -> Tensor:
     if target is None:
         raise TrainingError(f"{method}: needs labels, but the batch has none: leave unlabeled images out of the run")
     return target
+
+
+def class_weight_tensor(method: str, weights: Sequence[float], num_classes: int) -> Tensor | None:
+    """Weights of the classes as (K,); None for none, which is equal ones.
+
+    Raises:
+        TrainingError: another number than the classes', or one that is not positive.
+    """
+    if weights and (len(weights) != num_classes or min(weights) <= 0):
+        raise TrainingError(
+            f"{method}: class_weights are {tuple(weights)}, expected {num_classes} positive numbers, or none"
+        )
+    return torch.tensor(weights) if weights else None
