@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from road_kd_training.datasets import DATASETS, RgbdDataset
+from road_kd_training.datasets.facts import FACTS
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.distillers.common.base import Needs
 from road_kd_training.experiments import EXPERIMENTS, Experiment
@@ -69,6 +70,9 @@ class DatasetSummary:
     splits: str
     options: str
     """With their defaults; those without one are required."""
+    depth: str = "?"
+    """Where it comes from; "?" of datasets of other packages, as their license."""
+    license: str = "?"
 
 
 def summarize_datasets() -> list[DatasetSummary]:
@@ -82,7 +86,8 @@ def _summarize_dataset(name: str, builder: Callable[..., RgbdDataset]) -> Datase
     hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
     parameters = inspect.signature(builder).parameters.values()
     options = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in parameters]
-    return DatasetSummary(name, title, ", ".join(typing.get_args(hints.get("split"))), " ".join(options))
+    splits = ", ".join(typing.get_args(hints.get("split")))
+    return DatasetSummary(name, title, splits, " ".join(options), *FACTS.get(name, ()))
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,15 @@ def summarize_experiments(data_root: Path) -> list[ExperimentSummary]:
 
 
 def _summarize_experiment(experiment: Experiment, data_root: Path) -> ExperimentSummary:
-    if experiment.full is None:
+    protocols = [protocol for protocol in (experiment.full, experiment.reduced) if protocol is not None]
+    sources = [
+        source.dataset
+        for protocol in protocols
+        for source in (*protocol.train, *protocol.unlabeled, *protocol.validation, *protocol.tests.values())
+    ]
+    names = [name for name in dict.fromkeys(sources) if name != "synthetic"]
+    if not names:
         return ExperimentSummary(experiment.id, experiment.title, "synthetic scenes", "rendered on demand")
-    sources = (*experiment.full.train, *experiment.full.unlabeled, *experiment.full.tests.values())
-    names = list(dict.fromkeys(source.dataset for source in sources))
     missing = [name for name in names if not (data_root / name).is_dir()]
     there = f"missing: {', '.join(missing)}" if missing else "there"
     return ExperimentSummary(experiment.id, experiment.title, ", ".join(names), there)

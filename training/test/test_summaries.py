@@ -2,7 +2,7 @@ import dataclasses
 
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.distillers.common.base import Needs
-from road_kd_training.summaries import MethodSummary, summarize_methods
+from road_kd_training.summaries import MethodSummary, summarize_datasets, summarize_experiments, summarize_methods
 
 PLAIN = MethodSummary("x", "Somebody, 2020", Needs(), {"target": 1.0, "non_target": 8.0})
 
@@ -21,6 +21,24 @@ class TestSummarizeMethods:
         assert dkd.paper == "Zhao et al., CVPR 2022"
         assert dkd.describe_needs() == "labels, 1 teacher, 3 classes or more"
         assert dkd.describe_terms() == "target 1, non_target 8"
+
+
+class TestSummarizeDatasets:
+    def test_depth_and_license_stand_beside_the_options(self):
+        found = {dataset.name: dataset for dataset in summarize_datasets()}
+        assert found["stereo_pothole"].license == "MIT"
+        assert found["cityscapes"].depth.startswith("from stereo disparity")
+        assert all(dataset.license != "?" for dataset in found.values())
+
+
+class TestSummarizeExperiments:
+    def test_it_says_which_data_are_needed_and_whether_they_are_there(self, tmp_path):
+        (tmp_path / "cityscapes").mkdir()
+        found = {one.id: one for one in summarize_experiments(tmp_path)}
+        assert (found["cwd/table2"].data, found["cwd/table2"].availability) == ("cityscapes", "there")
+        assert (found["sslkd/table1"].data, found["sslkd/table1"].availability) == ("roadnet", "missing: roadnet")
+        assert found["overview/real_roads"].data == "real_roads"
+        assert found["overview/few_labels"].availability == "rendered on demand"
 
 
 class TestMethodSummary:

@@ -43,8 +43,8 @@ def _distillers(data_root: Path) -> None:
 
 
 def _datasets(data_root: Path) -> None:
-    rows = [(one.name, one.title, one.splits, one.options) for one in summarize_datasets()]
-    _print(("name", "what", "splits", "options"), rows)
+    rows = [(one.name, one.title, one.splits, one.options, one.depth, one.license) for one in summarize_datasets()]
+    _print(("name", "what", "splits", "options", "depth", "license"), rows)
 
 
 def _experiments(data_root: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from road_kd_seg.taxonomy import Role
 from road_kd_training.datasets import DATASETS, build_dataset
+from road_kd_training.datasets.facts import FACTS
 from road_kd_training.errors import DatasetError
 
 CLASSES = {
@@ -159,6 +160,12 @@ class TestPage:
 
     def test_every_dataset_here_has_a_row(self, rows):
         assert CLASSES.keys() <= set(rows)
+
+    def test_depth_and_license_are_those_that_list_datasets_prints(self):
+        page = Path(__file__).parents[2] / "docs/DATASETS.md"
+        cells = [line[1:-1].split("|") for line in page.read_text().splitlines() if line.startswith("| `")]
+        printed = {one[0].strip(" `"): tuple(text.replace("`", "").strip() for text in one[6:8]) for one in cells}
+        assert printed == FACTS
 
     def test_rows_are_sorted_and_name_datasets_that_exist(self, rows):
         assert rows == sorted(rows)
