@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jsonargparse import Namespace
 from rich.console import Console
@@ -16,14 +14,11 @@ from rich.table import Table
 from road_kd_seg.files import write_file
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.commands.options import chosen_dataset
-from road_kd_training.contact_sheet import ROWS, Entry, draw_pages
-from road_kd_training.datasets import RgbdDataset
-from road_kd_training.datasets.common.label_folder import image_path
-from road_kd_training.datasets.common.output import new_folder, write_png
-from road_kd_training.datasets.common.sample import read_image
+from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.errors import DatasetError
+from road_kd_training.label_sheets import write_sheets
 from road_kd_training.provenance import describe_training
-from road_kd_training.pseudo_label import PseudoFrame, PseudoLabels, least_sure, write_pseudo_labels
+from road_kd_training.pseudo_label import PseudoLabels, write_pseudo_labels
 
 REPORT = "pseudo_labels.json"
 MOSTLY = 0.5
@@ -57,7 +52,7 @@ def run(options: Namespace) -> None:
             with_frames=options.with_frames,
             on_frame=lambda: progress.advance(task),
         )
-    pages = _write_sheets(out, dataset, segmenter, result, options.sheets)
+    pages = write_sheets(out, dataset, segmenter, result, options.sheets)
     bundle = segmenter.bundle
     report = {
         "model": {"name": bundle.name, "weights_sha256": bundle.weights_sha256},
@@ -70,32 +65,6 @@ def run(options: Namespace) -> None:
     # Last, so that its presence means that the labels are complete.
     write_file(out / REPORT, (json.dumps(report, indent=2) + "\n").encode(), error=DatasetError)
     _print(console, result, segmenter, out, pages)
-
-
-def _write_sheets(out: Path, dataset: RgbdDataset, segmenter: Segmenter, result: PseudoLabels, most: int) -> int:
-    """Draw the least confident frames; returns the number of pages."""
-    shown = least_sure(result.frames, most * ROWS)
-    title = f"pseudo-labels of {segmenter.bundle.name}, {len(shown)} of {len(result.frames)} frames, least sure first"
-    pages = draw_pages(_entries(out, dataset, segmenter.taxonomy.names, shown), len(shown), segmenter.taxonomy, title)
-    count = 0
-    for page in pages:
-        name = "contact_sheet.png" if count == 0 else f"contact_sheet_{count + 1}.png"
-        write_png(out / name, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
-        count += 1
-    return count
-
-
-def _entries(out: Path, dataset: RgbdDataset, names: Sequence[str], frames: Sequence[PseudoFrame]) -> Iterator[Entry]:
-    """The frames as they lie on the disk now, one at a time."""
-    for rank, frame in enumerate(frames, start=1):
-        label, confidence = (read_image(image_path(out / kind, frame.id)) for kind in ("label", "confidence"))
-        shares = "   ".join(
-            f"{name} {share:.0%}" for name, share in zip(names, frame.shares, strict=True) if share >= 0.005
-        )
-        caption = (
-            f"{rank}   {frame.id}     confidence {frame.confidence:.3f}     {shares}     ignored {frame.ignored:.0%}"
-        )
-        yield Entry(caption, dataset[frame.index].rgb, label, confidence)
 
 
 def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Path, pages: int) -> None:
