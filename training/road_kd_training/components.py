@@ -52,25 +52,34 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
     student = _initial_student(config, taxonomy)
     peers = {i: _build(t.network, taxonomy) for i, t in enumerate(config.teachers) if t.network is not None}
     teachers = _load_teachers(config, taxonomy, device)
-    _tap_named_modules(config, [student, *peers.values(), *(teacher.network for teacher in teachers.values())])
+    tap_named_modules(config, [student, *peers.values(), *(teacher.network for teacher in teachers.values())])
     infos = {i: NetworkInfo.of(f"peer {i}", peer) for i, peer in peers.items()}
     infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
     in_order = [infos[i] for i in range(len(infos))]
     methods = build_methods(config, NetworkInfo.of(config.network.name, student), in_order, list(peers))
     weights = weights_by_term(config, methods, peers=bool(peers))
     starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
+    may_stay_zero = {f"{name}/{term}" for name, method in methods.items() for term in method.distiller.may_stay_zero}
     specs = {STUDENT: input_spec(config.input)}
     return Components(
         pools=pools,
         validation=validation,
         taxonomy=taxonomy,
         learner=Learner(
-            student, peers, methods, _class_weights(config, taxonomy), auxiliary=bool(config.auxiliary_weight)
+            student,
+            peers,
+            methods,
+            _class_weights(config, taxonomy),
+            auxiliary=bool(config.auxiliary_weight),
+            freeze=config.freeze,
         ),
         specs=specs | {i: input_spec(config.teachers[i].input or config.input) for i in peers},
         teachers=teachers,
         weights=weights,
-        zero_terms=ZeroTerms({term: starts.get(term, 0) for term, weight in weights.items() if weight}, config.steps),
+        zero_terms=ZeroTerms(
+            {term: starts.get(term, 0) for term, weight in weights.items() if weight and term not in may_stay_zero},
+            config.steps,
+        ),
     )
 
 
@@ -104,7 +113,7 @@ def _own_optimizer(config: TrainConfig, named: Mapping[str, nn.Parameter]) -> to
     return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _tap_named_modules(config: TrainConfig, networks: Sequence[SegmentationNetwork]) -> None:
+def tap_named_modules(config: TrainConfig, networks: Sequence[SegmentationNetwork]) -> None:
     """Add the taps that recipes name by module path to the networks that have such a module."""
     for network in networks:
         paths = {path for method in config.distillers for path in module_taps(network, method.options)}

@@ -132,8 +132,14 @@ class TrainConfig:
     """Folder of the run: checkpoints, logs, the resolved configuration, and in the end the bundle."""
     init_from: str | None = None
     """Bundle (folder or name) whose weights the run starts from; None: random weights."""
+    freeze: list[str] = field(default_factory=list)
+    """Modules of the student that stay as they are, statistics of batch normalization included, such as
+    `stages`, RoadLite's encoder."""
     teachers: list[TeacherConfig] = field(default_factory=list)
     distillers: list[DistillerConfig] = field(default_factory=list)
+    gradient_share: float | None = None
+    """Scale each method's weights, once after the warm-up, with which the methods then begin, so that its gradient in
+    the student has this many times the cross entropy's norm; None: the weights as they are."""
     cross_entropy: float = 1.0
     """Weight of the cross entropy against the labels; 0 learns from the teachers alone."""
     auxiliary_weight: float = 0.0
@@ -182,6 +188,8 @@ class TrainConfig:
     """Loader processes."""
     validate_every: int = 500
     """Steps between validations, each followed by a checkpoint."""
+    snapshot_every: int | None = None
+    """Steps between copies of the averaged student that are kept, as bundles below `snapshots`; None: none."""
     patience: int | None = None
     """Validations without a better score after which the run ends early; None: never."""
     seed: int = 0

@@ -30,13 +30,17 @@ from road_kd_training.data import from_worker, training_loader
 from road_kd_training.data_check import check_data
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import Score, score_dataset, wrap_network
+from road_kd_training.gradient_shares import GradientShares
 from road_kd_training.interrupts import deferred_interrupt
-from road_kd_training.mixed_precision import pick_precision
+from road_kd_training.mixed_precision import pick_memory_format, pick_precision
 from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_training
 from road_kd_training.run_folder import claim_folder, locked, write_result
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
+
+SNAPSHOTS = "snapshots"
+"""Folder of a run's copies of the student, by step."""
 
 
 class Trainer:
@@ -66,7 +70,8 @@ class Trainer:
         if config.mixed_precision == "auto":
             self.console.print(f"mixed_precision: {precision} ({reason})")
         self.components = build_components(config, self.device)
-        self.memory_format = _memory_format(self.components.learner, self.device)
+        self.memory_format = pick_memory_format(self.device, self.components.learner)
+        self.shares = GradientShares(config, self.components.weights)
         self.environment = describe_training()  # now: the code may be changed while it trains
         learner = self.components.learner
         if self.accelerator.num_processes > 1 and self.device.type == "cuda":
@@ -101,6 +106,8 @@ class Trainer:
         self.step, self.best, self.worse_validations = state["step"], state["best"], state["worse_validations"]
         self.best_peers = state["best_peers"]
         self.seconds, self.components.zero_terms.seen = state["seconds"], set(state["terms_seen"])
+        if "shares" in state:
+            self.shares.load(state["shares"])
         self.console.print(f"resumed {self.folder} at step {self.step}")
 
     def _checkpoint(self) -> None:
@@ -118,6 +125,7 @@ class Trainer:
             "worse_validations": self.worse_validations,
             "seconds": self.seconds,
             "terms_seen": sorted(self.components.zero_terms.seen),
+            "shares": self.shares.state(),
         }
         save_checkpoint(self.folder, state)
 
@@ -170,6 +178,8 @@ class Trainer:
                     self.components.zero_terms.check(values, self.step)
                     total = self._log(writer, values)
                     progress.update(task, completed=self.step, description=f"{config.name} loss {total:.3f}")
+                    if config.snapshot_every and self.step % config.snapshot_every == 0:
+                        self._save_snapshot()
                     if self.step % config.validate_every == 0 or self.step == config.steps:
                         self._validate(writer)
                         self._checkpoint()
@@ -208,7 +218,9 @@ class Trainer:
                 terms = self.learner(self._inputs(rgb, depth_m, plane), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
-            loss = torch.stack([self.components.weights[name] * term.float() for name, term in terms.items()]).sum()
+            if self.step == self.shares.step:
+                self._measure_shares(terms)
+            loss = torch.stack([self.shares.weights[name] * term.float() for name, term in terms.items()]).sum()
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
@@ -225,6 +237,14 @@ class Trainer:
         for index, network in learner.networks.items():
             update_average(self.averages[index], network, config.ema_decay)
         return values
+
+    def _measure_shares(self, terms: Mapping[str, Tensor]) -> None:
+        """On this process's batch; all processes then take the first one's."""
+        self.shares.measure(terms, [p for p in self._bare_learner.student.parameters() if p.requires_grad])
+        if self.accelerator.num_processes > 1:
+            states = [self.shares.state()]
+            broadcast_object_list(states)
+            self.shares.load(states[0])
 
     def _inputs(self, rgb: Tensor, depth_m: Tensor, plane: Tensor) -> dict[int, NetworkInput]:
         inputs: dict[int, NetworkInput] = {}
@@ -246,7 +266,7 @@ class Trainer:
         return f"the last good checkpoint is {path}" if path.is_file() else "there is no checkpoint yet"
 
     def _log(self, writer: SummaryWriter, values: Mapping[str, float]) -> float:
-        weighted = {name: self.components.weights[name] * value for name, value in values.items()}
+        weighted = {name: self.shares.weights[name] * value for name, value in values.items()}
         for name, value in values.items():
             writer.add_scalar(f"terms/{name}", value, self.step)
             writer.add_scalar(f"weighted/{name}", weighted[name], self.step)
@@ -291,6 +311,12 @@ class Trainer:
         names = unique_names([config.dataset for config in self.config.validation])
         return {name: score_dataset(segmenter, d) for name, d in zip(names, self.components.validation, strict=True)}
 
+    def _save_snapshot(self) -> None:
+        """Of the averaged student, for those who ask how it came to be what it is."""
+        if self.accelerator.is_main_process:
+            folder = self.folder / SNAPSHOTS / str(self.step)
+            self._save_bundle(STUDENT, self.config.network, folder, self.config.name, {})
+
     def _describe(self, network: NetworkConfig, spec: InputSpec) -> Bundle:
         options = without_pretrained(network.options)
         return Bundle(self.folder, self.config.name, network.name, options, self.components.taxonomy, spec, "", {})
@@ -317,7 +343,7 @@ class Trainer:
             "step": self.step,
             "init_from": config.init_from,
             **{name: [dataclasses.asdict(item) for item in getattr(config, name)] for name in listed},
-            "weights": self.components.weights,
+            "weights": self.shares.weights,
             "seed": config.seed,
             "validation": validation,
             **self.environment,
@@ -329,6 +355,7 @@ class Trainer:
             "best_step": self.best["step"],
             "steps": self.step,
             "seconds": round(self.seconds, 1),
+            "gradient_shares": self.shares.shares,
             "parameters": sum(p.numel() for p in self.averages[STUDENT].parameters()),
             "environment": self.environment,
         }
@@ -347,15 +374,6 @@ def _selection(scores: Mapping[str, Score]) -> float:
 def unique_names(names: Sequence[str]) -> list[str]:
     """The same names, those that repeat numbered from the second on."""
     return [name if name not in names[:i] else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)]
-
-
-def _memory_format(learner: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, which is a sixth faster on a CPU too, where it is safe.
-
-    On a CPU, torch 2.15 gives NaN weight gradients for narrow dilated bfloat16 convolutions in channels_last.
-    """
-    dilated = any(isinstance(m, nn.Conv2d) and max(m.dilation) > 1 for m in learner.modules())
-    return torch.contiguous_format if device.type == "cpu" and dilated else torch.channels_last
 
 
 def _is_out_of_memory(error: Exception) -> bool:

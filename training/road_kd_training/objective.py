@@ -30,6 +30,12 @@ NetworkInput = tuple[Tensor, Tensor | None]
 """What one network is fed: color (B, 3, H, W) and encoded depth (B, C, H, W)."""
 
 
+def measuring_step(config: TrainConfig) -> int:
+    """The step (from 0) whose batch tells the terms' gradients: the first after the warm-up with every method begun."""
+    starts = [method.start_step for method in config.distillers]
+    return min(config.steps - 1, max([config.warmup_steps, *starts]))
+
+
 def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Cross entropy, averaged over the labeled pixels by the weights of their classes; 0 where none is labeled.
 
@@ -73,7 +79,8 @@ def build_methods(
     for chosen in config.distillers:
         same = sum(name.split("_#")[0] == chosen.method for name in methods)
         name = chosen.method if not same else f"{chosen.method}_#{same + 1}"
-        methods[name] = _build_method(chosen, student, teachers, peers)
+        start = chosen.start_step if config.gradient_share is None else measuring_step(config)
+        methods[name] = _build_method(chosen, start, student, teachers, peers)
         _check_run(name, methods[name], config)
     unused = set(range(len(teachers))) - {index for method in methods.values() for index in method.teachers}
     if unused:
@@ -82,7 +89,11 @@ def build_methods(
 
 
 def _build_method(
-    config: DistillerConfig, student: NetworkInfo, teachers: Sequence[NetworkInfo], peers: Sequence[int]
+    config: DistillerConfig,
+    start_step: int,
+    student: NetworkInfo,
+    teachers: Sequence[NetworkInfo],
+    peers: Sequence[int],
 ) -> ActiveMethod:
     if config.method not in DISTILLERS:
         raise TrainingError(f"distiller '{config.method}' is unknown: {suggest(config.method, DISTILLERS)}")
@@ -97,7 +108,7 @@ def _build_method(
             wanted = "a network that learns beside the student" if kind.trains_peers else "a trained bundle"
             raise TrainingError(f"{config.method}: teacher {index} must be {wanted}: correct the recipe's teachers")
     distiller = kind(_settings(config, kind), student, [teachers[index] for index in used])
-    return ActiveMethod(distiller, _weights(config, kind), used, config.start_step)
+    return ActiveMethod(distiller, _weights(config, kind), used, start_step)
 
 
 def _check_run(name: str, method: ActiveMethod, config: TrainConfig) -> None:
@@ -163,6 +174,7 @@ class Learner(nn.Module):
         class_weights: Tensor | None,
         *,
         auxiliary: bool = False,
+        freeze: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if auxiliary and AUXILIARY_TAP not in student.feature_info:
@@ -171,12 +183,20 @@ class Learner(nn.Module):
             )
         self.student = student
         self.auxiliary = auxiliary
+        self.frozen = _frozen_modules(student, freeze)
         self.peers = nn.ModuleDict({str(index): peer for index, peer in peers.items()})
         self.distillers = nn.ModuleDict({name: method.distiller for name, method in methods.items()})
         self.methods = methods
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.stage = "nothing yet"
         """What is being computed, for the message when memory runs out."""
+
+    def train(self, mode: bool = True) -> Learner:
+        """As any module, but that what is frozen keeps its statistics."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     @property
     def peers_by_index(self) -> dict[int, SegmentationNetwork]:
@@ -226,6 +246,16 @@ class Learner(nn.Module):
 
     def _supervised(self, output: SegOutput, target: Tensor) -> Tensor:
         return supervised_loss(output.logits.float(), target, self.class_weights)
+
+
+def _frozen_modules(student: SegmentationNetwork, names: Sequence[str]) -> list[nn.Module]:
+    """The student's modules below `names`, whose parameters no longer learn."""
+    modules = dict(student.named_modules())
+    for name in names:
+        if name not in modules:
+            raise TrainingError(f"freeze: the student has no module '{name}': {suggest(name, modules)}")
+        modules[name].requires_grad_(False)
+    return [modules[name] for name in names]
 
 
 def _resize_logits(output: SegOutput, size: Sequence[int]) -> SegOutput:

@@ -13,6 +13,7 @@ from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import TrainingError
+from road_kd_training.mixed_precision import pick_memory_format
 
 
 class Teacher:
@@ -34,7 +35,9 @@ class Teacher:
                 f"teacher {self.bundle.path} knows classes {self.bundle.taxonomy.names}, the datasets have"
                 f" {taxonomy.names}: train it on datasets of the same classes"
             )
-        self.network = self.bundle.build_network().to(device).eval().requires_grad_(False)
+        network = self.bundle.build_network().eval().requires_grad_(False)
+        self.memory_format = pick_memory_format(device, network)
+        self.network = network.to(device).to(memory_format=self.memory_format)
 
     @torch.no_grad()
     def __call__(self, rgb: Tensor, depth_m: Tensor, road_plane: Tensor | None = None) -> SegOutput:
@@ -45,7 +48,8 @@ class Teacher:
             depth_m: (B, H, W), 0 = invalid.
             road_plane: (B, 3), if it is known.
         """
-        output: SegOutput = self.network(*preprocess(rgb, depth_m, resized(self.bundle.input, rgb), road_plane))
+        color, depth = preprocess(rgb, depth_m, resized(self.bundle.input, rgb), road_plane)
+        output: SegOutput = self.network(color.contiguous(memory_format=self.memory_format), depth)
         return output
 
 
