@@ -13,7 +13,7 @@ from road_kd_training.config import TrainConfig
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # `train --help` explains every key
 
-REPRODUCE_DEFAULTS = {"scale": "smoke", "out": "out", "data_root": "data"}
+REPRODUCE_DEFAULTS = {"scale": "smoke", "budget": "steps", "out": "out", "data_root": "data"}
 
 
 def _add_dataset(parser: ArgumentParser) -> None:
@@ -200,11 +200,25 @@ def _reproduce_parser() -> ArgumentParser:
         help="smoke: minutes on two CPU cores, proves that every row runs; reduced: synthetic scenes, small images,"
         " minutes a row on a CPU; small: synthetic scenes, minutes a row on a GPU; full: the paper's data and schedule",
     )
+    parser.add_argument(
+        "--budget",
+        choices=["steps", "cpu", "wall"],
+        default=REPRODUCE_DEFAULTS["budget"],
+        help="what every row has as much of as its baseline: optimizer steps; or, with the teacher's forward pass"
+        " counted, processor or wall-clock time of the training steps, and the baseline also with longer schedules",
+    )
     parser.add_argument("--rows", nargs="*", default=[], help="keys of rows, with what they need; default: all")
     parser.add_argument("--seeds", nargs="*", type=int, default=[], help="of the students; default: the scale's")
     parser.add_argument("--out", default=REPRODUCE_DEFAULTS["out"], help="folder of runs, scenes and reports")
     parser.add_argument(
         "--data-root", default=REPRODUCE_DEFAULTS["data_root"], help="holds each dataset in a folder of its name"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also draw N test images with their ground truth and each row's prediction, as the papers' figures do",
     )
     parser.add_argument("--replace", action="store_true", help="retrain runs that were made by another recipe")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")

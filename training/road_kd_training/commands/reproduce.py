@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
-from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -12,8 +12,10 @@ from rich.table import Table
 from road_kd_training.commands.arguments import REPRODUCE_DEFAULTS
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import find_experiment
+from road_kd_training.experiments.budget import fair_steps, with_learning_curve
 from road_kd_training.experiments.costs import with_costs
-from road_kd_training.experiments.curves import draw_curves
+from road_kd_training.experiments.curves import draw_alignment, draw_curves
+from road_kd_training.experiments.pictures import draw_pictures
 from road_kd_training.experiments.plan import Plan, make_plan
 from road_kd_training.experiments.records import changed_fields, find_trained, read_record
 from road_kd_training.experiments.report import Report, terminal_table, write
@@ -28,15 +30,8 @@ def run(options: Namespace) -> None:
         TrainingError: an unknown table, scale or row; at the end, if a run has failed.
         DatasetError: a dataset that is missing, before anything trains.
     """
-    plan = make_plan(
-        find_experiment(options.experiment),
-        options.scale,
-        out=options.out,
-        data_root=options.data_root,
-        rows=options.rows,
-        seeds=options.seeds,
-    )
     console = Console()
+    plan = plan_of(options, console)
     console.print(f"{meaning_of(plan.scale)}: {plan.protocol.summary}", highlight=False)
     if options.dry_run:
         console.print(plan_table(plan))
@@ -48,7 +43,7 @@ def run(options: Namespace) -> None:
         runner.carry_out()
     finally:
         if runner.processes.is_main_process:
-            _report(runner, command_of(options), console)
+            _report(runner, command_of(options), console, options.pictures)
     if runner.failures:
         rows = ", ".join(dict.fromkeys(key for key, _ in runner.failures))
         raise TrainingError(
@@ -57,16 +52,38 @@ def run(options: Namespace) -> None:
         )
 
 
-def _report(runner: Runner, command: str, console: Console) -> None:
+def plan_of(options: Namespace, console: Console) -> Plan:
+    """The plan that the options ask for; the costs of an equal budget are measured unless they are on record."""
+    experiment = find_experiment(options.experiment)
+    experiment = experiment if options.budget == "steps" else with_learning_curve(experiment)
+    make = functools.partial(
+        make_plan,
+        experiment,
+        options.scale,
+        out=options.out,
+        data_root=options.data_root,
+        rows=options.rows,
+        seeds=options.seeds,
+        budget=options.budget,
+    )
+    plan = make()
+    if options.budget == "steps":
+        return plan
+    console.print(f"equal {options.budget} time: measuring what a step of each row costs, unless it is on record")
+    return make(steps=fair_steps(plan))
+
+
+def _report(runner: Runner, command: str, console: Console, pictures: int) -> None:
     records = with_costs(runner.plan, runner.records)
     report = Report.of(runner.plan, records, runner.failures, command)
     write(report)
-    picture = draw_curves(report)
+    drawn = [path for path in (draw_curves(report), draw_alignment(report)) if path is not None]
+    drawn += draw_pictures(report, runner.records, pictures) if pictures else []
     console.print(terminal_table(report))
     for line in report.lines:
         for reason in line.reasons:
             console.print(f"failed: {line.row.label}, {reason}", highlight=False)
-    written = [report.path("md"), report.path("json"), *([picture] if picture else [])]
+    written = [report.path("md"), report.path("json"), *drawn]
     console.print("wrote " + ", ".join(map(str, written)), highlight=False)
 
 
@@ -96,9 +113,9 @@ def _state_of(plan: Plan, index: int) -> str:
 def command_of(options: Namespace) -> str:
     """The command line that makes the same table."""
     words = ["road-kd", "reproduce", options.experiment, "--scale", options.scale]
-    for name in ("out", "data_root"):
+    for name in ("budget", "out", "data_root"):
         if options[name] != REPRODUCE_DEFAULTS[name]:
-            words += [f"--{name}", str(Path(options[name]))]
+            words += [f"--{name}", str(options[name])]
     for name in ("rows", "seeds"):
         if options[name]:
             words += [f"--{name}", *map(str, options[name])]

@@ -1,18 +1,34 @@
-"""The papers' tables as data: every experiment by its name, one file per paper."""
+"""The papers' tables, and our own, as data: every experiment by its name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from road_kd_training.errors import TrainingError, suggest
-from road_kd_training.experiments import cpkd, cwd, intra_kd, lix, overview, real_roads, sslkd
+from road_kd_training.experiments import (
+    cpkd,
+    cpkd_labels,
+    cwd,
+    few_labels,
+    intra_kd,
+    intra_kd_ablations,
+    lix,
+    new_camera,
+    overview,
+    real_roads,
+    sslkd,
+)
 from road_kd_training.experiments.base import Experiment
 
 __all__ = ["EXPERIMENTS", "Experiment", "find_experiment"]
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.id: experiment
-    for module in (overview, real_roads, cpkd, sslkd, intra_kd, cwd, lix)
+    for module in (
+        *(overview, real_roads, few_labels, new_camera),
+        *(cpkd, cpkd_labels, sslkd, intra_kd, intra_kd_ablations, cwd, lix),
+    )
     for experiment in module.EXPERIMENTS
 }
 
@@ -23,6 +39,7 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         TrainingError: there is none; the message lists those that are.
     """
-    if name not in EXPERIMENTS:
+    american = re.sub("ll(?=ing)", "l", name)  # the other spelling of labeling is no error
+    if american not in EXPERIMENTS:
         raise TrainingError(f"experiment '{name}' is unknown: {suggest(name, EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+    return EXPERIMENTS[american]

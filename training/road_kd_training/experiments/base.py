@@ -71,10 +71,22 @@ class Row:
     """Weight of the supervised loss."""
     unlabeled: bool = False
     """Whether it also sees the images without labels."""
+    starts_from: str = ""
+    """Key of the row whose weights it starts from, of the same seed."""
+    labels_from: str = ""
+    """Key of the teacher row whose network labels the unlabeled images, which then are all that it learns from."""
+    min_confidence: float = 0.0
+    """Of these labels; pixels below it are ignored."""
+    schedule: float = 1.0
+    """Its number of steps, as a multiple of the protocol's."""
+    max_seeds: int | None = None
+    """How many seeds are enough for it; None: all."""
+    gradient_share: float | None = None
+    """See `TrainConfig.gradient_share`; None: weights as they are."""
     baseline: str = ""
     """Key of the row that its gain is measured against; empty: the table's first baseline row."""
     full: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `TrainConfig` that differ from the protocol's, at full scale."""
+    """Fields of `TrainConfig` that differ from the protocol's, at the experiment's own scales."""
     group: str = ""
     """Heading under which the paper lists it."""
     note: str = ""
@@ -112,6 +124,8 @@ class Protocol:
     """Fields of `TrainConfig`."""
     teacher_settings: Mapping[str, Any] = field(default_factory=dict)
     """Those that differ for teachers."""
+    unlabeled_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those that differ for rows that see unlabeled images."""
     depth: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `InputConfig` for rows that are fed depth."""
     substitutes: Mapping[str, NetworkConfig] = field(default_factory=dict)
@@ -153,18 +167,26 @@ class Experiment:
     rows: tuple[Row, ...]
     full: Protocol | None
     """The paper's; None where only synthetic scenes can tell."""
+    reduced: Protocol | None = None
+    """Its own at scale reduced, where the common one does not ask its question; None: the common one."""
+    primary: str = ""
+    """Key of the row that was named before its seeds ran; empty where the paper's claims are the question."""
     labeled_share: float = 1.0
     """Of the synthetic scenes; the others are the unlabeled ones."""
     wrong_wet: float = 0.0
     """Share of the synthetic training scenes whose wet patches are mislabeled."""
     real_frames: bool = True
     """Whether stereo_pothole's frames, where there are any, join the synthetic scenes."""
+    zero_shot: Mapping[str, DataConfig] = field(default_factory=dict)
+    """Further test sets that no row trains on; scored where they are there."""
     counted_size: tuple[int, int] = (512, 1024)
     """Height and width that floating-point operations are counted at."""
     speed: bool = False
     """Whether forward passes are timed."""
     sweeps: tuple[Sweep, ...] = ()
     """Drawn beside each other where the paper shows curves."""
+    followed: tuple[tuple[str, str], ...] = ()
+    """(student tap, teacher tap) pairs whose agreement is followed over training, in `SNAPSHOTS` steps."""
     notes: tuple[str, ...] = ()
     """What a reader must know of the paper's figures."""
 
@@ -173,9 +195,11 @@ class Experiment:
         if len(set(keys)) != len(keys):
             raise TrainingError(f"{self.id}: two rows have the same key")
         for row in self.rows:
-            for other in (*row.teachers, *filter(None, (row.baseline, row.peer_of))):
+            for other in (*row.teachers, *filter(None, (row.baseline, row.peer_of, row.labels_from, row.starts_from))):
                 if other not in keys:
                     raise TrainingError(f"{self.id}: row {row.key} refers to '{other}': {suggest(other, keys)}")
+        if self.primary:
+            self.row(self.primary)
 
     def row(self, key: str) -> Row:
         """The row of that key.

@@ -1,22 +1,22 @@
-"""CPKD (Feng et al., ITSC 2023): Tables I to III, and what its text says of wrong labels in wet areas."""
+"""CPKD (Feng et al., ITSC 2023): Tables I to III."""
 
 from __future__ import annotations
 
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.cpkd import VARIANTS
-from road_kd_training.experiments.base import REAL_FRAMES, WET_ROAD, Experiment, Figures, Method, Metric, Protocol, Row
-from road_kd_training.experiments.metrics import false_positives, forward_ms, of_all, of_both, of_class
+from road_kd_training.experiments.base import REAL_FRAMES, Experiment, Figures, Method, Metric, Protocol, Row
+from road_kd_training.experiments.metrics import forward_ms, of_both, of_class
 
 OBSTACLE = "negative_obstacle"
 EPOCHS, TRAIN_FRAMES, BATCH = 200, 3000, 2
 
-_MEANS = (
+MEANS = (
     Metric("mIoU", of_both(OBSTACLE, metrics.mean_iou)),
     Metric("mPre", of_both(OBSTACLE, metrics.mean_precision)),
     Metric("mF1", of_both(OBSTACLE, metrics.mean_f1)),
 )
-_REAL = Metric("IoU, real frames", of_class(OBSTACLE, metrics.iou, test=REAL_FRAMES))
+REAL = Metric("IoU, real frames", of_class(OBSTACLE, metrics.iou, test=REAL_FRAMES))
 _BOTH_CLASSES = (
     Metric("Background Pre", of_class(OBSTACLE, metrics.precision, rest=True)),
     Metric("Background F1", of_class(OBSTACLE, metrics.f1, rest=True)),
@@ -63,7 +63,7 @@ _TEACHER_FIGURES: Figures = {
     "Background Pre": 99.44, "Background F1": 99.17, "Background IoU": 98.35, "Obstacle Pre": 82.36,
     "Obstacle F1": 86.12, "Obstacle IoU": 75.62, "mPre": 90.90, "mF1": 92.64, "mIoU": 86.98, "ms": 119.95,
 }  # fmt: skip
-_STUDENT_S_FIGURES: Figures = {
+STUDENT_S_FIGURES: Figures = {
     "Background Pre": 99.34, "Background F1": 99.03, "Background IoU": 98.08, "Obstacle Pre": 79.80,
     "Obstacle F1": 83.91, "Obstacle IoU": 72.28, "mPre": 89.57, "mF1": 91.47, "mIoU": 85.18, "ms": 18.43,
 }  # fmt: skip
@@ -121,14 +121,14 @@ TABLE_1 = Experiment(
     id="cpkd/table1",
     title="CPKD, Table I: teacher and student",
     dataset="NO-4K, test",
-    metrics=(*_MEANS, *_BOTH_CLASSES, _REAL, Metric("ms", forward_ms, lower_is_better=True)),
+    metrics=(*MEANS, *_BOTH_CLASSES, REAL, Metric("ms", forward_ms, lower_is_better=True)),
     rows=(
         _teacher(_TEACHER_FIGURES),
         _supervised("student_u", "Student-u", {
             "Background Pre": 99.39, "Background F1": 99.04, "Background IoU": 98.09, "Obstacle Pre": 79.49,
             "Obstacle F1": 84.16, "Obstacle IoU": 72.66, "mPre": 89.44, "mF1": 91.60, "mIoU": 85.37, "ms": 24.00,
         }, scale=1.0),
-        _supervised("student_s", "Student-s", _STUDENT_S_FIGURES),
+        _supervised("student_s", "Student-s", STUDENT_S_FIGURES),
         _distilled("student_c", "Student-c", {
             "Background Pre": 99.31, "Background F1": 99.23, "Background IoU": 98.48, "Obstacle Pre": 85.54,
             "Obstacle F1": 86.76, "Obstacle IoU": 76.61, "mPre": 92.43, "mF1": 92.99, "mIoU": 87.54, "ms": 18.52,
@@ -146,7 +146,7 @@ TABLE_2 = Experiment(
     id="cpkd/table2",
     title="CPKD, Table II: which stages are distilled",
     dataset="NO-4K, test",
-    metrics=(*_MEANS, _REAL),
+    metrics=(*MEANS, REAL),
     rows=(
         *_FROM_TABLE_1,
         *(
@@ -172,7 +172,7 @@ TABLE_3 = Experiment(
     id="cpkd/table3",
     title="CPKD, Table III: position-wise and channel-wise maps",
     dataset="NO-4K, test",
-    metrics=(*_MEANS, _REAL),
+    metrics=(*MEANS, REAL),
     rows=(
         *_FROM_TABLE_1,
         _distilled("position", "Position", _means(90.42, 92.25, 86.37), channel=0.0),
@@ -183,55 +183,4 @@ TABLE_3 = Experiment(
     notes=(_SHOWN,),
 )
 
-_WET_NETWORK = "mfnet"
-"""Of teacher and students: what differs is then whom they learn from, and a CPU can train it."""
-
-
-def _wet_student(key: str, label: str, *, cross_entropy: float, note: str = "") -> Row:
-    taps = tuple((tap, tap) for tap in ("encoder3", "encoder5", "decoder2"))
-    return Row(
-        key,
-        label,
-        "distilled",
-        network=_WET_NETWORK,
-        depth=True,
-        methods=(Method("cpkd", {"taps": taps}),),
-        teachers=("teacher",),
-        cross_entropy=cross_entropy,
-        baseline="student_s",
-        note=note,
-    )
-
-
-WET = Experiment(
-    id="cpkd/wet",
-    title="CPKD, Section V-C: does the student escape the teacher's wrong labels of wet areas?",
-    dataset="",
-    metrics=(
-        Metric("false positives on wet road", false_positives(OBSTACLE, WET_ROAD), lower_is_better=True),
-        Metric("Obstacle IoU", of_class(OBSTACLE, metrics.iou)),
-        Metric("mIoU of all classes", of_all(metrics.mean_iou)),
-    ),
-    rows=(
-        Row("teacher", "Teacher", "teacher", network=_WET_NETWORK, depth=True),
-        Row("student_s", "Student-s", "baseline", network=_WET_NETWORK, depth=True),
-        _wet_student("student_c", "Student-c", cross_entropy=0.0),
-        _wet_student(
-            "student_c_labels",
-            "Student-c, labels too",
-            cross_entropy=1.0,
-            note="not in the paper: tells whether it is the distillation or the missing labels that helps",
-        ),
-    ),
-    full=None,
-    wrong_wet=0.5,
-    real_frames=False,
-    notes=(
-        "wet patches of half of the training scenes are labeled negative_obstacle; validation and test labels are true",
-        "teacher and students are the same network here, MFNet, so that they differ by what they learn from alone",
-        "the paper conjectures that student-c, who sees the teacher's classes and no labels, is misled less than the"
-        " teacher and student-s",
-    ),
-)
-
-EXPERIMENTS = (TABLE_1, TABLE_2, TABLE_3, WET)
+EXPERIMENTS = (TABLE_1, TABLE_2, TABLE_3)

@@ -1,9 +1,10 @@
-"""A sweep as a picture: the reproduced results along the parameter, one curve per value of the other."""
+"""Curves as pictures: results along a sweep's parameter, and agreement with the teacher over training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from road_kd_training.experiments.base import Sweep
@@ -25,6 +26,29 @@ def draw_curves(report: Report) -> Path | None:
             axes.axhline(line[1], color="#7d8590", linestyle=style, label=line[0])
         axes.set(xlabel=sweep.x_label, ylabel=f"{report.primary.name}, reproduced")
         axes.legend(frameon=False, fontsize=8)
+    canvas.suptitle(f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}", fontsize=9)
+    path = report.path("png")
+    canvas.savefig(path, dpi=150)
+    return path
+
+
+def draw_alignment(report: Report) -> Path | None:
+    """Write a PNG of each row's agreement with the teacher's features over training, the spread of its runs shaded.
+
+    None if nothing was followed.
+    """
+    followed = [line for line in report.lines if line.alignments]
+    if not followed:
+        return None
+    canvas = Canvas(figsize=(6.4, 4.2), layout="constrained")
+    axes = canvas.subplots()
+    for line in followed:
+        steps = [step for step, _ in line.alignments[0]]
+        values = np.array([[value for _, value in run] for run in line.alignments])
+        axes.plot(steps, values.mean(axis=0), marker="o", markersize=3, label=line.row.label)
+        axes.fill_between(steps, values.min(axis=0), values.max(axis=0), alpha=0.15)
+    axes.set(xlabel="training step", ylabel="CKA with the teacher's features", ylim=(0, 1))
+    axes.legend(frameon=False, fontsize=8)
     canvas.suptitle(f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}", fontsize=9)
     path = report.path("png")
     canvas.savefig(path, dpi=150)

@@ -1,4 +1,4 @@
-"""IntRA-KD (Hou et al., CVPR 2020): Tables 2 to 4, Figs. 7 and 10, and the effect of the loss coefficients."""
+"""IntRA-KD (Hou et al., CVPR 2020): Tables 2 to 4 and Fig. 7."""
 
 from __future__ import annotations
 
@@ -103,16 +103,19 @@ def _unet(paper: Figures, full: Mapping[str, Any] | None = None) -> Row:
     )  # fmt: skip
 
 
-def _teacher(paper: Figures) -> Row:
+def teacher_row(paper: Figures) -> Row:
+    """The paper's ResNet-101 with its figures of one table."""
     options = {"variant": "intra_kd"}
     return Row("teacher", "ResNet-101", "teacher", paper, "pspnet_r101", options, pretrained=True, group="Teacher")
 
 
-def _student(paper: Figures) -> Row:
+def student_row(paper: Figures) -> Row:
+    """ERFNet without distillation, likewise."""
     return Row("erfnet", "ERFNet", "baseline", paper, "erfnet", group="Student")
 
 
-def _erfnet(key: str, label: str, paper: Figures, method: Method, *, teacher: bool = True) -> Row:
+def erfnet_row(key: str, label: str, paper: Figures, method: Method, *, teacher: bool = True) -> Row:
+    """ERFNet with one method, distilled from that teacher unless it teaches itself."""
     return Row(
         key,
         label,
@@ -131,9 +134,10 @@ def intra(
     moments: tuple[int, ...] = (1, 2, 3),
     affinity: float = 0.1,
     attention: float = 0.1,
+    kernel_size: int = 5,
 ) -> Method:
     """Eq. 5: α1 weighs the affinity, α2 the attention maps."""
-    options = {"taps": tuple(taps), "moments": moments}
+    options = {"taps": tuple(taps), "moments": moments, "kernel_size": kernel_size}
     return Method("intra_kd", options, {"affinity": affinity, "attention": attention})
 
 
@@ -151,7 +155,7 @@ _METHODS: Mapping[str, tuple[str, Method, bool]] = {
 
 def _distilled(metric: str, values: Sequence[float | None], **common: float) -> tuple[Row, ...]:
     return tuple(
-        _erfnet(key, label, {metric: value, **common}, method, teacher=teacher)
+        erfnet_row(key, label, {metric: value, **common}, method, teacher=teacher)
         for (key, (label, method, teacher)), value in zip(_METHODS.items(), values, strict=True)
     )
 
@@ -166,8 +170,8 @@ TABLE_2 = Experiment(
         Row("enet", "ENet", "baseline", {"mIoU": 39.8}, "enet", group=_BASELINE),
         _cited("resnet50", "ResNet-50", _BASELINE, {"mIoU": 41.3}),
         _unet({"mIoU": 42.4}, _APOLLOSCAPE_BY_32),
-        _teacher({"mIoU": 46.6}),
-        _student({"mIoU": 40.4}),
+        teacher_row({"mIoU": 46.6}),
+        student_row({"mIoU": 40.4}),
         *_distilled("mIoU", (40.8, 40.9, 40.7, 40.9, 40.6, 41.0, 41.6, 43.2)),
     ),
     full=APOLLOSCAPE,
@@ -186,8 +190,8 @@ TABLE_3 = Experiment(
         _cited("scnn", "SCNN", _BASELINE, {"F1": 71.6, "Runtime (ms)": 133.5, "# Param (M)": 20.72}),
         _cited("resnet18_sad", "ResNet-18-SAD", _BASELINE, {"F1": 70.5, "Runtime (ms)": 25.3, "# Param (M)": 12.41}),
         _cited("resnet34_sad", "ResNet-34-SAD", _BASELINE, {"F1": 70.7, "Runtime (ms)": 50.5, "# Param (M)": 22.72}),
-        _teacher({"F1": 72.8, "Runtime (ms)": 171.2, "# Param (M)": 52.53}),
-        _student({"F1": 70.2, "Runtime (ms)": 10.2, "# Param (M)": 2.49}),
+        teacher_row({"F1": 72.8, "Runtime (ms)": 171.2, "# Param (M)": 52.53}),
+        student_row({"F1": 70.2, "Runtime (ms)": 10.2, "# Param (M)": 2.49}),
         *_distilled(
             "F1", (70.6, 71.0, 70.5, 70.7, None, 70.7, 71.4, 72.4), **{"Runtime (ms)": 10.2, "# Param (M)": 2.49}
         ),
@@ -209,44 +213,12 @@ TABLE_4 = Experiment(
         _cited("scnn", "SCNN", _BASELINE, {"mAP": 0.597}),
         _cited("resnet50", "ResNet-50", _BASELINE, {"mAP": 0.578}),
         _unet({"mAP": 0.592}),
-        _teacher({"mAP": 0.607}),
-        _student({"mAP": 0.570}),
+        teacher_row({"mAP": 0.607}),
+        student_row({"mAP": 0.570}),
         *_distilled("mAP", (0.573, 0.575, 0.572, 0.576, 0.575, 0.576, 0.583, 0.598)),
     ),
     full=LLAMAS,
 )
-
-_LEVELS: Mapping[str, tuple[TapPair, ...]] = {"middle": (MIDDLE,), "high": (HIGH,), "both": (MIDDLE, HIGH)}
-_TERMS: Mapping[str, tuple[str, tuple[int, ...], float, float]] = {
-    "mu1": ("L_μ1", (1,), 0.1, 0.0),
-    "mu2": ("L_μ2", (2,), 0.1, 0.0),
-    "mu3": ("L_μ3", (3,), 0.1, 0.0),
-    "moments": ("L_μ1 + L_μ2 + L_μ3", (1, 2, 3), 0.1, 0.0),
-    "attention": ("L_a", (1, 2, 3), 0.0, 0.1),
-}
-
-FIG_10 = Experiment(
-    id="intra_kd/fig10",
-    title="IntRA-KD, Fig. 10: loss terms and levels of features",
-    dataset="ApolloScape lane marks, test",
-    metrics=(MIOU,),
-    rows=(
-        _teacher({"mIoU": 46.6}),
-        _student({"mIoU": 40.4}),
-        *(
-            _erfnet(f"{term}_{level}", f"{label}, {level}", {"mIoU": None}, intra(taps, moments, affinity, attention))
-            for term, (label, moments, affinity, attention) in _TERMS.items()
-            for level, taps in _LEVELS.items()
-        ),
-        _erfnet("all", "L_μ1 + L_μ2 + L_μ3 + L_a, both", {"mIoU": 43.2}, intra()),
-    ),
-    full=APOLLOSCAPE,
-    notes=(
-        "the figure's bars are not printed beyond 40.4 and 43.2; it says that all moments from both levels"
-        " bring most, that high-level features bring more than middle-level ones, and that attention adds to affinity",
-    ),
-)
-
 
 _STUDENTS: Mapping[str, tuple[str, str, Mapping[str, Any], tuple[TapPair, ...]]] = {
     "enet": ("ENet", "enet", {}, (("encoder1", "encoder3"), ("encoder3", "encoder5"))),
@@ -272,7 +244,7 @@ FIG_7 = Experiment(
     title="IntRA-KD, Fig. 7: three students",
     dataset="ApolloScape lane marks, test",
     metrics=(MIOU,),
-    rows=(_teacher({"mIoU": 46.6}), *_students()),
+    rows=(teacher_row({"mIoU": 46.6}), *_students()),
     full=APOLLOSCAPE,
     notes=(
         "the figure's bars are not printed; it says that IntRA-KD brings every student more than BiFPN",
@@ -282,49 +254,4 @@ FIG_7 = Experiment(
 )
 
 
-def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, figures: Sequence[float]) -> Experiment:
-    """`figures`: of ERFNet, and of IntRA-KD with each coefficient."""
-    return Experiment(
-        id=id_,
-        title="IntRA-KD, Section 4.2: both loss coefficients",
-        dataset=dataset,
-        metrics=(metric,),
-        rows=(
-            _teacher({}),
-            _student({metric.name: figures[0]}),
-            *(
-                _erfnet(
-                    f"alpha_{alpha:g}",
-                    f"α1 = α2 = {alpha:.2f}",
-                    {metric.name: value},
-                    intra(affinity=alpha, attention=alpha),
-                )
-                for alpha, value in zip((0.05, 0.10, 0.15), figures[1:], strict=True)
-            ),
-        ),
-        full=full,
-    )
-
-
-EXPERIMENTS = (
-    TABLE_2,
-    TABLE_3,
-    TABLE_4,
-    FIG_7,
-    FIG_10,
-    _coefficients(
-        "intra_kd/coefficients",
-        "ApolloScape lane marks, test",
-        APOLLOSCAPE,
-        dataclasses.replace(MIOU, decimals=2),
-        (40.4, 43.18, 43.20, 43.17),
-    ),
-    _coefficients(
-        "intra_kd/coefficients_culane",
-        "CULane, test",
-        CULANE,
-        dataclasses.replace(F1, decimals=2),
-        (70.2, 72.36, 72.39, 72.38),
-    ),
-    _coefficients("intra_kd/coefficients_llamas", "LLAMAS, test", LLAMAS, MAP, (0.570, 0.597, 0.598, 0.598)),
-)
+EXPERIMENTS = (TABLE_2, TABLE_3, TABLE_4, FIG_7)

@@ -42,29 +42,38 @@ class Verdict:
         return f"cannot tell ({self.more_seeds} more seeds)" if self.more_seeds < MAX_SEEDS else "cannot tell"
 
 
-def judge(gains: Sequence[float], claimed: float) -> Verdict:
+def judge(gains: Sequence[float], claimed: float | None) -> Verdict:
     """Judge a claim.
 
     Args:
         gains: of each seed over the baseline of the same seed.
-        claimed: the paper's gain; negative where lower is better or where it reports a loss.
+        claimed: the paper's gain; negative where lower is better or where it reports a loss. None: that there is one.
 
     Returns:
-        `holds` if the whole interval has the claim's sign; `vanishes` if it lies below half of the claim; else `cannot
-        tell`. A gain that is smaller than claimed, and surely one, holds.
+        `holds` if the whole interval has the claim's sign; `vanishes` if it lies below half of the claim (below 0
+        without one); else `cannot tell`. A gain that is smaller than claimed, and surely one, holds.
     """
     if claimed == 0:
         return Verdict("cannot tell", more_seeds=MAX_SEEDS)
-    towards = [math.copysign(1.0, claimed) * gain for gain in gains]
+    sign = math.copysign(1.0, 1.0 if claimed is None else claimed)
+    towards = [sign * gain for gain in gains]
     if len(towards) < 2:
         return Verdict("cannot tell", more_seeds=2 - len(towards))
-    mean, half, relevant = statistics.fmean(towards), half_width(towards), RELEVANT * abs(claimed)
-    interval = (mean - half, mean + half) if claimed > 0 else (-mean - half, half - mean)
+    mean, half, relevant = statistics.fmean(towards), half_width(towards), RELEVANT * abs(claimed or 0.0)
+    interval = (mean - half, mean + half) if sign > 0 else (-mean - half, half - mean)
     if mean - half > 0:
         return Verdict("holds", interval)
     if mean + half < relevant:
         return Verdict("vanishes", interval)
     return Verdict("cannot tell", interval, _seeds_to_decide(towards, mean, relevant) - len(towards))
+
+
+def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a mean; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean, half = statistics.fmean(values), half_width(values)
+    return mean - half, mean + half
 
 
 def half_width(values: Sequence[float]) -> float:

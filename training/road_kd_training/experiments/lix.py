@@ -308,6 +308,28 @@ FIG_4 = Experiment(
     ),
 )
 
+FIG_5 = Experiment(
+    id="lix/fig5",
+    title="LIX, Fig. 5: agreement of the student's features with the teacher's over training",
+    dataset="vKITTI2, validation (MFNet)",
+    metrics=METRICS,
+    rows=(
+        _MF_TEACHER,
+        _MF_STUDENT,
+        _ablation("arfd", "ARFD", Method("arfd", {"taps": ALL_DEPTHS}), _four(VKITTI2["arfd"], MF)),
+        _ablation("lix", "LIX", Method("lix", {"taps": ALL_DEPTHS}), _four(VKITTI2["lix"], MF)),
+    ),
+    full=VKITTI2_DATA.protocol,
+    followed=ALL_DEPTHS,
+    notes=(
+        _SHOWN,
+        "the figure's values are not printed; the text says that the score of the distilled student steadily increases"
+        " and stabilizes, and that the baseline's fluctuates throughout",
+        "CKA is over the positions of test images, of the averaged weights, mean over the four taps; the paper does not"
+        " say on which images, features and taps its score is",
+    ),
+)
+
 EXPERIMENTS = (
     _comparison("I", "lix/table1", VKITTI2_DATA, VKITTI2),
     _comparison("II", "lix/table2", KITTI_DATA, KITTI_SEMANTICS),
@@ -315,4 +337,5 @@ EXPERIMENTS = (
     TABLE_4,
     TABLE_5,
     FIG_4,
+    FIG_5,
 )

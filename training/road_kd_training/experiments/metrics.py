@@ -45,13 +45,25 @@ class Outcome:
 Measure = Callable[[Outcome], float]
 
 
-def of_all(derive: Callable[[Counts], float]) -> Measure:
+def of_all(derive: Callable[[Counts], float], *, test: str = "") -> Measure:
     """A figure of all classes at once.
 
     Args:
         derive: `metrics.mean_iou`, `mean_f1`, `frequency_weighted_iou`, …
+        test: name of the test set; empty for the table's own. NaN where a run has none of that name.
     """
-    return lambda outcome: 100 * derive(outcome.main.counts)
+
+    def measure(outcome: Outcome) -> float:
+        score = outcome.tests.get(test) if test else outcome.main
+        return NAN if score is None else 100 * derive(score.counts)
+
+    return measure
+
+
+def of_classes(names: Sequence[str], derive: Callable[[Counts], metrics.PerClass], *, test: str = "") -> Measure:
+    """The mean over some classes of `of_class`."""
+    measures = [of_class(name, derive, test=test) for name in names]
+    return lambda outcome: sum(measure(outcome) for measure in measures) / len(measures)
 
 
 def of_both(name: str, derive: Callable[[Counts], float]) -> Measure:

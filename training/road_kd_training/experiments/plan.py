@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.config import DataConfig, DistillerConfig, InputConfig, NetworkConfig, TeacherConfig, TrainConfig
@@ -18,9 +19,17 @@ from road_kd_training.experiments.scales import FULL_SETTINGS, protocol_at
 
 SCENES = "synthetic"
 """Folder of the rendered scenes below the output folder; `road-kd synth` and the recipes share it."""
+CACHE = "cache"
+"""Folder of decoded samples there, at scale reduced, where decoding would cost as much as training."""
 MAX_WORKERS = 8
-FREE = ("name", "output", "num_workers")
+SNAPSHOTS = 12
+"""Of a run whose features are followed over training."""
+FREE = ("name", "output", "num_workers", "sample_cache")
 """Fields of a configuration that change nothing that is learned."""
+
+
+Budget = Literal["steps", "cpu", "wall"]
+"""What the rows of a table have alike: optimizer steps, processor time, or wall-clock time of the training steps."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,12 @@ class Run:
     """Of the configuration and, through them, of its teachers'; without names, folders and roots."""
     needs: tuple[Run, ...] = ()
     """The runs of its teachers, in the order of the configuration."""
+    labeler: Run | None = None
+    """Whose network makes its labels."""
+    start: Run | None = None
+    """Whose weights it starts from."""
+    to_label: tuple[DataConfig, ...] = ()
+    """The sources of the frames that it labels."""
 
     @property
     def folder(self) -> Path:
@@ -58,6 +73,17 @@ class Plan:
     tests: Mapping[str, DataConfig]
     """Scored for the table, with their roots."""
     out: Path
+    budget: Budget = "steps"
+
+    @property
+    def name(self) -> str:
+        """Of its folder and reports: the scale, and the budget unless that is equal steps."""
+        return self.scale if self.budget == "steps" else f"{self.scale}_{self.budget}"
+
+    @property
+    def folder(self) -> Path:
+        """Of the runs."""
+        return self.out / self.experiment.id.replace("/", "_") / self.name
 
     def runs_of(self, row: Row) -> list[Run]:
         """The runs of one row, by seed."""
@@ -72,6 +98,8 @@ def make_plan(
     data_root: str | Path,
     rows: Sequence[str] = (),
     seeds: Sequence[int] = (),
+    budget: Budget = "steps",
+    steps: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
     """Plan a table.
 
@@ -82,18 +110,27 @@ def make_plan(
         data_root: holds each dataset in a folder of the dataset's name.
         rows: keys of the rows to run; what they learn from and what their gains are against comes along. None: all.
         seeds: of the students; none: the scale's.
+        budget: what rows have alike: the number of steps, or what `fair_steps` spreads as `steps`.
+        steps: of rows that do not have the protocol's number of them, by key.
 
     Raises:
         TrainingError: an unknown scale or row.
     """
     out, data_root = Path(out), Path(data_root)
     protocol = protocol_at(experiment, scale, real_frames=(data_root / "stereo_pothole" / "rgb").is_dir())
-    planner = _Planner(experiment, scale, protocol, out, data_root)
+    empty = Plan(experiment, scale, protocol, (), {}, out, budget)
+    planner = _Planner(empty, data_root, steps)
     for row in _wanted(experiment, rows):
-        for seed in (seeds or protocol.seeds) if row.role != "teacher" else (0,):
+        for seed in (seeds or protocol.seeds)[: row.max_seeds] if row.role != "teacher" else (0,):
             planner.add(row, seed)
     tests = {name: planner.rooted(config) for name, config in protocol.tests.items()}
-    return Plan(experiment, scale, protocol, tuple(planner.runs.values()), tests, out)
+    further = {name: planner.rooted(config) for name, config in experiment.zero_shot.items()}
+    tests |= {name: config for name, config in further.items() if _is_there(config)}
+    return dataclasses.replace(empty, runs=tuple(planner.runs.values()), tests=tests)
+
+
+def _is_there(source: DataConfig) -> bool:
+    return source.dataset == "synthetic" or Path(source.options["root"]).is_dir()
 
 
 def _wanted(experiment: Experiment, keys: Sequence[str]) -> list[Row]:
@@ -104,10 +141,9 @@ def _wanted(experiment: Experiment, keys: Sequence[str]) -> list[Row]:
 
 
 class _Planner:
-    def __init__(self, experiment: Experiment, scale: str, protocol: Protocol, out: Path, data_root: Path) -> None:
-        self.experiment, self.scale, self.protocol = experiment, scale, protocol
-        self.data_root, self.scenes = data_root, out / SCENES
-        self.folder = out / experiment.id.replace("/", "_") / scale
+    def __init__(self, plan: Plan, data_root: Path, steps: Mapping[str, int]) -> None:
+        self.experiment, self.scale, self.protocol = plan.experiment, plan.scale, plan.protocol
+        self.out, self.folder, self.data_root, self.steps = plan.out, plan.folder, data_root, steps
         self.runs: dict[tuple[str, int], Run] = {}
 
     def add(self, row: Row, seed: int) -> Run:
@@ -118,7 +154,7 @@ class _Planner:
 
     def rooted(self, source: DataConfig) -> DataConfig:
         """The source with its folder."""
-        root = self.scenes if source.dataset == "synthetic" else self.data_root / source.dataset
+        root = self.out / SCENES if source.dataset == "synthetic" else self.data_root / source.dataset
         return dataclasses.replace(source, options={"root": str(root), **source.options})
 
     def _peer(self, row: Row) -> Run:
@@ -130,18 +166,33 @@ class _Planner:
 
     def _run(self, row: Row, seed: int) -> Run:
         teachers = tuple(self.add(self.experiment.row(key), 0) for key in row.teachers)
+        labeler = self.add(self.experiment.row(row.labels_from), 0) if row.labels_from else None
         config = self._config(row, seed, [bundle_of(teacher) for teacher in teachers])
-        return Run(row, seed, config, fingerprint(config, [teacher.fingerprint for teacher in teachers]), teachers)
+        if labeler is not None:
+            labels = labeler.folder / f"labels_{row.min_confidence:g}"
+            config = dataclasses.replace(config, train=[DataConfig("frames", {"root": str(labels), "part": "labeled"})])
+        start = self.add(self.experiment.row(row.starts_from), seed) if row.starts_from else None
+        if start is not None:
+            config = dataclasses.replace(config, init_from=str(bundle_of(start)))
+        learned_from = [*teachers, *filter(None, (labeler, start))]
+        told = fingerprint(config, [f"{one.fingerprint}{row.min_confidence or ''}" for one in learned_from])
+        to_label = tuple(self.rooted(source) for source in self.protocol.unlabeled) if labeler else ()
+        return Run(row, seed, config, told, teachers, labeler, start, to_label)
 
     def _name(self, row: Row) -> str:
         return f"{self.experiment.id.replace('/', '_')}_{row.key}"
 
     def _config(self, row: Row, seed: int, teachers: Sequence[Path]) -> TrainConfig:
-        protocol, full = self.protocol, self.scale == "full"
+        protocol, own = self.protocol, self.protocol in (self.experiment.full, self.experiment.reduced)
         settings: dict[str, Any] = {"num_workers": min(MAX_WORKERS, os.cpu_count() or 1)}
-        settings |= {**(FULL_SETTINGS if full else {}), **protocol.settings}
+        settings |= {"sample_cache": str(self.out / CACHE)} if self.scale == "reduced" else {}
+        settings |= {**(FULL_SETTINGS if own else {}), **protocol.settings}
         settings |= protocol.teacher_settings if row.role == "teacher" else {}
-        settings |= row.full if full else {}
+        settings |= protocol.unlabeled_settings if row.unlabeled else {}
+        settings |= row.full if own else {}
+        settings["steps"] = self.steps.get(row.key, round(row.schedule * settings["steps"]))
+        if self.experiment.followed and row.role != "teacher":
+            settings["snapshot_every"] = max(1, settings["steps"] // SNAPSHOTS)
         unlabeled_batch_size = settings.pop("unlabeled_batch_size", 0)
         frame = self._input(row, settings.pop("input"))
         return TrainConfig(
@@ -153,6 +204,7 @@ class _Planner:
             teachers=[TeacherConfig(bundle=str(bundle)) for bundle in teachers]
             + [TeacherConfig(network=self._named(row, peer)) for peer in row.peers],
             distillers=[_distiller(method, settings["steps"]) for method in row.methods],
+            gradient_share=row.gradient_share,
             cross_entropy=row.cross_entropy,
             unlabeled=[self.rooted(source) for source in protocol.unlabeled] if row.unlabeled else [],
             unlabeled_batch_size=unlabeled_batch_size if row.unlabeled else 0,
@@ -215,6 +267,7 @@ def portable(config: TrainConfig) -> dict[str, Any]:
         del data[name]
     for source in (*data["train"], *data["validation"], *data["unlabeled"]):
         source["options"].pop("root", None)
+    data["init_from"] = data["init_from"] and "trained"
     for teacher in data["teachers"]:
         teacher["bundle"] = teacher["bundle"] and "trained"
     return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from road_kd_seg.files import write_file
 from road_kd_training.config import DataConfig
 from road_kd_training.errors import TrainingError
+from road_kd_training.experiments.alignment import Alignment
 from road_kd_training.experiments.metrics import Outcome, SetScore
 from road_kd_training.experiments.plan import Run, portable
 from road_kd_training.run_folder import read_result
@@ -34,6 +35,10 @@ class Record:
     """Of training steps."""
     environment: Mapping[str, str | int | None]
     """Code revision, versions and hardware that it was trained with."""
+    gradient_shares: Mapping[str, float] = field(default_factory=dict)
+    """Norm of each distillation term's gradient over the cross entropy's, by term."""
+    alignment: Alignment = ()
+    """With the teacher's features over training, where the experiment follows it."""
 
 
 def refuse_other_recipe(run: Run) -> None:
@@ -98,6 +103,8 @@ def write_record(run: Run, record: Record, tests: Mapping[str, DataConfig], out:
             "best_step": record.best_step,
             "seconds": record.seconds,
             "environment": dict(record.environment),
+            "gradient_shares": dict(record.gradient_shares),
+            "alignment": [list(point) for point in record.alignment],
         },
     )
 
@@ -115,8 +122,16 @@ def read_record(run: Run, tests: Mapping[str, DataConfig], out: Path) -> Record 
         for name, score in ((name, found["tests"][name]) for name in tests)
     }
     outcome = Outcome(scores, found["parameters"])
-    trained = out / found["trained"]
-    return Record(outcome, trained, found["steps"], found["best_step"], found["seconds"], found["environment"])
+    return Record(
+        outcome,
+        out / found["trained"],
+        found["steps"],
+        found["best_step"],
+        found["seconds"],
+        found["environment"],
+        found["gradient_shares"],
+        [(step, value) for step, value in found["alignment"]],
+    )
 
 
 def _portable_source(source: DataConfig) -> dict[str, Any]:

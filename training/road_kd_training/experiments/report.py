@@ -14,15 +14,13 @@ from rich.table import Table
 
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.base import Experiment, Metric
-from road_kd_training.experiments.ledger import half_width
+from road_kd_training.experiments.claims import NOTHING, interval, ledger_text, number, reproduced
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.results import Figure, Line, gather
 from road_kd_training.experiments.runs import Key
 from road_kd_training.experiments.scales import meaning_of
 from road_kd_training.experiments.settings import describe_settings
-
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Report:
 
     def path(self, ending: str) -> Path:
         """File of this report."""
-        return self.plan.out / f"{self.plan.experiment.id.replace('/', '_')}_{self.plan.scale}.{ending}"
+        return self.plan.out / f"{self.plan.experiment.id.replace('/', '_')}_{self.plan.name}.{ending}"
 
     def columns(self) -> list[str]:
         """Heads of the main table."""
@@ -61,11 +59,14 @@ class Report:
             "row",
             "network",
             "params (M)",
+            "steps",
             f"{name}, reported",
             f"{name}, reproduced",
             "gain, reported",
             "gain, reproduced",
+            "95 % interval",
             "claim",
+            "share of gradient",
         ]
 
     def cells(self, line: Line) -> list[str]:
@@ -75,25 +76,34 @@ class Report:
             line.row.label,
             line.network or NOTHING,
             NOTHING if line.parameters is None else f"{line.parameters / 1e6:.2f}",
-            _number(figure.paper, metric),
-            _reproduced(figure, metric) if figure.reproduced else line.state if line.state != "cited" else NOTHING,
-            NOTHING if gain is None else _number(gain.paper, metric, sign=True),
-            NOTHING if gain is None else _reproduced(gain, metric, sign=True),
+            NOTHING if line.steps is None else f"{line.steps:,}",
+            number(figure.paper, metric),
+            reproduced(figure, metric) if figure.reproduced else line.state if line.state != "cited" else NOTHING,
+            NOTHING if gain is None else number(gain.paper, metric, sign=True),
+            NOTHING if gain is None else reproduced(gain, metric, sign=True),
+            NOTHING if gain is None else interval(gain, metric),
             NOTHING if line.verdict is None else line.verdict.describe(),
+            ", ".join(f"{_term(term)} {share:.2g}" for term, share in line.shares.items()) or NOTHING,
         ]
 
 
+_FILE_ONLY = ("network", "params (M)", "steps", "share of gradient")
+
+
 def terminal_table(report: Report) -> Table:
-    """For rich."""
+    """For rich: what fits a terminal; network, parameters, steps and shares of the gradient stand in the files."""
     table = Table(title=f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}")
-    for index, column in enumerate(report.columns()):
-        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
+    hidden = _FILE_ONLY if report.plan.experiment.dataset else (*_FILE_ONLY, "reported")
+    columns = [index for index, column in enumerate(report.columns()) if not column.endswith(hidden)]
+    for index in columns:
+        table.add_column(report.columns()[index], justify="right" if index else "left", overflow="fold")
     for group, lines in _groups(report.lines):
         table.add_section()
         if group:
             table.add_row(f"[bold]{group}[/]")
         for line in lines:
-            table.add_row(*report.cells(line))
+            cells = report.cells(line)
+            table.add_row(*(cells[index] for index in columns))
     return table
 
 
@@ -106,13 +116,17 @@ def markdown(report: Report) -> str:
         _markdown_table(report.columns(), _main_rows(report)),
         "Reproduced: mean ± standard deviation (number of runs). Gains are over the baseline student, which had the"
         " same data and schedule; reproduced ones are paired by seed. Seeds vary the student's first weights and the"
-        " order of its data; a teacher is trained once. ↓ means that lower is better.",
-        *_ledger(report),
+        " order of its data; a teacher is trained once. ↓ means that lower is better. Share of gradient: the norm of"
+        " each weighted term's gradient in the student over the cross entropy's, on one batch after the warm-up.",
+        *ledger_text(plan, report.lines),
     ]
     if len(experiment.metrics) > 1:
         names = [metric.name + (" ↓" if metric.lower_is_better else "") for metric in experiment.metrics]
         heads = ["row", *(f"{name}: reported / reproduced" for name in names)]
         blocks += ["## All results", _markdown_table(heads, _all_rows(report))]
+    if any(line.alignments for line in report.lines):
+        heads = ["row", "CKA with the teacher, by step: mean over the runs"]
+        blocks += ["## Agreement with the teacher over training", _markdown_table(heads, _alignment_rows(report))]
     blocks += _list("What deviates from the paper", plan.protocol.deviations)
     blocks += _list("How the runs trained", describe_settings(plan))
     notes = [f"{line.row.label}: {line.row.note}" for line in report.lines if line.row.note]
@@ -132,6 +146,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "title": experiment.title,
         "dataset": experiment.dataset,
         "scale": plan.scale,
+        "budget": plan.budget,
+        "primary": experiment.primary,
         "meaning": meaning_of(plan.scale),
         "summary": plan.protocol.summary,
         "deviations": list(plan.protocol.deviations),
@@ -159,26 +175,6 @@ def write(report: Report) -> None:
         raise TrainingError(f"the report cannot be written to {report.plan.out}: {error}") from error
 
 
-def _ledger(report: Report) -> list[str]:
-    """How claims are judged, and what this table can tell apart."""
-    name = report.primary.name
-    gains = [line.gains[name].reproduced for line in report.lines if line.verdict is not None]
-    widths = [half_width(values) for values in gains if len(values) > 1]
-    if not gains:
-        return []
-    resolution = (
-        f"Here a gain is known to ± {statistics.median(widths):.{report.primary.decimals}f} (median over the rows):"
-        " smaller differences cannot be told apart."
-        if widths
-        else "One seed tells no difference apart."
-    )
-    return [
-        "A claim *holds* if the 95 % interval of the paired gain excludes 0, *vanishes* if it lies below half of the"
-        " reported gain, at equal numbers of steps; the teacher's training and forward passes come on top of the"
-        f" distilled rows' cost. {resolution}"
-    ]
-
-
 def _measured_on(experiment: Experiment) -> str:
     return f"The paper measures on {experiment.dataset}." if experiment.dataset else "No paper has such a table."
 
@@ -194,6 +190,9 @@ def _line_as_data(line: Line) -> dict[str, Any]:
         "parameters": line.parameters,
         "figures": {name: _figure_as_data(figure) for name, figure in line.figures.items()},
         "gains": {name: _figure_as_data(figure) for name, figure in line.gains.items()},
+        "steps": line.steps,
+        "gradient_shares": dict(line.shares),
+        "alignments": [[list(point) for point in run] for run in line.alignments],
         "verdict": None if line.verdict is None else dataclasses.asdict(line.verdict),
         "failures": list(line.reasons),
         "shared": list(line.shared),
@@ -226,7 +225,15 @@ def _main_rows(report: Report) -> Iterator[list[str]]:
 def _all_rows(report: Report) -> Iterator[list[str]]:
     for line in report.lines:
         figures = [(line.figures[metric.name], metric) for metric in report.plan.experiment.metrics]
-        yield [line.row.label, *(f"{_number(f.paper, metric)} / {_reproduced(f, metric)}" for f, metric in figures)]
+        yield [line.row.label, *(f"{number(f.paper, metric)} / {reproduced(f, metric)}" for f, metric in figures)]
+
+
+def _alignment_rows(report: Report) -> Iterator[list[str]]:
+    for line in report.lines:
+        if line.alignments:
+            by_step = zip(*line.alignments, strict=True)
+            means = (f"{points[0][0]}: {statistics.fmean(value for _, value in points):.3f}" for points in by_step)
+            yield [line.row.label, ", ".join(means)]
 
 
 def _environments(report: Report) -> list[str]:
@@ -241,15 +248,9 @@ def _environments(report: Report) -> list[str]:
     return ["\n".join(f"- {line}" for line in [*lines, f"{minutes:.1f} minutes of training steps in all"])]
 
 
-def _number(value: float | None, metric: Metric, *, sign: bool = False) -> str:
-    return NOTHING if value is None else f"{value:{'+' if sign else ''}.{metric.decimals}f}"
-
-
-def _reproduced(figure: Figure, metric: Metric, *, sign: bool = False) -> str:
-    if figure.mean is None:
-        return NOTHING
-    spread = "" if figure.sd is None else f" ± {figure.sd:.{metric.decimals}f}"
-    return f"{_number(figure.mean, metric, sign=sign)}{spread} ({len(figure.reproduced)})"
+def _term(name: str) -> str:
+    """A term without its method's name."""
+    return name.partition("/")[2]
 
 
 def _markdown_table(heads: Sequence[str], rows: Iterator[list[str]]) -> str:

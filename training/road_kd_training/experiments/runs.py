@@ -20,9 +20,11 @@ from road_kd_training.checkpoints import LAST
 from road_kd_training.config import DataConfig, TeacherConfig, TrainConfig
 from road_kd_training.data import build_datasets
 from road_kd_training.datasets import DATASET_METRICS, build_dataset
-from road_kd_training.engine import Trainer
+from road_kd_training.engine import SNAPSHOTS, Trainer
 from road_kd_training.errors import TrainingError
 from road_kd_training.evaluate import check_classes, score_dataset
+from road_kd_training.experiments.alignment import Alignment, alignment_of
+from road_kd_training.experiments.labeling import label_frames
 from road_kd_training.experiments.metrics import Outcome, SetScore
 from road_kd_training.experiments.plan import SCENES, Plan, Run, bundle_of
 from road_kd_training.experiments.records import (
@@ -68,7 +70,12 @@ class Runner:
         for run in self.plan.runs:
             if self._read(run) is None:
                 config = run.config
-                sources += [*config.train, *config.unlabeled, *config.validation, *self.plan.tests.values()]
+                sources += [
+                    *(run.to_label or config.train),
+                    *config.unlabeled,
+                    *config.validation,
+                    *self.plan.tests.values(),
+                ]
         with self.processes.main_process_first():  # which renders scenes, where there are none
             if self.processes.is_main_process:
                 (self.plan.out / SCENES).mkdir(parents=True, exist_ok=True)
@@ -134,20 +141,33 @@ class Runner:
         if not run.trains:
             raise TrainingError(f"it is trained beside {run.row.peer_of}, which has failed")
         teachers = [bundle_of(teacher, self._trained(teacher)) for teacher in run.needs]
+        config = self._with_teachers(run.config, teachers)
+        if run.start is not None:
+            config = dataclasses.replace(config, init_from=str(bundle_of(run.start, self._trained(run.start))))
         refuse_other_recipe(run)
         self.processes.wait_for_everyone()
         if self.processes.is_main_process:
             write_recipe(run)
-        Trainer(self._with_teachers(run.config, teachers)).run()
+            self._label(run)
+        self.processes.wait_for_everyone()
+        Trainer(config).run()
         if self.processes.is_main_process:
             (run.folder / LAST).unlink(missing_ok=True)  # gigabytes, and only to resume
         return run.folder
 
+    def _label(self, run: Run) -> None:
+        """Make the labels that a run learns from, where another row's network makes them."""
+        if run.labeler is not None:
+            bundle = bundle_of(run.labeler, self._trained(run.labeler))
+            segmenter = Segmenter.from_bundle(bundle, device="auto")
+            folder = Path(run.config.train[0].options["root"])
+            label_frames(segmenter, run.to_label, folder, run.row.min_confidence)
+
     def _trained(self, teacher: Run) -> Path:
-        """Where a teacher's weights are; trains it if they were deleted since it was scored."""
+        """Where the weights of a run that another needs are; trains it if they were deleted since it was scored."""
         reason = self.failures.get(_key(teacher))
         if reason is not None:
-            raise TrainingError(f"its teacher {teacher.row.key} has failed")
+            raise TrainingError(f"{teacher.row.key}, which it needs, has failed")
         found = find_trained(teacher, self.plan.out)
         return found if found is not None else self._train(teacher.needs[0] if teacher.row.peer_of else teacher)
 
@@ -180,7 +200,18 @@ class Runner:
             result["best_step"],
             result["seconds"],
             result["environment"],
+            result["gradient_shares"],
+            self._alignment(run, trained),
         )
+
+    def _alignment(self, run: Run, trained: Path) -> Alignment:
+        """With the experiment's first teacher, whether or not this run learns from it."""
+        taps, snapshots = self.plan.experiment.followed, trained / SNAPSHOTS
+        teacher = next((other for other in self.plan.runs if other.row.role == "teacher"), None)
+        if not taps or teacher is None or not snapshots.is_dir():
+            return ()
+        source = next(iter(self.plan.tests.values()))
+        return alignment_of(snapshots, load_bundle(bundle_of(teacher, self._trained(teacher))), taps, source)
 
 
 def _score_on(segmenter: Segmenter, source: DataConfig) -> SetScore:

@@ -60,6 +60,7 @@ SMOKE = SyntheticScale(
     },
     substitutes={
         "mafnet_r152": NetworkConfig("mafnet_r18", {"input_scale": 1.0}),
+        "mafnet_r34": NetworkConfig("mafnet_r18", {"input_scale": 1.0}),
         "pspnet_r101": NetworkConfig("pspnet_r18"),
         "pspnet_r18": NetworkConfig("pspnet_r18_half"),
         "deeplabv3_r18": NetworkConfig("deeplabv3_r18_half"),
@@ -130,6 +131,8 @@ def protocol_at(experiment: Experiment, scale: str, *, real_frames: bool = False
     """
     if scale not in get_args(ScaleName):
         raise TrainingError(f"scale '{scale}' is unknown: {suggest(scale, get_args(ScaleName))}")
+    if scale == "reduced" and experiment.reduced is not None:
+        return experiment.reduced
     if scale != "full":
         return _synthetic(experiment, SYNTHETIC[scale], real_frames=real_frames and experiment.real_frames)
     if experiment.full is None:

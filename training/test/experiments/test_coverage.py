@@ -24,11 +24,13 @@ def rows():
 
 def test_the_page_and_the_list_of_experiments_are_one(rows):
     named = [name for _, _, verdict in rows for name in re.findall(r"`([a-z_]+/[a-z0-9_]+)`", verdict)]
-    assert sorted(named) == sorted(EXPERIMENTS)
+    assert sorted(set(named)) == sorted(EXPERIMENTS)
 
 
 def test_an_experiment_stands_beside_its_own_table(rows):
     for paper, what, verdict in rows:
+        if "--pictures" in verdict:  # a figure that shows what a table scores
+            continue
         for name in re.findall(r"`[a-z_]+/(?:table|fig)([0-9]+)`", verdict):
             roman = ("", "I", "II", "III", "IV", "V")
             number = what.rpartition(" ")[2]

@@ -65,6 +65,11 @@ class TestJudge:
         assert judge([0.5, 0.5], 1.0).outcome == "holds"
         assert judge([0.0, 0.0], 1.0).outcome == "vanishes"
 
+    def test_a_claim_without_a_figure_is_that_there_is_a_gain(self):
+        assert judge([1.0, 1.1, 1.2], None).outcome == "holds"
+        assert judge([-1.0, -1.1, -1.2], None).outcome == "vanishes"
+        assert judge([-1.0, 0.1, 1.2], None).outcome == "cannot tell"
+
     def test_no_claim_cannot_be_judged(self):
         assert judge([1.0, 1.1], 0.0).more_seeds == MAX_SEEDS
 

@@ -106,7 +106,8 @@ def report(tmp_path):
     def record(key, seed, hits):
         counts = [[0, 0, 0], [100 - hits, hits, 0], [0, 0, 0]]
         folder = next(run.folder for run in plan.runs if (run.row.key, run.seed) == (key, seed))
-        return Record(outcome(counts), folder, 10, 10, 30.0, {"git": "abc", "device": "CPU"})
+        shares = {"cwd/channel_kl": 2.125} if key == "good" else {}
+        return Record(outcome(counts), folder, 10, 10, 30.0, {"git": "abc", "device": "CPU"}, shares)
 
     hits = {("baseline", 0): 40, ("baseline", 1): 50, ("good", 0): 50, ("good", 1): 75}
     records = {(key, seed): record(key, seed, value) for (key, seed), value in hits.items()}
@@ -155,15 +156,15 @@ class TestMarkdown:
     def test_the_table_reads_as_it_should(self, report):
         table = [line for line in markdown(report).splitlines() if line.startswith("| ")][:7]
         assert table == [
-            "| row | network | params (M) | IoU, reported | IoU, reproduced | gain, reported | gain, reproduced"
-            " | claim |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            "| Older | – | – | 40.00 | – | – | – | – |",
-            "| Student | mfnet_rgb | 1.50 | 50.00 | 45.00 ± 7.07 (2) | – | – | – |",
-            "| Distilled \\| well | mfnet_rgb | 1.50 | 55.50 | 62.50 ± 17.68 (2) | +5.50 | +17.50 ± 10.61 (2) |"
-            " cannot tell (2 more seeds) |",
-            "| Distilled badly | mfnet_rgb | – | – | failed | – | – | – |",
-            "| Distilled later | mfnet_rgb | – | 51.00 | not run | +1.00 | – | – |",
+            "| row | network | params (M) | steps | IoU, reported | IoU, reproduced | gain, reported | gain, reproduced"
+            " | 95 % interval | claim | share of gradient |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| Older | – | – | – | 40.00 | – | – | – | – | – | – |",
+            "| Student | mfnet_rgb | 1.50 | 300 | 50.00 | 45.00 ± 7.07 (2) | – | – | – | – | – |",
+            "| Distilled \\| well | mfnet_rgb | 1.50 | 300 | 55.50 | 62.50 ± 17.68 (2) | +5.50 | +17.50 ± 10.61 (2) |"
+            " [-77.79, +112.79] | cannot tell (2 more seeds) | channel_kl 2.1 |",
+            "| Distilled badly | mfnet_rgb | – | 300 | – | failed | – | – | – | – | – |",
+            "| Distilled later | mfnet_rgb | – | 300 | 51.00 | not run | +1.00 | – | – | – | – |",
         ]
 
     def test_it_says_what_the_scale_means_and_how_it_was_made(self, report):

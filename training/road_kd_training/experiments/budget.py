@@ -1,0 +1,96 @@
+"""Equal budgets: how many steps each row may take, so that it costs what its baseline costs, teacher included.
+
+Published gains shrink where the baseline student is trained for as long as the distilled one. Costs are measured on
+this machine, each row beside its baseline, and kept with the runs: the plan stays the same when the table is resumed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from road_kd_seg.files import write_file
+from road_kd_training.errors import TrainingError
+from road_kd_training.experiments.base import Experiment, Row
+from road_kd_training.experiments.plan import Plan, Run, fingerprint
+from road_kd_training.experiments.step_cost import step_costs, step_of
+
+COSTS = "costs.json"
+LONGER = (2, 4)
+"""Schedules that show whether a baseline has reached its plateau, as multiples of its own."""
+CURVE, CURVE_SEEDS = "Baselines with longer schedules", 3
+
+
+def with_learning_curve(experiment: Experiment) -> Experiment:
+    """The table with longer schedules of every baseline that gains are measured against, at its end: they cost most."""
+    compared = {baseline.key for row in experiment.rows if (baseline := experiment.baseline_of(row)) is not None}
+    known = {row.key for row in experiment.rows}
+    curve = [
+        dataclasses.replace(longer(row, factor), group=CURVE)
+        for row in experiment.rows
+        for factor in LONGER
+        if row.key in compared and row.role == "baseline" and longer_key(row, factor) not in known
+    ]
+    return dataclasses.replace(experiment, rows=(*experiment.rows, *curve))
+
+
+def longer_key(baseline: Row, factor: int) -> str:
+    """Key of the row that is `baseline` with `factor` times its steps."""
+    return f"{baseline.key}_x{factor}"
+
+
+def longer(baseline: Row, factor: int) -> Row:
+    """The same student, trained for `factor` times as long."""
+    return dataclasses.replace(
+        baseline,
+        key=longer_key(baseline, factor),
+        label=f"{baseline.label}, {factor} times the steps",
+        paper={},
+        schedule=factor * baseline.schedule,
+        max_seeds=CURVE_SEEDS,
+        note="",
+    )
+
+
+def fair_steps(plan: Plan) -> dict[str, int]:
+    """Steps of each distilled row that cost what its baseline's steps cost, by key.
+
+    Args:
+        plan: of the same rows at equal steps. What is measured is written into its folder, and read from there.
+
+    Raises:
+        TrainingError: the record of an earlier measurement cannot be read.
+    """
+    path = plan.folder / COSTS
+    record = _read(path)
+    first: dict[str, Run] = {}
+    for run in plan.runs:
+        first.setdefault(run.row.key, run)
+    steps: dict[str, int] = {}
+    for key, run in first.items():
+        baseline = plan.experiment.baseline_of(run.row)
+        if run.row.role != "distilled" or not run.trains or baseline is None or baseline.key not in first:
+            continue
+        signature = _signature(run)
+        if record.get(key, {}).get("signature") != signature:
+            cost = step_costs({"row": step_of(run), "baseline": step_of(first[baseline.key])}, plan.budget)
+            record[key] = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost, "signature": signature}
+            write_file(path, (json.dumps(record, indent=1) + "\n").encode(), error=TrainingError)
+        share = run.row.schedule / baseline.schedule  # of a budget that several rows, one after the other, spend
+        steps[key] = max(1, round(share * first[baseline.key].config.steps / record[key]["steps_of_baseline"]))
+    return steps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}: delete it to measure again") from error
+    return found
+
+
+def _signature(run: Run) -> str:
+    """Of the planned run at equal steps: a changed recipe is measured again, a further seed is not."""
+    return fingerprint(dataclasses.replace(run.config, seed=0), [teacher.fingerprint for teacher in run.needs])

@@ -1,0 +1,110 @@
+import dataclasses
+import json
+import time
+
+import pytest
+
+from road_kd_training.experiments import EXPERIMENTS, find_experiment
+from road_kd_training.experiments.budget import COSTS, fair_steps, with_learning_curve
+from road_kd_training.experiments.plan import make_plan
+from road_kd_training.experiments.step_cost import step_costs
+
+ROWS = ["cwd"]
+
+
+def plan_in(folder, budget="cpu", seeds=(), steps=None):
+    experiment = with_learning_curve(find_experiment("overview/methods"))
+    options = {"out": folder, "data_root": folder, "rows": ROWS, "seeds": seeds, "budget": budget}
+    return make_plan(experiment, "smoke", **options, steps=steps or {})
+
+
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+class TestLearningCurve:
+    def test_every_baseline_that_gains_are_measured_against_gets_longer_schedules(self):
+        experiment = with_learning_curve(find_experiment("lix/table1"))
+        added = {row.key: row.schedule for row in experiment.rows if row.schedule > 1}
+        assert added == {f"{family}_student_x{factor}": factor for family in ("sne", "mf") for factor in (2, 4)}
+
+    def test_a_longer_schedule_has_as_many_more_steps_and_claims_nothing_of_the_paper(self, tmp_path):
+        experiment = with_learning_curve(find_experiment("cwd/table2"))
+        plan = make_plan(experiment, "reduced", out=tmp_path, data_root=tmp_path)
+        steps = {run.row.key: run.config.steps for run in plan.runs}
+        baseline = next(row.key for row in experiment.rows if row.role == "baseline")
+        assert steps[f"{baseline}_x4"] == 4 * steps[baseline]
+        assert not experiment.row(f"{baseline}_x4").paper
+
+    @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+    def test_it_fits_every_table(self, experiment):
+        assert len(with_learning_curve(experiment).rows) >= len(experiment.rows)
+
+
+class TestFairSteps:
+    def test_a_distilled_row_takes_fewer_steps_than_its_baseline_as_its_steps_cost_more(self, tmp_path):
+        plan = plan_in(tmp_path)
+        steps = fair_steps(plan)
+        baseline = next(run for run in plan.runs if run.row.key == "baseline").config.steps
+        assert set(steps) == {"cwd"}
+        assert 1 <= steps["cwd"] < baseline
+        fair = plan_in(tmp_path, steps=steps)
+        assert {run.config.steps for run in fair.runs if run.row.key == "cwd"} == {steps["cwd"]}
+
+    def test_what_was_measured_is_kept_so_that_the_plan_stays_the_same(self, tmp_path):
+        fair_steps(plan_in(tmp_path))
+        path = plan_in(tmp_path).folder / COSTS
+        record = json.loads(path.read_text())
+        record["cwd"]["steps_of_baseline"] = 2.5
+        path.write_text(json.dumps(record))
+        assert fair_steps(plan_in(tmp_path)) == {"cwd": 4}
+        assert fair_steps(plan_in(tmp_path, seeds=[7, 8])) == {"cwd": 4}
+
+    def test_another_recipe_is_measured_anew(self, tmp_path):
+        fair_steps(plan_in(tmp_path))
+        path = plan_in(tmp_path).folder / COSTS
+        record = json.loads(path.read_text())
+        record["cwd"] |= {"steps_of_baseline": 2.5, "signature": "another"}
+        path.write_text(json.dumps(record))
+        fair_steps(plan_in(tmp_path))
+        assert json.loads(path.read_text())["cwd"]["steps_of_baseline"] != 2.5
+
+    def test_budgets_do_not_share_a_folder(self, tmp_path):
+        folders = {plan_in(tmp_path, budget).folder for budget in ("steps", "cpu", "wall")}
+        assert len(folders) == 3
+
+
+class TestStepCosts:
+    def test_processor_time_is_told_apart(self):
+        cost = step_costs({"slow": lambda: spin(0.02), "fast": lambda: spin(0.005)}, "cpu")
+        assert cost["slow"] / cost["fast"] == pytest.approx(4, rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["overview/real_roads", "overview/few_labels"])
+def test_the_evidence_has_its_rows_five_fresh_seeds_and_a_primary_row(name, tmp_path):
+    experiment = with_learning_curve(find_experiment(name))
+    plan = make_plan(experiment, "reduced", out=tmp_path, data_root=tmp_path, budget="cpu")
+    keys = {row.key for row in experiment.rows}
+    assert keys >= {"baseline", "baseline_x2", "baseline_x4", "kd_cwd", "teacher"}
+    assert keys >= {f"{paper}_share" for paper in ("cpkd", "sslkd", "intra_kd", "cwd", "lix")}
+    assert experiment.row(experiment.primary).role == "distilled"
+    seeds = {run.seed for run in plan.runs if run.row.key == experiment.primary}
+    assert len(seeds) >= 5
+    assert seeds.isdisjoint({0, 1, 2, 10, 11, 12, 13, 14})
+    shares = {run.config.gradient_share for run in plan.runs if run.row.key.endswith("_share")}
+    assert shares == {1.0}
+
+
+def test_the_papers_weights_stand_beside_an_equal_share_on_real_roads():
+    keys = {row.key for row in find_experiment("overview/real_roads").rows}
+    assert keys >= {"kd", "cwd", "cpkd", "sslkd", "intra_kd", "lix", "mixup"}
+
+
+def test_a_longer_schedule_is_the_same_recipe_but_for_its_steps(tmp_path):
+    plan = make_plan(find_experiment("overview/real_roads"), "reduced", out=tmp_path, data_root=tmp_path)
+    first = {run.row.key: run.config for run in reversed(plan.runs)}
+    one, two = first["baseline"], first["baseline_x2"]
+    assert dataclasses.replace(two, steps=one.steps, name=one.name, output=one.output) == one
+    assert two.steps == 2 * one.steps

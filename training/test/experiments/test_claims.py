@@ -1,0 +1,59 @@
+"""What a table says of its baseline, from planted runs."""
+
+import numpy as np
+import pytest
+
+from road_kd_seg import metrics
+from road_kd_training.experiments.base import Experiment, Metric, Row
+from road_kd_training.experiments.budget import with_learning_curve
+from road_kd_training.experiments.claims import ledger_text
+from road_kd_training.experiments.metrics import Outcome, SetScore, of_class
+from road_kd_training.experiments.plan import make_plan
+from road_kd_training.experiments.records import Record
+from road_kd_training.experiments.results import gather
+
+EXPERIMENT = with_learning_curve(
+    Experiment(
+        id="x/table1",
+        title="A table",
+        dataset="X, test",
+        metrics=(Metric("IoU", of_class("hole", metrics.iou), decimals=0),),
+        rows=(
+            Row("baseline", "Student", "baseline", {"IoU": 50.0}, "mfnet_rgb"),
+            Row("good", "Distilled", "distilled", {"IoU": 55.0}, "mfnet_rgb"),
+        ),
+        full=None,
+    )
+)
+
+
+def text_of(tmp_path, hits):
+    """The paragraphs under a table whose rows scored `hits` percent, by seed."""
+    plan = make_plan(EXPERIMENT, "reduced", out=tmp_path, data_root=tmp_path, budget="cpu")
+    records = {}
+    for run in plan.runs:
+        if run.row.key in hits:
+            count = hits[run.row.key][run.seed]
+            score = SetScore(np.array([[0, 0], [100 - count, count]]), ("road", "hole"))
+            records[run.row.key, run.seed] = Record(Outcome({"test": score}, 1), run.folder, 1, 1, 1.0, {})
+    return ledger_text(plan, gather(plan, records, {}))
+
+
+class TestLearningCurve:
+    def test_a_baseline_that_climbs_is_said_to_climb(self, tmp_path):
+        hits = {"baseline": [50, 51, 52], "baseline_x2": [60, 61, 62], "baseline_x4": [70, 71, 72]}
+        curve = text_of(tmp_path, hits)[-1]
+        assert "300 steps 51 ± 1 (3), 600 steps 61 ± 1 (3), 1,200 steps 71 ± 1 (3)" in curve
+        assert curve.endswith("The last doubling gave +10 ± 0 (3) [+10, +10]: it still climbs.")
+
+    def test_a_baseline_that_gains_nothing_more_is_at_its_plateau(self, tmp_path):
+        hits = {"baseline": [50, 51, 52], "baseline_x2": [60, 61, 62], "baseline_x4": [60, 62, 61]}
+        assert "no further rise can be told: its plateau" in text_of(tmp_path, hits)[-1]
+
+
+@pytest.mark.parametrize("sentence", [
+    "as much processor time", "the teacher's forward passes included", "smaller differences cannot be told apart",
+])  # fmt: skip
+def test_it_says_what_was_equal_and_what_can_be_told_apart(tmp_path, sentence):
+    hits = {"baseline": [50, 51, 52], "good": [60, 60, 63]}
+    assert sentence in text_of(tmp_path, hits)[0]
