@@ -37,7 +37,6 @@ FULL = Protocol(
     pretrained=True,
     deviations=(
         "the teacher is trained here under the student's schedule, not taken from its authors",
-        "weights are picked on the validation split, which is also the one that is reported, in every row alike",
         "students on MobileNetV2 have no auxiliary head here",
         "no ImageNet weights of ResNet-18 with a stem of three convolutions are public: those of the plain one start"
         " all layers of equal shape",

@@ -68,7 +68,6 @@ _DEVIATIONS = (
     " (SNE-RoadSeg 0.001, MFNet 0.01) with polynomial decay are taken",
     "X is inverse depth; the taps and the weights of the terms are not in the text: the deepest encoder tap for the"
     " compared methods, four encoder taps for ARFD and LIX, weights as in `road-kd list distillers`",
-    "weights are picked on the validation split, which is also the one that is reported, in every row alike",
 )
 
 

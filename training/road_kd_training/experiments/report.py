@@ -21,6 +21,7 @@ from road_kd_training.experiments.results import Figure, Line, gather
 from road_kd_training.experiments.runs import Key
 from road_kd_training.experiments.scales import meaning_of
 from road_kd_training.experiments.settings import describe_settings
+from road_kd_training.experiments.stated import differences
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def markdown(report: Report) -> str:
     if any(line.alignments for line in report.lines):
         heads = ["row", "CKA with the teacher, by step: mean over the runs"]
         blocks += ["## Agreement with the teacher over training", _markdown_table(heads, _alignment_rows(report))]
-    blocks += _list("What deviates from the paper", plan.protocol.deviations)
+    blocks += _list("What deviates from the paper", _deviations(plan))
     blocks += _list("How the runs trained", describe_settings(plan))
     notes = [f"{line.row.label}: {line.row.note}" for line in report.lines if line.row.note]
     blocks += _list("Notes", [*experiment.notes, *notes])
@@ -150,7 +151,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "primary": experiment.primary,
         "meaning": meaning_of(plan.scale),
         "summary": plan.protocol.summary,
-        "deviations": list(plan.protocol.deviations),
+        "deviations": _deviations(plan),
         "settings": describe_settings(plan),
         "notes": list(experiment.notes),
         "command": report.command,
@@ -173,6 +174,11 @@ def write(report: Report) -> None:
         report.path("json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"the report cannot be written to {report.plan.out}: {error}") from error
+
+
+def _deviations(plan: Plan) -> list[str]:
+    """What the plan shows, and what no field of a configuration holds."""
+    return [*(differences(plan) if plan.scale == "full" else []), *plan.protocol.deviations]
 
 
 def _measured_on(experiment: Experiment) -> str:

@@ -38,7 +38,6 @@ FULL = Protocol(
         " without its tenfold smaller rate for the backbone",
         "distillation and cross-model supervision begin after a tenth of the steps, and terms are added unweighted: the"
         " paper says neither how long the start on labels is nor any weight",
-        "weights are picked on the validation split, which is also the one that is reported, in every row alike",
         "networks know the five classes of the default taxonomy, of which RoadNet labels two; figures are of road"
         " against all else",
     ),
