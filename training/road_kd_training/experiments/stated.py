@@ -65,7 +65,7 @@ STATED: Mapping[tuple[str, str], tuple[Stated, ...]] = {
         _one("input.width", 1024, "the size of NO-4K's images"),
     ),
     ("sslkd", "roadnet"): (
-        _one("optimizer", "sgd", '"a mini-batch SGD optimiser"'),
+        _one("optimizer", "sgd", '"a mini-batch SGD"'),
         _one("schedule", "poly", '"a polynomial learning rate policy"'),
         _one("input.height", 512, '"image patches of size of 512 x 512"'),
         _one("input.width", 512, '"image patches of size of 512 x 512"'),
@@ -99,7 +99,7 @@ PLAIN: Mapping[str, tuple[Any, str]] = {
     "augment.saturation": (0.0, "colors as they are"),
     "augment.hue": (0.0, "colors as they are"),
 }
-"""What a paper that says nothing is taken to mean: value, and the same in words."""
+"""How silence is read: value, and the same in words."""
 
 NAMED: Mapping[str, frozenset[str]] = {
     "lix": frozenset(
@@ -126,7 +126,7 @@ def differences(plan: Plan) -> list[str]:
         if (found := _other_values(plan, one.field, one.values))
     ]
     told += [
-        f"{field} is {found}; {SILENCE}, which is taken for {words}"
+        f"{field} is {found}; {SILENCE}, read as {words}"
         for field, (value, words) in PLAIN.items()
         if field not in NAMED.get(paper, frozenset()) and (found := _other_values(plan, field, (value,)))
     ]

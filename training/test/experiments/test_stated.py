@@ -55,7 +55,7 @@ class TestDifferences:
     @pytest.mark.parametrize(("field", "value"), [("ema_decay", 0.9), ("warmup_steps", 7), ("mixup", 0.5)])
     def test_what_no_paper_has_is_said_when_a_plan_has_it(self, field, value):
         lines = differences(plan_of(changed("cwd/table2", **{field: value})))
-        assert f"{field} is {value}; the paper says nothing of it, which is taken for {PLAIN[field][1]}" in lines
+        assert f"{field} is {value}; the paper says nothing of it, read as {PLAIN[field][1]}" in lines
 
     def test_that_weights_are_picked_on_what_is_reported_is_seen_in_the_plan(self):
         line = "weights are picked on the split that is also reported, in every row alike"

@@ -74,7 +74,7 @@ class Distiller(nn.Module):
     default_weights: ClassVar[Mapping[str, float]]
     """Weight of each term as in the paper; its keys are the names of the terms."""
     may_stay_zero: ClassVar[frozenset[str]] = frozenset()
-    """Terms that are 0 while the teacher is sure of nothing; others that stay 0 are taken for a faulty recipe."""
+    """Terms that are 0 while the teacher is sure of nothing; others that stay 0 point to a faulty recipe."""
     trains_peers: ClassVar[bool] = False
     """Whether the teachers are peers that train jointly with the student; the engine adds their cross entropy."""
 
