@@ -23,6 +23,7 @@ from road_kd_training.distillers import DISTILLERS
 from road_kd_training.engine import STUDENT, Trainer
 from road_kd_training.errors import TrainingError
 from road_kd_training.objective import CROSS_ENTROPY, ZeroTerms, supervised_loss
+from road_kd_training.run_folder import read_result
 
 LOGITS = [["logits", "logits"]]
 CWD = DistillerConfig("cwd", {"taps": LOGITS})
@@ -246,6 +247,27 @@ class TestDistillation:
         trainer.run()
         assert trainer.best["step"] == 3
         assert load_bundle(tmp_path / "run" / "peers" / "0").provenance["step"] == 2
+
+    def test_the_result_says_each_terms_share_of_the_gradient(self, config, tmp_path):
+        distillers = [DistillerConfig("dwld"), DistillerConfig("kd")]
+        trainer = Trainer(dataclasses.replace(config, distillers=distillers))
+        trainer.run()
+        shares = read_result(tmp_path / "run")["gradient_shares"]
+        assert set(shares) == {"dwld/target", "dwld/non_target", "kd/soft_target_kl"}
+        assert all(share > 0 for share in shares.values())
+
+    def test_methods_of_an_equal_share_begin_after_the_warm_up_and_have_it_then(self, config, tmp_path):
+        changed = dataclasses.replace(config, distillers=[DistillerConfig("kd")], gradient_share=0.5, warmup_steps=2)
+        trainer = Trainer(changed)
+        assert trainer.components.learner.methods["kd"].start_step == 2
+        trainer.run()
+        assert read_result(tmp_path / "run")["gradient_shares"] == {"kd/soft_target_kl": pytest.approx(0.5)}
+
+    def test_snapshots_are_bundles_by_step(self, config, tmp_path):
+        Trainer(dataclasses.replace(config, snapshot_every=2)).run()
+        steps = sorted(folder.name for folder in (tmp_path / "run" / "snapshots").iterdir())
+        assert steps == ["2", "4"]
+        assert load_bundle(tmp_path / "run" / "snapshots" / "2").provenance["step"] == 2
 
     def test_statistics_of_a_method_are_logged(self, config):
         trainer = Trainer(dataclasses.replace(config, distillers=[DistillerConfig("dwld")]))
