@@ -12,8 +12,8 @@ import yaml
 from road_kd_seg.errors import RoadKdError, printable, shown
 
 MAX_BYTES = 256_000
-_MAX_NODES = 20_000
-"""Values in a file, each alias counted as often as it is used."""
+_BYTES_PER_NODE = 12
+"""A file may hold a value for so many of the bytes that it may have, each alias counted as often as it is used."""
 _MAX_DEPTH = 32
 _MAX_SCALAR = 4_000
 """Characters of one value: YAML takes 1:2:3 for a number of base 60, and time that grows with its length squared."""
@@ -38,15 +38,15 @@ class _Loader(_Base):
     }
 
 
-def parse_yaml(content: bytes, what: str) -> Any:
+def parse_yaml(content: bytes, what: str, limit: int = MAX_BYTES) -> Any:
     """Plain data of a YAML document.
 
     Raises:
-        RoadKdError: no YAML, more than `MAX_BYTES`, too deep, or too large once its aliases are written out.
+        RoadKdError: no YAML, more than `limit` bytes, too deep, or too large once its aliases are written out.
     """
-    _check_size(content, what)
+    _check_size(content, what, limit)
     try:
-        problem = _yaml_problem(content)
+        problem = _yaml_problem(content, limit // _BYTES_PER_NODE)
         if not problem:
             return yaml.load(content, _Loader)
     except Exception as error:  # whatever the parser stumbles over
@@ -149,7 +149,7 @@ def _check_size(content: bytes, what: str, limit: int = MAX_BYTES) -> None:
         raise RoadKdError(f"{what} has {len(content)} bytes, expected at most {limit}")
 
 
-def _yaml_problem(content: bytes) -> str:
+def _yaml_problem(content: bytes, max_nodes: int) -> str:
     """Why a document must not be constructed; empty if it may. Walks the parser's events, so it builds nothing."""
     anchors: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []
@@ -172,6 +172,6 @@ def _yaml_problem(content: bytes) -> str:
                 anchors[event.anchor] = 1
             if len(event.value) > _MAX_SCALAR:
                 return f"a value of {len(event.value)} characters, expected at most {_MAX_SCALAR}"
-        if nodes > _MAX_NODES or len(open_) > _MAX_DEPTH:
-            return f"more than {_MAX_NODES} values, aliases written out, or more than {_MAX_DEPTH} levels"
+        if nodes > max_nodes or len(open_) > _MAX_DEPTH:
+            return f"more than {max_nodes} values, aliases written out, or more than {_MAX_DEPTH} levels"
     return ""

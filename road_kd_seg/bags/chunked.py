@@ -28,6 +28,10 @@ else:
     from backports import zstd as zstd
 
 
+MAX_CHUNK_BYTES = 1 << 28
+"""After decompression; a kilobyte of a file may claim any size."""
+
+
 class RawMessage(NamedTuple):
     """A message of a chunk: its channel by the file's own number."""
 
@@ -232,18 +236,20 @@ class ChunkedFile(ABC):
         if span.compression is None:
             return data, problem
         try:
-            data, complete = decompress(span.compression, data)
+            data, complete = decompress(span.compression, data, min(span.size or MAX_CHUNK_BYTES, MAX_CHUNK_BYTES))
         except Exception as error:  # each library has its own
             return b"", f"cannot be decompressed: {error}"
         if not complete or (span.size and len(data) != span.size):
-            return data, problem or "its compressed data ends early"
+            return data, problem or "its compressed data has another size than it says"
         if span.crc and not problem and span.crc != crc32(data):
             return b"", "its checksum does not match"
         return data, problem
 
 
-def decompress(compression: str, data: bytes) -> tuple[bytes, bool]:
+def decompress(compression: str, data: bytes, limit: int) -> tuple[bytes, bool]:
     """Decompressed bytes, as far as the data reaches, and whether it was complete.
+
+    Of what is larger than `limit`, one byte more than that comes back, and it is not complete.
 
     Raises:
         BagError: an unknown compression.
@@ -252,11 +258,11 @@ def decompress(compression: str, data: bytes) -> tuple[bytes, bool]:
         return data, True
     if compression == "zstd":
         unzstd = zstd.ZstdDecompressor()
-        return unzstd.decompress(data), unzstd.eof
+        return unzstd.decompress(data, limit + 1), unzstd.eof
     if compression == "lz4":
         unlz4 = lz4.frame.LZ4FrameDecompressor()
-        return unlz4.decompress(data), unlz4.eof
+        return unlz4.decompress(data, limit + 1), unlz4.eof
     if compression == "bz2":
         unbz2 = bz2.BZ2Decompressor()
-        return unbz2.decompress(data), unbz2.eof
+        return unbz2.decompress(data, limit + 1), unbz2.eof
     raise BagError(f"chunks compressed with '{compression}', expected zstd, lz4, bz2 or none: convert the recording")

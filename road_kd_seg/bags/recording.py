@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -11,13 +12,15 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from road_kd_seg.bags.chunked import decompress, zstd
+from road_kd_seg.bags.chunked import MAX_CHUNK_BYTES, decompress, zstd
 from road_kd_seg.bags.mcap_file import McapFile
 from road_kd_seg.bags.ros1_file import Ros1File
 from road_kd_seg.bags.ros1_messages import is_convertible, to_cdr
 from road_kd_seg.bags.sqlite_file import SqliteFile
 from road_kd_seg.bags.storage import Source, StorageFile, StoredMessage, Topic, merge_by_time
-from road_kd_seg.errors import BagError
+from road_kd_seg.errors import BagError, RoadKdError
+from road_kd_seg.files import read_file
+from road_kd_seg.plain_data import parse_yaml
 
 FORMATS: dict[str, type[McapFile | SqliteFile | Ros1File]] = {
     ".mcap": McapFile,
@@ -30,6 +33,8 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _EPOCH_NS = 86_400_000_000_000
 """Log times of the first day of 1970 beside later ones are of what the RealSense SDK describes itself with."""
 _COPY_BYTES = 8 << 20
+_METADATA_BYTES = 4 << 20
+"""Of a metadata.yaml: it lists every file of a recording that was split."""
 
 
 class Recording:
@@ -107,7 +112,7 @@ class Recording:
         if data[:4] == _ZSTD and topic.encoding == "cdr":
             # Recorders compress single messages with and without saying so.
             try:
-                data, complete = decompress("zstd", data)
+                data, complete = decompress("zstd", data, MAX_CHUNK_BYTES)
             except zstd.ZstdError:
                 complete = False
             if not complete:
@@ -119,16 +124,8 @@ class Recording:
             return FORMATS[file.suffix](file)
         self._unpacked = self._unpacked or tempfile.TemporaryDirectory(prefix="road_kd_bag_")
         unpacked = Path(self._unpacked.name) / file.stem
-        unzstd = zstd.ZstdDecompressor()
         try:
-            with file.open("rb") as source, unpacked.open("wb") as target:
-                while block := source.read(_COPY_BYTES):
-                    while block:  # a file may hold several compressed frames
-                        if unzstd.eof:
-                            unzstd = zstd.ZstdDecompressor()
-                        target.write(unzstd.decompress(block))
-                        block = unzstd.unused_data if unzstd.eof else b""
-            if not unzstd.eof:
+            if not _unpack(file, unpacked, shutil.disk_usage(unpacked.parent).free // 2):
                 self._note(f"{file.name}: cut short, what can be decompressed is used")
         except zstd.ZstdError as error:
             self._note(f"{file.name}: damaged ({error}), what comes before is used")
@@ -185,7 +182,7 @@ def _read_metadata(folder: Path, notes: list[str]) -> _Metadata:
     if not path.is_file():
         return _Metadata({}, [])
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))["rosbag2_bagfile_information"]
+        content = parse_yaml(read_file(path, _METADATA_BYTES), "it", _METADATA_BYTES)["rosbag2_bagfile_information"]
         topics = {
             entry["topic_metadata"]["name"]: _Promise(
                 int(entry["message_count"]), _qos_text(entry["topic_metadata"].get("offered_qos_profiles") or "")
@@ -193,9 +190,30 @@ def _read_metadata(folder: Path, notes: list[str]) -> _Metadata:
             for entry in content["topics_with_message_count"]
         }
         return _Metadata(topics, [Path(str(name)).name for name in content["relative_file_paths"]])
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (RoadKdError, KeyError, TypeError, ValueError, AttributeError) as error:
         notes.append(f"metadata.yaml cannot be read ({type(error).__name__}), the files are read without it")
         return _Metadata({}, [])
+
+
+def _unpack(file: Path, target: Path, limit: int) -> bool:
+    """Decompress a file of zstd frames; false if it ends in the middle of one.
+
+    Raises:
+        BagError: more than `limit` bytes come out of it.
+        OSError: of either file.
+    """
+    unzstd = zstd.ZstdDecompressor()
+    with file.open("rb") as source, target.open("wb") as unpacked:
+        while block := source.read(_COPY_BYTES):
+            while block or not (unzstd.needs_input or unzstd.eof):
+                if unzstd.eof:
+                    unzstd = zstd.ZstdDecompressor()
+                limit -= unpacked.write(unzstd.decompress(block, _COPY_BYTES))
+                if limit < 0:
+                    target.unlink()
+                    raise BagError(f"bag {file}: unpacked, more than half of the free space in {target.parent}")
+                block = unzstd.unused_data if unzstd.eof else b""
+    return bool(unzstd.eof)
 
 
 def _qos_text(value: Any) -> str:
@@ -210,11 +228,12 @@ def _storage_files(path: Path, listed: list[str], notes: list[str]) -> list[Path
     """
     if not path.exists():
         raise BagError(f"bag {path}: no such file or folder: pass a rosbag2 folder, an .mcap, .db3 or .bag file")
-    if path.is_file():
-        if _format(path) is None:
+    if not path.is_dir():
+        if not path.is_file() or _format(path) is None:
             raise BagError(f"bag {path}: expected a rosbag2 folder, an .mcap, .db3 or .bag file")
         return [path]
-    found = sorted((file for file in path.iterdir() if _format(file) and not file.name.startswith(".")), key=_order)
+    present = [file for file in path.iterdir() if file.is_file()]  # a pipe would never end
+    found = sorted((file for file in present if _format(file) and not file.name.startswith(".")), key=_order)
     missing = [name for name in listed if not (path / name).is_file()]
     if missing:
         notes.append(f"{len(missing)} of {len(listed)} files are missing, the first is {missing[0]}")

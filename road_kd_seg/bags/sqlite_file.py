@@ -10,6 +10,15 @@ from pathlib import Path
 from road_kd_seg.bags.storage import StoredMessage, Topic
 from road_kd_seg.errors import BagError
 
+# SQLite puts a value of any type into any column.
+_SOUND_TOPIC = "typeof(id) = 'integer' AND typeof(name) = 'text' AND typeof(type) = 'text'"
+_SOUND_MESSAGE = (
+    f"typeof(topic_id) = 'integer' AND typeof(timestamp) = 'integer' AND timestamp BETWEEN 0 AND {sys.maxsize - 1}"
+    " AND typeof(data) = 'blob'"
+)
+_MAX_VALUE_BYTES = 1 << 28
+"""Of one value; a generated column may claim any size."""
+
 
 class SqliteFile:
     """A .db3 file, open for reading.
@@ -31,6 +40,8 @@ class SqliteFile:
         try:
             # A URI, because only it can say read-only; as_uri escapes what a path may hold (?, #, %).
             self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False)
+            if sys.version_info >= (3, 11):
+                self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
             self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
             tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
         except sqlite3.Error as error:
@@ -77,18 +88,27 @@ class SqliteFile:
     def _describe(self) -> None:
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(topics)")}
         qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
-        rows = self._connection.execute(f"SELECT id, name, type, serialization_format, {qos} FROM topics").fetchall()
+        selected = f"SELECT id, name, type, serialization_format, {qos} FROM topics WHERE {_SOUND_TOPIC}"
+        rows = self._connection.execute(selected).fetchall()
         self._names: dict[int, str] = {row[0]: row[1] for row in rows}
-        self.topics = {name: Topic(name, msgtype, encoding, text or "") for _, name, msgtype, encoding, text in rows}
+        self.topics = {
+            name: Topic(name, msgtype, str(encoding), text if isinstance(text, str) else "")
+            for _, name, msgtype, encoding, text in rows
+        }
         self.counts = dict.fromkeys(self.topics, 0)
         self.start_ns = self.end_ns = 0
         try:
-            for number, count in self._connection.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"):
+            grouped = f"SELECT topic_id, count(*) FROM messages WHERE {_SOUND_MESSAGE} GROUP BY topic_id"
+            for number, count in self._connection.execute(grouped):
                 if number in self._names:
                     self.counts[self._names[number]] += count
                 else:
                     self._note(f"{count} messages of a topic that the file does not describe are left out")
-            ((first, last),) = self._connection.execute("SELECT min(timestamp), max(timestamp) FROM messages")
+            ((odd,),) = self._connection.execute(f"SELECT count(*) FROM messages WHERE NOT ({_SOUND_MESSAGE})")
+            if odd:
+                self._note(f"{odd} messages whose values have other types than a recorder writes are left out")
+            span = f"SELECT min(timestamp), max(timestamp) FROM messages WHERE {_SOUND_MESSAGE}"
+            ((first, last),) = self._connection.execute(span)
             self.start_ns, self.end_ns = first or 0, last or 0
         except sqlite3.Error as error:
             self._damaged = True
@@ -106,7 +126,8 @@ class SqliteFile:
     def _rows(self, condition: str, arguments: Collection[int]) -> sqlite3.Cursor:
         """Number, topic, log time and data of messages."""
         return self._connection.execute(
-            f"SELECT rowid, topic_id, timestamp, data FROM messages WHERE {condition}", tuple(arguments)
+            f"SELECT rowid, topic_id, timestamp, data FROM messages WHERE {_SOUND_MESSAGE} AND {condition}",
+            tuple(arguments),
         )
 
     def _readable(

@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from road_kd_seg.errors import RoadKdError
+from road_kd_seg.plain_data import parse_yaml
 
 _MSGTYPE = re.compile(r"([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)")
 _LATCHED = ("/tf_static", "/robot_description", "/map")
@@ -64,7 +66,7 @@ def publisher_qos(topic: str, offered: str, messages: int) -> QoSProfile:
 
 def _profiles(offered: str) -> list[dict[str, Any]]:
     try:
-        profiles = yaml.safe_load(offered)
-    except yaml.YAMLError:
+        profiles = parse_yaml(offered.encode(errors="replace"), "QoS")
+    except RoadKdError:
         return []
     return [profile for profile in profiles if isinstance(profile, dict)] if isinstance(profiles, list) else []

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from road_kd_seg.bags import topics
 from road_kd_seg.errors import BagError
+from road_kd_seg.files import make_folder
 from road_kd_seg.frame import Intrinsics, LabeledFrame
 
 _NEVER = QosTime(2147483647, 4294967295)
@@ -59,6 +60,7 @@ def write_bag(path: Path, frames: Iterable[LabeledFrame], *, with_labels: bool =
     path = Path(path)
     if path.exists():
         raise BagError(f"bag {path}: exists already and is not overwritten; remove it or choose another name")
+    make_folder(path.parent, error=BagError)
     frame_iterator = iter(frames)
     first = next(frame_iterator, None)
     if first is None:

@@ -6,7 +6,6 @@ What is compared is what per_frame.csv holds, so an earlier report serves as wel
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.files import read_file
 from road_kd_seg.metrics import Counts
 from road_kd_seg.metrics.bootstrap import block_bootstrap, block_length
+from road_kd_seg.plain_data import parse_json
 from road_kd_seg.replay.labels import LabelStore, read_label_folder
 from road_kd_seg.replay.results import Scores
 
 QUANTITIES = ("iou", "precision", "recall")
 PREDICTIONS = "predictions"
 """Folder of kept label images beside a report."""
+_MAX_REPORT_BYTES = 1 << 26
 PIXELS = ("correct", "labeled", "predicted")
 """What a class's quantities follow from; columns of per_frame.csv, as `correct_px_CLASS`."""
 
@@ -57,7 +59,7 @@ def read_contender(path: Path) -> Contender:
     """
     table = path.with_name("per_frame.csv")
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(read_file(path, _MAX_REPORT_BYTES), "it", _MAX_REPORT_BYTES)
         names = tuple((report["metrics"] or {"iou": {}})["iou"])
         with table.open(newline="", encoding="utf-8") as stream:
             pixels = {
@@ -69,7 +71,7 @@ def read_contender(path: Path) -> Contender:
             }
         for key in ("model", "model_info", "latency_ms", "frames", "device"):
             report[key]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RoadKdError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RoadKdError(
             f"--baseline {path}: {type(error).__name__}: {error}: expected the report.json of an earlier"
             f" replay_eval of this version, with {table.name} beside it"
