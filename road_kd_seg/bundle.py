@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import save
 
 from road_kd_seg.errors import BundleError, RoadKdError, printable, shown
 from road_kd_seg.files import read_file, write_file
+from road_kd_seg.golden import MAX_BYTES as MAX_GOLDEN_BYTES
 from road_kd_seg.networks import NETWORKS, SegmentationNetwork, build_network
 from road_kd_seg.networks.common.options import check_options
 from road_kd_seg.plain_data import MAX_BYTES, Field, parse_yaml
@@ -22,7 +24,7 @@ from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.share import share_candidates
 from road_kd_seg.signing import SIGNATURE, verify_bundle
 from road_kd_seg.taxonomy import Taxonomy
-from road_kd_seg.weights import read_weights
+from road_kd_seg.weights import HEAD_BYTES, check_header, read_weights
 
 FORMAT_VERSION = 1
 MANIFEST = "model.yaml"
@@ -35,6 +37,8 @@ ATTACHMENTS = {"onnx": ONNX, "int8": INT8, "golden": GOLDEN}
 MIN_AGREEMENT = 0.995
 """Share of a golden frame's pixels on which an engine in floating point has to agree with the exporter's label."""
 MAX_WEIGHTS_BYTES = 1_000_000_000
+_LARGE_BYTES = 50_000_000
+"""Weights of more take so long to read and to hash that their header is checked before."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +73,49 @@ class Bundle:
         Raises:
             BundleError: an unknown network, or tensors that do not fit it.
         """
-        try:
-            if self.network in NETWORKS:
-                check_options(self.network, NETWORKS[self.network], self.network_kwargs)
-            with torch.device("meta"):  # shapes without memory: the file is compared with them before it is loaded
-                network = self._build()
-        except RoadKdError as error:
-            raise BundleError(f"model bundle {self.path}: {MANIFEST}: {error}. {_FIX}") from error
-        try:
+        network = self._build_without_memory()
+        with self._fits_network():
             tensors = read_weights(self.weights, network.state_dict())
-        except RoadKdError as error:
-            raise BundleError(
-                f"model bundle {self.path}: {WEIGHTS} does not fit network '{self.network}'"
-                f" with {len(self.taxonomy)} classes: {error}. {_FIX}"
-            ) from error
         network.load_state_dict(tensors, assign=True)
         if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
             network = self._build()  # it computes something that it does not store
             network.load_state_dict(tensors)
         return network.eval()
+
+    def refuse_large_weights(self) -> None:
+        """Compare the header of weights that take long to read with the network, before they are read.
+
+        Raises:
+            BundleError: they do not fit it.
+        """
+        head = _read(self.path, WEIGHTS, MAX_WEIGHTS_BYTES, first=HEAD_BYTES)
+        size = (self.path / WEIGHTS).stat().st_size
+        if size > _LARGE_BYTES:
+            with self._fits_network():
+                check_header(head, size, self._build_without_memory().state_dict())
+
+    @contextmanager
+    def _fits_network(self) -> Iterator[None]:
+        """Errors inside say whose weights do not fit what."""
+        try:
+            yield
+        except BundleError:
+            raise
+        except RoadKdError as error:
+            raise BundleError(
+                f"model bundle {self.path}: {WEIGHTS} does not fit network '{self.network}'"
+                f" with {len(self.taxonomy)} classes: {error}. {_FIX}"
+            ) from error
+
+    def _build_without_memory(self) -> SegmentationNetwork:
+        """The network on the meta device: shapes that a file is compared with before it is loaded."""
+        try:
+            if self.network in NETWORKS:
+                check_options(self.network, NETWORKS[self.network], self.network_kwargs)
+            with torch.device("meta"):
+                return self._build()
+        except RoadKdError as error:
+            raise BundleError(f"model bundle {self.path}: {MANIFEST}: {error}. {_FIX}") from error
 
     def _build(self) -> SegmentationNetwork:
         try:
@@ -120,7 +148,8 @@ class Bundle:
                 f"model bundle {self.path}: it has no {ATTACHMENTS[key]}."
                 f" Write a bundle with one by 'road-kd export BUNDLE --out DIR --{key}', or use backend torch."
             )
-        return _read_checked(self.path, ATTACHMENTS[key], self.attachments[key].sha256)
+        limit = MAX_GOLDEN_BYTES if key == "golden" else MAX_WEIGHTS_BYTES
+        return _read_checked(self.path, ATTACHMENTS[key], self.attachments[key].sha256, limit)
 
 
 _FIX = "Fetch it again, or write a new bundle with 'road-kd export'."
@@ -179,25 +208,27 @@ def load_bundle(name_or_path: str | Path, *, trusted_key: str | Path = "") -> Bu
         content = read_file(path / MANIFEST, MAX_BYTES)
         if trusted_key:
             verify_bundle(path, content, Path(trusted_key))
-        return _from_manifest(path, parse_yaml(content, "it"))
+        bundle = _from_manifest(path, parse_yaml(content, "it"))
     except BundleError:
         raise
     except RoadKdError as error:
         raise BundleError(f"model bundle {path}: {MANIFEST}: {error}. {_FIX}") from error
+    bundle.refuse_large_weights()
+    return replace(bundle, weights=_read_checked(path, WEIGHTS, bundle.weights_sha256))
 
 
 def _read_manifest(folder: Path) -> Any:
     return parse_yaml(read_file(folder / MANIFEST, MAX_BYTES), "it")
 
 
-def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundle:
+def _from_manifest(path: Path, data: Any) -> Bundle:
+    """The bundle without its weights."""
     manifest = Field(data, "")
     version = manifest["format_version"].integer(0, 1_000_000)
     if version != FORMAT_VERSION:
         raise RoadKdError(f"format_version is {version}, this package reads {FORMAT_VERSION}")
     network, weights = manifest["network"], manifest["weights"]
     provenance = manifest.get("provenance")
-    sha256 = weights["sha256"].text()
     return Bundle(
         path=path,
         name=manifest["name"].text(),
@@ -205,10 +236,9 @@ def _from_manifest(path: Path, data: Any, *, with_weights: bool = True) -> Bundl
         network_kwargs=network["kwargs"].map(),
         taxonomy=Taxonomy.from_dicts(manifest["classes"].value),
         input=InputSpec.from_dict(manifest["input"].value),
-        weights_sha256=sha256,
+        weights_sha256=weights["sha256"].text(),
         provenance={} if provenance is None else provenance.map(),
         attachments={key: _attachment(entry) for key in ATTACHMENTS if (entry := manifest.get(key)) is not None},
-        weights=_read_checked(path, WEIGHTS, sha256) if with_weights else b"",
     )
 
 
@@ -276,18 +306,22 @@ def _manifest_text(folder: Path, manifest: Mapping[str, Any]) -> bytes:
     """The content of model.yaml; refused if `load_bundle` would refuse it."""
     text = yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True).encode()
     try:
-        _from_manifest(folder, parse_yaml(text, "it"), with_weights=False)
+        _from_manifest(folder, parse_yaml(text, "it"))
     except RoadKdError as error:
         raise BundleError(f"model bundle {folder}: {MANIFEST}: {error}") from error
     return text
 
 
-def _read_checked(folder: Path, name: str, expected_sha256: str) -> bytes:
-    """A file of the bundle in `folder`, or BundleError if it is missing, unreadable or another than model.yaml says."""
+def _read(folder: Path, name: str, limit: int, first: int = -1) -> bytes:
     try:
-        content = read_file(folder / name, MAX_WEIGHTS_BYTES)
+        return read_file(folder / name, limit, first=first)
     except RoadKdError as error:
         raise BundleError(f"model bundle {error}. {_FIX}") from error
+
+
+def _read_checked(folder: Path, name: str, expected_sha256: str, limit: int = MAX_WEIGHTS_BYTES) -> bytes:
+    """A file of the bundle in `folder`, or BundleError if it is missing, unreadable or another than model.yaml says."""
+    content = _read(folder, name, limit)
     digest = _sha256(content)
     if digest != expected_sha256:
         raise BundleError(

@@ -42,12 +42,13 @@ def write_file(path: Path, content: bytes | memoryview, *, error: type[RoadKdErr
         ) from problem
 
 
-def read_file(path: Path, limit: int, *, error: type[RoadKdError] = RoadKdError) -> bytes:
+def read_file(path: Path, limit: int, *, first: int = -1, error: type[RoadKdError] = RoadKdError) -> bytes:
     """The content of a regular file; never waits, as on a pipe, and never reads without end, as of a device.
 
     Args:
         path: which; a symlink is followed.
         limit: bytes that it may have.
+        first: how many of them are read, from its beginning; -1: all.
         error: class of the error to raise.
 
     Raises:
@@ -60,7 +61,7 @@ def read_file(path: Path, limit: int, *, error: type[RoadKdError] = RoadKdError)
                 raise error(f"{path} is no regular file")
             if status.st_size > limit:
                 raise error(f"{path} has {status.st_size} bytes, expected at most {limit}")
-            return stream.read(status.st_size)
+            return stream.read(status.st_size if first < 0 else min(first, status.st_size))
     except FileNotFoundError as problem:
         raise error(f"{path} is missing") from problem
     except OSError as problem:
@@ -75,8 +76,22 @@ def make_folder(path: Path, *, error: type[RoadKdError] = RoadKdError) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        problem = "" if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+        probe = path / f".{secrets.token_hex(4)}.part"  # permissions do not tell of every file system
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        probe.unlink()
+    except UnicodeEncodeError:
+        raise
     except (OSError, ValueError) as failure:
         problem = getattr(failure, "strerror", None) or str(failure)
-    if problem:
-        raise error(f"{path}: cannot be written ({problem}): choose a folder that you may write to")
+        raise error(f"{path}: cannot be written ({problem}): choose a folder that you may write to") from failure
+
+
+def check_target(path: Path, *, error: type[RoadKdError] = RoadKdError) -> None:
+    """Refuse a file for output that cannot be written, before the work whose result it is for; makes its folder.
+
+    Raises:
+        RoadKdError: it is a folder, or its own cannot be made or written.
+    """
+    make_folder(path.parent, error=error)
+    if path.is_dir():
+        raise error(f"{path}: cannot be written, it is a folder: name a file")

@@ -18,6 +18,8 @@ from road_kd_seg.errors import BundleError
 from road_kd_seg.frame import RgbdFrame
 
 MAX_BYTES = 1_000_000
+MAX_FRAMES = 16
+"""Each is segmented before a bundle is used, however few pixels it has."""
 _BYTES_PER_PIXEL = 6
 """Color 3, depth 2, label 1."""
 
@@ -67,13 +69,14 @@ def unpack_golden(content: bytes) -> tuple[GoldenFrame, ...]:
         or label.dtype != np.uint8
         or label.ndim != 3
         or 0 in label.shape
+        or len(label) > MAX_FRAMES
         or rgb.shape != (*label.shape, 3)
         or (depth_mm is not None and (depth_mm.dtype != np.uint16 or depth_mm.shape != label.shape))
     ):
         found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
         raise BundleError(
             f"golden frames hold {found or 'nothing'}, expected rgb uint8 (N, H, W, 3), label uint8 (N, H, W) and"
-            " perhaps depth_mm uint16 (N, H, W)"
+            f" perhaps depth_mm uint16 (N, H, W), N at most {MAX_FRAMES}"
         )
     depths_m = [None] * len(rgb) if depth_mm is None else list(depth_mm / np.float32(1000))
     return tuple(

@@ -14,6 +14,7 @@ from road_kd_seg.plain_data import parse_json
 
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 4_000_000
+HEAD_BYTES = _LENGTH_BYTES + _MAX_HEADER_BYTES
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -30,7 +31,7 @@ def read_weights(content: bytes, expected: Mapping[str, Tensor]) -> dict[str, Te
     Raises:
         RoadKdError: no safetensors file, other names, shapes or types than expected, or a number that is not finite.
     """
-    _compare(_header(content), expected)
+    check_header(content, len(content), expected)
     try:
         tensors: dict[str, Tensor] = safetensors.load(content)
     except Exception as error:  # its errors have no common base
@@ -41,9 +42,26 @@ def read_weights(content: bytes, expected: Mapping[str, Tensor]) -> dict[str, Te
     return tensors
 
 
+def check_header(head: bytes, size: int, expected: Mapping[str, Tensor]) -> None:
+    """Compare what the beginning of a safetensors file says of its tensors with what they have to be.
+
+    Args:
+        head: the file's first `HEAD_BYTES`, or more.
+        size: bytes of the whole file.
+        expected: as of `read_weights`.
+
+    Raises:
+        RoadKdError: as `read_weights`.
+    """
+    _compare(_header(head), expected)
+    whole = _LENGTH_BYTES + _header_length(head) + sum(t.numel() * t.element_size() for t in expected.values())
+    if size != whole:
+        raise RoadKdError(f"{size} bytes, expected {whole}")
+
+
 def _header(content: bytes) -> dict[str, Any]:
     """What the file says of each tensor."""
-    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    length = _header_length(content)
     if len(content) < _LENGTH_BYTES or length > min(len(content) - _LENGTH_BYTES, _MAX_HEADER_BYTES):
         raise RoadKdError(f"no safetensors file: {len(content)} bytes cannot hold its header")
     header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], "its header", _MAX_HEADER_BYTES)
@@ -51,6 +69,10 @@ def _header(content: bytes) -> dict[str, Any]:
         raise RoadKdError("no safetensors file: its header is no map")
     header.pop("__metadata__", None)
     return header
+
+
+def _header_length(content: bytes) -> int:
+    return int.from_bytes(content[:_LENGTH_BYTES], "little")
 
 
 def _compare(header: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:

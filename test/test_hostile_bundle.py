@@ -7,13 +7,16 @@ import shutil
 import struct
 import time
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 import yaml
 
-from road_kd_seg.bundle import MANIFEST, WEIGHTS, load_bundle
+from road_kd_seg.bundle import MANIFEST, WEIGHTS, add_attachment, load_bundle
 from road_kd_seg.errors import BundleError
 from road_kd_seg.networks import build_network
+from road_kd_seg.segmenter import Segmenter
 
 SECONDS = 1.0
 """In which a node must still be responsive while it refuses."""
@@ -195,6 +198,18 @@ class TestWeights:
             stream.truncate(1_000_000_001)
         refuse(bundle, "expected at most 1000000000")
 
+    @pytest.mark.parametrize("length", [0, 2, 2**63])
+    def test_what_is_just_small_enough_is_not_read_for_another_network(self, bundle, length):
+        with (bundle / WEIGHTS).open("r+b") as stream:
+            stream.write(struct.pack("<Q", length) + b"{}")
+            stream.truncate(1_000_000_000)
+        refuse(bundle, "does not fit network")
+
+    def test_nor_is_what_follows_the_tensors(self, bundle):
+        with (bundle / WEIGHTS).open("r+b") as stream:
+            stream.truncate(1_000_000_000)
+        refuse(bundle, "1000000000 bytes, expected")
+
     def test_what_was_hashed_is_what_is_loaded(self, bundle):
         loaded = load_bundle(bundle)
         (bundle / WEIGHTS).write_bytes(b"swapped")
@@ -243,6 +258,22 @@ class TestWeights:
         set_weights(bundle, struct.pack("<Q", len(header)) + header + bytes(4))
         refuse(bundle, "does not fit network")
 
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a_tensor_that_is_described_twice(self, bundle, order):
+        content = (bundle / WEIGHTS).read_bytes()
+        size = struct.unpack("<Q", content[:8])[0]
+        name, entry = next(iter(json.loads(content[8 : 8 + size]).items()))
+        other = json.dumps(entry | {"dtype": "I32"})
+        text = content[8 : 8 + size].decode().rstrip()
+        twice = [f'"{name}": {other}', text[1:-1]][::order]
+        header = f"{{{', '.join(twice)}}}".encode()
+        set_weights(bundle, struct.pack("<Q", len(header)) + header + content[8 + size :])
+        if order == 1:  # the later one counts
+            network = load_bundle(bundle).build_network()
+            assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+        else:
+            refuse(bundle, "does not fit network")
+
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_weights_that_are_not_finite(self, bundle, value):
         from safetensors.torch import load_file, save
@@ -251,6 +282,26 @@ class TestWeights:
         tensors["classifier.bias"][0] = value
         set_weights(bundle, save(tensors))
         refuse(bundle, "not finite")
+
+
+class TestGoldenFrames:
+    def attach(self, bundle, **arrays):
+        add_attachment(bundle, "golden", safetensors.numpy.save(arrays))
+
+    def refuse(self, bundle, match):
+        begun = time.process_time()
+        with pytest.raises(BundleError, match=match):
+            Segmenter.from_bundle(bundle, device="cpu")
+        assert time.process_time() - begun < SECONDS
+
+    def test_a_hundred_thousand_tiny_ones_are_not_segmented_one_by_one(self, bundle):
+        count = 100_000
+        self.attach(bundle, rgb=np.zeros((count, 1, 1, 3), np.uint8), label=np.zeros((count, 1, 1), np.uint8))
+        self.refuse(bundle, "N at most 16")
+
+    def test_a_file_that_is_too_large_is_not_read(self, bundle):
+        self.attach(bundle, rgb=np.zeros((1, 1000, 1000, 3), np.uint8))
+        self.refuse(bundle, "expected at most 1000000")
 
 
 def test_a_sound_bundle_loads_no_slower_than_its_network_is_built_at_random(bundle):

@@ -122,6 +122,16 @@ def test_logits_that_are_not_finite_are_refused_at_warm_up(bundle):
     refuse(bundle, "not finite")
 
 
+@pytest.mark.parametrize("times", [2, 50])
+def test_more_logits_than_the_graph_declares_never_leave_the_memory_that_is_there_for_them(bundle, times):
+    def change(graph):
+        end_with(graph, "Concat", axis=1)
+        graph.node[-1].input.extend(["inner"] * (times - 1))
+
+    set_graph(bundle, change)
+    refuse(bundle, "cannot be opened|cannot be run|model.yaml needs")
+
+
 def test_a_graph_without_end_is_stopped(bundle, monkeypatch):
     monkeypatch.setattr(onnx_backend, "_TRIAL_S", 0.3)
 

@@ -1,14 +1,20 @@
 """A node that runs is given bundles, parameters and messages that were made to hurt, and works on."""
 
+import hashlib
 import os
 import shutil
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
+from builtin_interfaces.msg import Time
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from road_kd_seg.bundle import MANIFEST, WEIGHTS
+from road_kd_seg.bundle import MANIFEST, WEIGHTS, add_attachment
 
 pytestmark = pytest.mark.ros
 
@@ -53,12 +59,42 @@ def escape_sequences(bundle):
     (bundle / MANIFEST).write_text(yaml.safe_dump(manifest))
 
 
+def a_hundred_thousand_golden_frames(bundle):
+    pixels = {"rgb": np.zeros((100_000, 1, 1, 3), np.uint8), "label": np.zeros((100_000, 1, 1), np.uint8)}
+    add_attachment(bundle, "golden", safetensors.numpy.save(pixels))
+
+
+def weights_of_a_gigabyte(bundle):
+    with (bundle / WEIGHTS).open("r+b") as stream:
+        stream.truncate(1_000_000_000)
+
+
+def weights_that_are_not_finite(bundle):
+    content = bytearray((bundle / WEIGHTS).read_bytes())
+    content[-4:] = struct.pack("<f", float("nan"))
+    (bundle / WEIGHTS).write_bytes(content)
+    manifest = yaml.safe_load((bundle / MANIFEST).read_text())
+    manifest["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (bundle / MANIFEST).write_text(yaml.safe_dump(manifest))
+
+
+ATTACKS = [
+    alias_bomb,
+    deep_manifest,
+    pipe_for_weights,
+    endless_weights,
+    another_network,
+    escape_sequences,
+    a_hundred_thousand_golden_frames,
+    weights_of_a_gigabyte,
+    weights_that_are_not_finite,
+]
+
+
 def test_hostile_bundles_are_refused_at_once_and_the_node_works_on(graph, stamps, tiny_bundle, tmp_path):
     process = graph.start_node(model=tiny_bundle)
     graph.outputs(stamps, label=Image)
-    for number, attack in enumerate(
-        [alias_bomb, deep_manifest, pipe_for_weights, endless_weights, another_network, escape_sequences]
-    ):
+    for number, attack in enumerate(ATTACKS):
         bundle = shutil.copytree(tiny_bundle, tmp_path / f"hostile{number}")
         attack(bundle)
         before_s = processor_s(process.pid)
@@ -72,6 +108,24 @@ def test_hostile_bundles_are_refused_at_once_and_the_node_works_on(graph, stamps
     assert "Traceback" not in process.log
     assert "\x1b]0" not in process.log
     assert "\n[ERROR] forged" not in process.log
+
+
+@pytest.mark.parametrize("sec", [-1, -(2**31)])
+def test_a_clock_before_the_beginning_of_time_does_not_end_it(graph, stamps, tiny_bundle, sec):
+    process = graph.start_node(model=tiny_bundle, use_sim_time=True)
+    graph.wait_for_inputs()
+    clock = graph.node.create_publisher(Clock, "/clock", 10)
+    graph.until(clock.get_subscription_count, "the node's clock")
+
+    def said():
+        clock.publish(Clock(clock=Time(sec=sec, nanosec=2**32 - 1)))
+        return "dropped: ValueError" in process.log
+
+    graph.until(said, "the refusal")
+    clock.publish(Clock(clock=Time(sec=5)))
+    graph.outputs(stamps, label=Image)
+    assert process.stop() == 0
+    assert "Traceback" not in process.log
 
 
 def test_an_untrusted_bundle_is_not_loaded_where_a_key_is_required(graph, tiny_bundle, tmp_path):
