@@ -9,6 +9,7 @@ labels and depth have none.
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -29,6 +30,10 @@ _JPEG = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _GRAY, _PALETTE = 0, 3
+_PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Bits per sample that each color type may have."""
+_WARY_S = 5.0
+_PIECE_BYTES = 1 << 20
 _HEADER = struct.Struct(">I4sIIBB3BI")
 """A PNG's whole IHDR chunk: length, kind, width, height, bits per sample, color type, …, checksum."""
 
@@ -112,7 +117,9 @@ def _parse_png(encoded: bytes, what: str) -> _Image:
             break
     if not header or kind != b"IEND":
         raise _damaged(what, "PNG", encoded)
-    width, height, bits, color = _HEADER.unpack(header)[2:6]
+    width, height, bits, color, *methods, interlace = _HEADER.unpack(header)[2:9]
+    if bits not in _PNG_BITS.get(color, ()) or any(methods) or interlace > 1:
+        raise _damaged(what, "PNG", encoded)
     return _Image(width, height, b"".join(kept), bits if color == _PALETTE else 0)
 
 
@@ -156,6 +163,12 @@ def _palette_as_gray(png: bytes) -> bytes:
 
 
 def _decode(image: _Image, flags: int, what: str) -> NDArray[Any]:
+    global _wary_until_s
+    # libpng writes a line to stderr for each image whose compressed pixels are damaged. Once one was, they are checked
+    # at first for a while: always would decompress every sound image twice.
+    if time.monotonic() < _wary_until_s and image.encoded.startswith(_PNG) and not _inflates(image):
+        _wary_until_s = time.monotonic() + _WARY_S
+        raise _damaged(what, "PNG", image.encoded)
     try:
         pixels: NDArray[Any] | None = cv2.imdecode(
             np.frombuffer(image.encoded, np.uint8),
@@ -164,8 +177,30 @@ def _decode(image: _Image, flags: int, what: str) -> NDArray[Any]:
     except cv2.error:
         pixels = None
     if pixels is None or pixels.shape[:2] != (image.height, image.width):
+        _wary_until_s = time.monotonic() + _WARY_S
         raise _damaged(what, "JPEG or PNG", image.encoded)
     return pixels
+
+
+_wary_until_s = 0.0
+
+
+def _inflates(png: _Image) -> bool:
+    """Whether the compressed pixels of a PNG are a whole stream, read as far as pixels can reach."""
+    stream = zlib.decompressobj()
+    left = 16 * png.width * (png.height + 8)
+    try:
+        for kind, chunk in _chunks(png.encoded):
+            if kind == b"IDAT":
+                data = chunk[8:-4]
+                while data and not stream.eof:
+                    left -= len(stream.decompress(data, _PIECE_BYTES))
+                    if left < 0:
+                        return False
+                    data = stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return stream.eof
 
 
 def _damaged(what: str, codec: str, encoded: bytes) -> FrameError:

@@ -1,7 +1,10 @@
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -103,6 +106,33 @@ class TestDecode:
         for at in range(8, len(encoded)):
             with pytest.raises(FrameError):
                 decode_image(encoded[:at] + bytes([encoded[at] ^ 1]) + encoded[at + 1 :], "depth", DEPTH.shape)
+
+    def test_a_flood_of_damaged_ones_does_not_flood_the_terminal(self):
+        script = (
+            "import cv2, numpy, sys, zlib\n"
+            "from road_kd_seg.image_file import decode_image\n"
+            "from test_image_file import DEPTH, chunk, encode\n"
+            "sound = encode('.png', DEPTH)\n"
+            "at, end = sound.index(b'IDAT'), sound.index(b'IEND') - 4\n"
+            "stream = bytearray(zlib.decompress(sound[at + 4 : end - 4]))\n"
+            "for number in range(50):\n"
+            "    pixels = zlib.compress(bytes(stream))[: 20 + number % 30]\n"
+            "    try: decode_image(sound[: at - 4] + chunk(b'IDAT', pixels) + sound[end:], 'depth')\n"
+            "    except Exception as error: assert 'damaged' in str(error)\n"
+            "    assert (decode_image(sound, 'depth') == DEPTH).all()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
+        assert len(done.stderr.splitlines()) <= 1
+
+    @pytest.mark.parametrize(("bits", "color", "interlace"), [(3, 0, 0), (4, 2, 0), (16, 3, 0), (8, 5, 0), (8, 0, 2)])
+    def test_a_header_that_png_does_not_know_never_reaches_the_decoder(self, bits, color, interlace, capfd):
+        header = struct.pack(">IIBBBBB", 8, 6, bits, color, 0, 0, interlace)
+        png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(900)))
+        with pytest.raises(FrameError, match="damaged PNG"):
+            decode_image(png + chunk(b"IEND", b""), "depth")
+        assert capfd.readouterr().err == ""
 
     @given(st.binary(max_size=60), st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", encode(".jpg", RGB)[:200]]))
     def test_noise_is_refused_in_words(self, noise, start):
