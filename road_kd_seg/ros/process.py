@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from road_kd_seg.errors import RoadKdError
+from road_kd_seg.errors import RoadKdError, printable
 from road_kd_seg.fastdds import remove_orphaned_segments, use_shared_memory_profile
 from road_kd_seg.host import keep_freed_memory
 from road_kd_seg.node_interface import NODE_NAME
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _WAKE_S = 0.1
 """How long a signal may go unnoticed while no message comes."""
+
+_THROTTLE_S = 5.0
 
 _MAX_DOMAIN_ID = 232
 """Above, the ports that DDS computes do not exist, and Fast DDS ends the process."""
@@ -105,7 +107,13 @@ def _spin(node: Node, stop: StopSignal) -> None:
     executor.add_node(node)
     try:
         while rclpy.ok() and not stop.received:
-            executor.spin_once(timeout_sec=_WAKE_S)
+            try:
+                executor.spin_once(timeout_sec=_WAKE_S)
+            except ExternalShutdownException:
+                raise
+            except Exception as error:  # of a callback that rclpy made: /clock with a negative time ends in one
+                text = printable(f"a message or a request was dropped: {type(error).__name__}: {error}")
+                node.get_logger().error(text, throttle_duration_sec=_THROTTLE_S)
     except ExternalShutdownException:
         pass
     finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from road_kd_seg.errors import FrameError, RoadKdError, run_tool
+from road_kd_seg.errors import FrameError, RoadKdError, printable, run_tool
 from road_kd_seg.node_interface import NODE_NAME
 
 OVERLAY_TOPIC = f"/{NODE_NAME}/overlay"
@@ -86,15 +87,19 @@ def _view(options: argparse.Namespace) -> int:
 
 
 def describe(image_rate_hz: float, status: dict[str, str]) -> str:
-    """One line: images seen here, and what the node says of itself; the latter is missing where nobody reports."""
+    """One line: images seen here, and what the node says of itself; the latter is missing where nobody reports.
+
+    Anybody may publish diagnostics: values that are missing or no numbers are shown as they are, in printable text.
+    """
     text = f"overlay {image_rate_hz:.1f} Hz"
     if not status:
         return f"{text} · no seg_node on /diagnostics"
-    dropped = sum(int(value) for key, value in status.items() if key.startswith("dropped."))
+    said = defaultdict(lambda: "?", {key: printable(value, 200) for key, value in status.items()})
+    dropped = sum(int(value) for key, value in said.items() if key.startswith("dropped.") and value.isdecimal())
     return (
-        f"{text} · color {status['color_rate_hz']} Hz · published {status['published_rate_hz']} Hz"
-        f" · latency p50 {status['latency_p50_ms']} ms, p95 {status['latency_p95_ms']} ms"
-        f" · {status['published']} published, {dropped} dropped · {status['message']}"
+        f"{text} · color {said['color_rate_hz']} Hz · published {said['published_rate_hz']} Hz"
+        f" · latency p50 {said['latency_p50_ms']} ms, p95 {said['latency_p95_ms']} ms"
+        f" · {said['published']} published, {dropped} dropped · {said['message']}"
     )
 
 

@@ -29,6 +29,11 @@ class TestLine:
     def test_a_node_that_does_not_report_is_said(self):
         assert describe(0, {}) == "overlay 0.0 Hz · no seg_node on /diagnostics"
 
+    def test_diagnostics_of_a_stranger_are_text(self):
+        line = describe(1, {"dropped.x": "many", "dropped.y": "9" * 5000, "message": "\x1b[31m\n[ERROR] forged"})
+        assert line.isprintable()
+        assert "0 dropped" in line
+
 
 def test_help_needs_no_ros(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["seg_view", "--help"])
