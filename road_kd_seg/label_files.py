@@ -147,7 +147,7 @@ def foreign_labels(folder: Path) -> str:
     elif ".xml" in suffixes:
         kind = "cvat"
     else:
-        texts = [path for path in files if path.suffix.lower() == ".json" and path.name != "classes.json"]
+        texts = [p for p in files if p.suffix.lower() == ".json" and p.name != "classes.json" and p.is_file()]
         if texts:
             with texts[0].open("rb") as stream:
                 head = stream.read(1 << 20)

@@ -19,6 +19,7 @@ from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import DatasetError
 
 _MAX_BYTES = 1 << 30
+_MAX_COORDINATE = 1e6
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 Paint = Callable[[NDArray[np.uint8], int], None]
@@ -94,8 +95,15 @@ def paint_label(annotation: Annotation, size: tuple[int, int], names: ClassNames
 
 
 def polygon(points: Iterable[Iterable[float]]) -> Paint:
-    """The inside and the border of a polygon of (x, y)."""
-    corners = np.rint(np.array([list(point) for point in points], np.float64)).astype(np.int32)
+    """The inside and the border of a polygon of (x, y).
+
+    Raises:
+        ValueError: a corner that no image has.
+    """
+    exact = np.array([list(point) for point in points], np.float64)
+    if not (np.abs(exact) < _MAX_COORDINATE).all():
+        raise ValueError(f"a corner beyond {_MAX_COORDINATE:g} pixels, or none at all")
+    corners = np.rint(exact).astype(np.int32)
     return lambda label, value: _filled(label, corners, value)
 
 
@@ -130,7 +138,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_file(path, _MAX_BYTES, error=DatasetError).decode("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: no JSON ({error}): export it again") from error
 
 

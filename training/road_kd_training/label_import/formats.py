@@ -94,10 +94,10 @@ def _coco_shapes(segmentation: Any, size: tuple[int, int]) -> list[Paint]:
 def cvat(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """'CVAT for images': polygons, boxes, ellipses and masks, by z_order."""
     for path in _files(source, ".xml"):
-        text = read_file(path, _MAX_BYTES, error=DatasetError)
-        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise DatasetError(f"{path}: it defines entities, which no export of CVAT does")
         with _as_dataset_error(path):
+            text = read_file(path, _MAX_BYTES, error=DatasetError).decode("utf-8-sig")  # no other encoding hides them:
+            if "<!DOCTYPE" in text or "<!ENTITY" in text:
+                raise ValueError("it defines entities, which no export of CVAT does")
             for image in ElementTree.fromstring(text).iter("image"):
                 known = [shape for shape in image if shape.tag in _CVAT_SHAPES]
                 areas = sorted(known, key=lambda shape: int(shape.get("z_order", "0")))
@@ -129,7 +129,7 @@ _CVAT_SHAPES: dict[str, Callable[[ElementTree.Element], Paint]] = {
 
 def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """Roboflow's 'Semantic Segmentation Masks': NAME.jpg, NAME_mask.png and _classes.csv in each split's folder."""
-    for table in [path for path in visible_files(source) if path.name == "_classes.csv"]:
+    for table in [path for path in visible_files(source) if path.name == "_classes.csv" and path.is_file()]:
         with table.open(newline="", encoding="utf-8-sig") as stream, _as_dataset_error(table):
             rows = [row for row in csv.reader(stream, skipinitialspace=True) if row]
             names = {int(value): name.strip() for value, name, *_ in rows[1:]}
@@ -233,6 +233,11 @@ def _runs(lengths: list[int], size: int) -> NDArray[np.bool_]:
     return np.repeat(np.arange(counts.size) % 2 == 1, counts)
 
 
+_MALFORMED = (
+    KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, cv2.error, ElementTree.ParseError
+)  # fmt: skip
+
+
 class _as_dataset_error:  # noqa: N801  # reads as a statement
     """Whatever a malformed export makes the parsing stumble over names its file."""
 
@@ -242,7 +247,5 @@ class _as_dataset_error:  # noqa: N801  # reads as a statement
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(
-            error, (KeyError, TypeError, ValueError, IndexError, AttributeError, cv2.error, ElementTree.ParseError)
-        ):
+        if isinstance(error, _MALFORMED):
             raise DatasetError(f"{self.path}: {error if isinstance(error, ValueError) else repr(error)}") from error

@@ -218,7 +218,51 @@ def test_nothing_of_the_kind_is_an_error(tmp_path, capsys):
     assert "no cvat export in it" in capsys.readouterr().err
 
 
-def test_entities_are_not_expanded(tmp_path, capsys):
-    (tmp_path / "a.xml").write_text('<!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>')
+@pytest.mark.parametrize(("encoding", "reason"), [("utf-8", "it defines entities"), ("utf-16", "can't decode")])
+def test_entities_are_not_expanded(tmp_path, capsys, encoding, reason):
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>'
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
     assert main(["import-labels", "cvat", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
-    assert "it defines entities" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
+
+
+HUGE = 10**9
+COCO = {
+    "images": [{"id": 1, "file_name": "f0.png", "height": H, "width": W}],
+    "categories": [{"id": 1, "name": "road"}],
+    "annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 200_000,
+        '{"images": ' * 200_000,
+        COCO | {"images": [{"id": 1, "file_name": "f0.png", "height": 1e999, "width": W}]},
+        COCO | {"images": [{"id": [], "file_name": "f0.png", "height": H, "width": W}]},
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 1, float("nan"), 1, 9, 9]]}]},
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1e300, 1, 9, 1, 9, 9]]}]},
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [2**70]}}]},
+        COCO
+        | {
+            "images": [{"id": 1, "file_name": "f0.png", "height": HUGE, "width": 8 * HUGE}],
+            "annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": "0" * 50}}],
+        },
+        COCO
+        | {
+            "images": [{"id": 1, "file_name": "f0.png", "height": HUGE, "width": 10}],
+            "annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [0, HUGE * 10]}}],
+        },
+        COCO | {"categories": [{"id": 1, "name": "\x1b[31m\n"}]},
+        COCO | {"images": [{"id": 1, "file_name": "../../../../etc/passwd", "height": H, "width": W}]},
+    ],
+    ids=["lists", "maps", "endless", "key", "nan", "far", "run", "text", "pixels", "escape", "outside"],
+)
+def test_an_export_that_was_made_to_hurt_is_refused_in_one_line(tmp_path, capsys, content):
+    write_images(tmp_path / "source")
+    (tmp_path / "source/a.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    assert main(["import-labels", "coco", str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()

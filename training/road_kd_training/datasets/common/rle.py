@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 BITS = 5
 MORE, SIGN, FIRST_CHARACTER = 1 << BITS, 1 << (BITS - 1), 48
+MAX_PIXELS = 50_000_000
 MAX_CHARACTERS = 12
 """Of one number: what an int64 holds."""
 
@@ -47,7 +48,7 @@ def decode_mask(text: bytes, height: int, width: int) -> NDArray[np.bool_]:
         ValueError: no run-length text, or one of another size.
     """
     counts = decode_counts(text)
-    if counts.min() < 0 or counts.sum() != height * width:
-        raise ValueError(f"the runs cover {counts.sum()} pixels, expected {height} x {width}")
+    if counts.min() < 0 or counts.sum() != height * width or height * width > MAX_PIXELS:
+        raise ValueError(f"the runs cover {counts.sum()} pixels, expected {height} x {width} and at most {MAX_PIXELS}")
     inside = np.arange(counts.size) % 2 == 1
     return np.asarray(np.repeat(inside, counts).reshape(width, height).T)
