@@ -1,6 +1,5 @@
-"""Pages of the site made from what stands elsewhere: READMEs, recipes, the node's parameters, the public API."""
+"""Pages of the site made from what stands elsewhere: READMEs, recipes, the public API."""
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ def on_files(files: Files, config: Any) -> Files:
     made["recipes.md"] = recipes()
     made["reference/runtime.md"] = reference("Runtime", road_kd_seg)
     made["reference/training.md"] = reference("Training", road_kd_training)
-    made["PARAMETERS.md"] = parameters()
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -67,17 +65,3 @@ def reference(title: str, package: Any) -> str:
     names = [name for name in package.__all__ if callable(getattr(package, name))]
     objects = [getattr(package, name) for name in names]
     return f"# {title}\n\n" + "\n\n".join(f"::: {one.__module__}.{one.__qualname__}" for one in objects)
-
-
-def parameters() -> str:
-    """The node's parameters, from the dataclass that declares them."""
-    try:
-        from road_kd_seg.ros.parameters import Settings
-    except ModuleNotFoundError as error:
-        return f"# Parameters\n\nThis page was built without ROS ({error.name}): see [NODE.md](NODE.md).\n"
-    rows = []
-    for item in dataclasses.fields(Settings):
-        limits = item.metadata["range"]
-        span = "" if limits is None else f"{limits[0]:g} to {limits[1]:g}"
-        rows.append(f"| `{item.name}` | `{item.default!r}` | {span} | {item.metadata['description']} |")
-    return "# Parameters\n\n| name | default | range | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"

@@ -27,29 +27,43 @@ class Settings:
     """One reading of the parameters; the defaults here are the node's."""
 
     model: str = _parameter("road_student", "Model bundle: a folder, or the name of one that ships with road_kd_seg.")
-    rgb_only_model: str = _parameter("", "RGB bundle that takes over while depth is missing; empty for none.")
+    rgb_only_model: str = _parameter(
+        "", "RGB bundle with the same classes that takes over while depth is missing; empty: none."
+    )
     trusted_key: str = _parameter(
-        "", "Public key (PEM file): only bundles that its holder signed are loaded; empty: any bundle."
+        "", "Public key (PEM file): only bundles that its holder signed are loaded (SECURITY.md); empty: any."
     )
     device: str = _parameter("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N.")
     precision: str = _parameter(
         "auto", "auto (fp16 on CUDA; on a CPU int8 if the model has it, else fp32), fp32, fp16, bf16 or int8."
     )
-    backend: str = _parameter("auto", f"Inference engine: auto, {', '.join(BACKENDS)}.")
+    backend: str = _parameter("auto", f"Inference engine: auto, {', '.join(BACKENDS)}; see below.")
     num_threads: int = _parameter(
         0, "CPU threads of the inference engine; 0: half of the CPUs, at most four.", low=0, high=64
     )
     sync_slop_s: float = _parameter(
-        0.0, "Largest stamp difference of color and depth, seconds; 0 for equal stamps only.", low=0.0, high=1.0
+        0.0,
+        "Largest stamp difference of color and depth, seconds; 0: equal stamps only, as RealSense's aligned depth has;"
+        " else about half a frame period.",
+        low=0.0,
+        high=1.0,
     )
     sync_queue_size: int = _parameter(5, "Images of each kind that may wait for their partner.", low=1, high=100)
     depth_timeout_s: float = _parameter(
-        1.0, "Depth counts as missing once color is this much newer than it, seconds.", low=0.05, high=60.0
+        1.0,
+        "Depth counts as missing once color is this much newer, by their stamps, seconds; until the first depth image,"
+        " than the first color image.",
+        low=0.05,
+        high=60.0,
     )
     require_same_frame: bool = _parameter(
-        True, "Drop pairs whose frame ids differ; false for drivers that name aligned depth by its own frame."
+        True,
+        "Drop pairs whose frame ids differ; false for drivers that register depth to color and stamp it with its own"
+        " frame.",
     )
-    rotate: int = _parameter(0, "Degrees clockwise by which the camera's image must be turned to be upright.")
+    rotate: int = _parameter(
+        0, "0, 90, 180 or 270 degrees clockwise that make the camera's image upright; outputs are as it sees."
+    )
     min_confidence: float = _parameter(
         0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
     )
@@ -57,18 +71,18 @@ class Settings:
         10.0, "Obstacle points further along the optical axis are left out, meters.", low=0.1, high=100.0
     )
     negative_obstacle_height_m: float = _parameter(
-        0.15, "Height above the road of negative obstacles in ~/costmap_points, meters.", low=0.0, high=5.0
+        0.15, "Height above the road to which ~/costmap_points lifts negative obstacles, meters.", low=0.0, high=5.0
     )
     ground_points_stride: int = _parameter(8, "~/ground_points holds every N-th pixel of both axes.", low=1, high=100)
     points_stride: int = _parameter(
         1,
-        "~/points alike; 1 for costmap layers that need the masks' size.",
+        "~/points alike; costmap layers that compare it with the masks need 1.",
         low=1,
         high=100,
     )
     min_valid_depth: float = _parameter(
         0.1,
-        "Share of pixels with depth below which rgb_only_model takes over.",
+        "Share of pixels with depth below which depth is warned of, and rgb_only_model takes over.",
         low=0.0,
         high=1.0,
     )
@@ -82,7 +96,10 @@ class Settings:
         high=1e5,
     )
     max_superseded_share: float = _parameter(
-        0.5, "Diagnostics warn when more than this share of the color images is superseded.", low=0.0, high=1.0
+        0.5,
+        "Diagnostics warn when more of the color images of the last ten seconds were superseded.",
+        low=0.0,
+        high=1.0,
     )
     image_transport: str = _parameter("raw", "raw, or compressed (topics .../compressed and .../compressedDepth).")
     autostart: bool = _parameter(True, "Configure and activate without being asked.")
