@@ -49,8 +49,9 @@ else
 		$(if $(COLOR),--color-topic $(COLOR)) $(if $(DEPTH),--depth-topic $(DEPTH))
 endif
 
-picture: setup ## the README's moving picture, from what make demo left
+picture: setup ## the README's pictures, from what make demo left; needs Chromium
 	$(BIN)/python docs/draw_drive.py $(OUT) docs/images/drive.webp
+	$(BIN)/python docs/draw_report.py $(OUT) docs/images/report.webp
 
 test: lint ## lint, types and every test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup

@@ -1,6 +1,8 @@
 """Every command that the documentation shows is accepted by the tool's own parser; the Python of the README runs."""
 
+import ast
 import contextlib
+import importlib
 import inspect
 import io
 import re
@@ -14,8 +16,10 @@ import pytest
 import yaml
 
 from road_kd_seg.bags import player
+from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
 from road_kd_seg.replay import cli as replay_cli
-from road_kd_seg.tools import seg_benchmark
+from road_kd_seg.synthetic import __main__ as synthetic_drive
+from road_kd_seg.tools import seg_benchmark, seg_view
 from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.commands.parser import tidy
 from road_kd_training.datasets import DATASETS
@@ -33,8 +37,10 @@ TOOLS: dict[str, Callable[[], object]] = {
     "replay_eval": replay_cli._parser,
     "bag_player": player._parser,
     "seg_benchmark": seg_benchmark._parser,
+    "seg_view": seg_view._parser,
 }
-WITHOUT_A_PARSER_HERE = {"seg_node", "ros2", "make"}
+OTHERS = {"rosdep", "colcon", "openssl", "pre-commit", "export", "ros2 security", "for", "done"}
+"""Programs of other people: their own documentation says what they take."""
 
 
 def blocks(language: str) -> Iterator[tuple[Path, str]]:
@@ -49,7 +55,7 @@ def commands() -> Iterator[tuple[str, str]]:
     """Commands of ours in shell blocks, and in code spans, with the page they stand on."""
     for page, text in blocks("bash"):
         for line in text.replace("\\\n", " ").splitlines():
-            command = re.search(r"(?:^|\s|/)((?:road-kd|replay_eval|bag_player|seg_benchmark) [^#;|]*)", f" {line}")
+            command = re.search(rf"(?:^|\s|/)((?:road-kd|{'|'.join(TOOLS)}) [^#;|]*)", f" {line}")
             if command and "[--" not in command[1]:
                 yield page.relative_to(ROOT).as_posix(), command[1].strip()
 
@@ -104,6 +110,76 @@ def test_the_tool_accepts_it(page, command):
             parse(command)
     except SystemExit:
         pytest.fail(f"{page}: {command}\n{said.getvalue()}")
+
+
+def other_commands() -> Iterator[tuple[str, str]]:
+    """The remaining lines of shell blocks."""
+    for page, text in blocks("bash"):
+        for line in text.replace("\\\n", " ").splitlines():
+            command = re.split(r"(?:^|\s)#|&&|;", line)[0].strip().removeprefix(".venv/bin/")
+            if command and command.split()[0] not in {*TOOLS, "road-kd"}:
+                yield page.relative_to(ROOT).as_posix(), command
+
+
+def check_seg_node(words: list[str]) -> None:
+    known = yaml.safe_load((ROOT / "config/seg.yaml").read_text())["/**"]["ros__parameters"]
+    assert words.pop(0) == "--ros-args"
+    for flag, value in zip(words[::2], words[1::2], strict=True):
+        if flag == "-p":
+            assert value.partition(":=")[0] in known
+        elif flag == "-r":
+            assert value.partition(":=")[0] in (COLOR_NAME, DEPTH_NAME, CAMERA_INFO_NAME)
+        elif flag == "--params-file":
+            assert (ROOT / value).is_file()
+        else:
+            assert flag == "--enclave"
+
+
+def check_launch(words: list[str]) -> None:
+    package, file, *arguments = words
+    assert package == "road_kd_seg"
+    declared = "".join((ROOT / "launch" / name).read_text() for name in (file, "seg.launch.py"))
+    assert [a for a in arguments if f'"{a.partition(":=")[0]}"' not in declared] == []
+
+
+def check_pip(words: list[str]) -> None:
+    extras = re.findall(r"road_kd_seg\[(\w+)\]", " ".join(words))
+    assert words[0] == "install"
+    assert all(f'"{extra}":' in (ROOT / "setup.py").read_text() for extra in extras)
+
+
+def check_python(words: list[str]) -> None:
+    flag, module, *arguments = words
+    assert flag == "-m"
+    if module == "road_kd_seg.synthetic":
+        synthetic_drive._parser().parse_args(arguments)
+    else:
+        assert module == "pytest"
+        assert all((ROOT / word).exists() for word in arguments if "/" in word)
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {"seg_node": check_seg_node, "pip": check_pip, "python": check_python}
+
+
+@pytest.mark.parametrize(("page", "command"), list(dict.fromkeys(other_commands())))
+def test_every_other_line_is_known(page, command):
+    program, *words = shlex.split(command.replace("…", "x"))
+    if program == "make":
+        assert f"\n{words[0]}:" in (ROOT / "Makefile").read_text(), page
+    elif program == "ros2" and words[0] == "launch":
+        check_launch(words[1:])
+    elif program in CHECKS:
+        CHECKS[program](words)
+    else:
+        assert {program, f"{program} {words[0]}"} & OTHERS if words else program in OTHERS, page
+
+
+@pytest.mark.parametrize(("page", "text"), [(str(page.relative_to(ROOT)), text) for page, text in blocks("python")])
+def test_what_pieces_of_python_import_exists(page, text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("road_kd"):
+            module = importlib.import_module(node.module)
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == [], page
 
 
 @pytest.mark.parametrize(("page", "command"), list(dict.fromkeys(mentions())))
