@@ -106,6 +106,15 @@ def run_tool(main: Callable[[], int | None]) -> int:
             raise
         print(f"error: {package} is not installed: {_PROVIDERS[package]}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        print(
+            f"error: {shown(error.object)} is no file name in this locale ({error.encoding}): export PYTHONUTF8=1,"
+            " or a locale such as LC_ALL=C.UTF-8",
+            file=sys.stderr,
+        )
+        return 1
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         print(f"error: {printable(f'{name}{error.strerror or error}')}", file=sys.stderr)

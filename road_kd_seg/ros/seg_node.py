@@ -37,7 +37,7 @@ def main() -> NoReturn:
 def _run(argv: list[str], stop: StopSignal) -> int:
     left_over = without_ros_arguments(argv)[1:]
     if "--help" in left_over or "-h" in left_over:
-        print(_USAGE + share_file("config/seg.yaml").read_text())
+        print(_USAGE + share_file("config/seg.yaml").read_text(encoding="utf-8"))
         return 0
     if left_over:
         raise RoadKdError(

@@ -39,7 +39,8 @@ def _write(options: argparse.Namespace) -> None:
         raise BagError(f"--seconds {options.seconds} at --rate-hz {options.rate_hz} give no frame: raise them")
     drive = render_drive(DriveConfig(options.seed, num_frames, options.rate_hz))
     frames = track(drive, description=f"rendering {num_frames} frames", total=num_frames, transient=True)
-    print(f"wrote {write_bag(options.out, frames)} frames to {options.out}")
+    written = write_bag(options.out, frames)
+    print(f"wrote {written} frames to {options.out}; next: replay_eval {options.out} --out REPORT")
 
 
 if __name__ == "__main__":

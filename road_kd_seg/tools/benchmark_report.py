@@ -53,7 +53,7 @@ def ratios(
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Tables for people."""
-    console, machine = Console(), report["machine"]
+    console, machine = Console(markup=False), report["machine"]
     console.print(
         f"{machine['cpu']}, {machine['cores']} CPUs, load {machine['load_before']} before and"
         f" {machine['load_after']} after"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from road_kd_seg.errors import RoadKdError, run_tool
+from road_kd_seg.files import check_target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     if options.rounds < 1:
         raise RoadKdError(f"--rounds is {options.rounds}: expected at least 1")
+    if options.json is not None:
+        check_target(options.json)
     # After parsing: with PyTorch, --help would take seconds.
     from road_kd_seg.tools.benchmark_report import describe_machine, print_report, ratios, write_report
     from road_kd_seg.tools.frame_timing import time_rows
@@ -58,6 +61,7 @@ def _run(options: argparse.Namespace) -> None:
     print_report(report)
     if options.json is not None:
         write_report(options.json, report)
+    print("next: docs/PERFORMANCE.md says what each row is; --json FILE keeps them, --node 10 30 adds the real node")
 
 
 if __name__ == "__main__":

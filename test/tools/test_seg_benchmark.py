@@ -54,7 +54,9 @@ def test_the_report_has_a_row_for_each_engine_and_ratios_of_its_own_rows(tiny_on
     assert ratios["naive_over_pipeline"] > 0
     assert ratios["teacher_over_student"] is ratios["cpkd_student_over_student"] is ratios["node_over_pipeline"] is None
     assert report["node"] == []
-    assert "overhead_ms" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "overhead_ms" in printed
+    assert printed.splitlines()[-1].startswith("next: ")
 
 
 def test_ratios_are_those_of_the_named_networks():

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list, set_seed
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -38,6 +37,7 @@ from road_kd_training.provenance import describe_training
 from road_kd_training.run_folder import claim_folder, locked, write_result
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
+from road_kd_training.terminal import plain_console
 
 SNAPSHOTS = "snapshots"
 """Folder of a run's copies of the student, by step."""
@@ -66,7 +66,7 @@ class Trainer:
             kwargs_handlers=[unused],
         )
         self.device = self.accelerator.device
-        self.console = Console(quiet=not self.accelerator.is_main_process)
+        self.console = plain_console(quiet=not self.accelerator.is_main_process)
         if config.mixed_precision == "auto":
             self.console.print(f"mixed_precision: {precision} ({reason})")
         self.components = build_components(config, self.device)
@@ -154,14 +154,14 @@ class Trainer:
             needs_depth = any(spec.depth is not None for spec in parts.specs.values())
             needs_depth |= any(teacher.bundle.input.depth is not None for teacher in parts.teachers.values())
             for line in check_data(self.config, parts.pools, parts.validation, needs_depth=needs_depth):
-                self.console.print(f"note: {line}", markup=False)
+                self.console.print(f"note: {line}")
             return self._run()
 
     def _run(self) -> Path:
         config = self.config
         processes = self.accelerator.num_processes
         loader = self.accelerator.prepare(training_loader(config, self.components.pools, self.step, processes))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         try:
             with (

@@ -3,6 +3,7 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 # colcon builds and tests the runtime alone.
 collect_ignore_glob = [] if find_spec("road_kd_training") else ["*"]
@@ -27,3 +28,28 @@ def stereo_tree(tmp_path):
         cv2.imwrite(str(root / "tdisp" / f"{name}.png"), tdisp.astype(np.uint16))
         cv2.imwrite(str(root / "label" / f"{name}.png"), label)
     return root
+
+
+@pytest.fixture
+def recipe(stereo_tree, tmp_path):
+    """One step on the tiny tree."""
+
+    def data(split):
+        return [{"dataset": "stereo_pothole", "options": {"root": str(stereo_tree), "split": split}}]
+
+    path = tmp_path / "recipe.yaml"
+    settings = {
+        "name": "tiny",
+        "output": str(tmp_path / "run"),
+        "network": {"name": "erfnet", "options": {"depth_channels": 1}},
+        "input": {"height": 32, "width": 64},
+        "train": data("train"),
+        "validation": data("validation"),
+        "steps": 1,
+        "batch_size": 2,
+        "num_workers": 0,
+        "mixed_precision": "no",
+        "validate_every": 1,
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -14,31 +15,6 @@ from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.datasets.stereo_pothole import StereoPothole
 
 
-@pytest.fixture
-def recipe(stereo_tree, tmp_path):
-    """One step on the tiny tree."""
-
-    def data(split):
-        return [{"dataset": "stereo_pothole", "options": {"root": str(stereo_tree), "split": split}}]
-
-    path = tmp_path / "recipe.yaml"
-    settings = {
-        "name": "tiny",
-        "output": str(tmp_path / "run"),
-        "network": {"name": "erfnet", "options": {"depth_channels": 1}},
-        "input": {"height": 32, "width": 64},
-        "train": data("train"),
-        "validation": data("validation"),
-        "steps": 1,
-        "batch_size": 2,
-        "num_workers": 0,
-        "mixed_precision": "no",
-        "validate_every": 1,
-    }
-    path.write_text(yaml.safe_dump(settings))
-    return path
-
-
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=lambda words: " ".join(words) or "none")
 def test_help_is_printed_without_importing_pytorch(arguments):
     program = (
@@ -50,6 +26,13 @@ def test_help_is_printed_without_importing_pytorch(arguments):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage:")
     assert done.stderr == "False\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_shown_with_hyphens(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert re.findall(r"--\w+_\w*", capsys.readouterr().out) == []
 
 
 def test_help_of_train_explains_every_key(capsys):

@@ -49,7 +49,9 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
     for warning in report["verdict"]["warnings"]:
         console.print(Text("warning: ", style="yellow") + Text(warning), soft_wrap=True)
     console.print(report["verdict"]["sentence"], style="bold", soft_wrap=True, highlight=False)
-    console.print(f"report: {printable(folder / 'report.html')} (and report.json, per_frame.csv)", soft_wrap=True)
+    console.print(
+        f"next: open {printable(folder / 'report.html')} (report.json and per_frame.csv lie beside it)", soft_wrap=True
+    )
 
 
 def _delta(delta: dict[str, float | None]) -> str:

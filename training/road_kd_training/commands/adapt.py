@@ -23,6 +23,7 @@ from road_kd_training.engine import Trainer
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.evaluate import check_classes
 from road_kd_training.provenance import describe_training
+from road_kd_training.terminal import plain_console
 
 REPORT = "adapt.json"
 BUNDLE = "bundle"
@@ -42,7 +43,7 @@ def run(options: Namespace) -> None:
             "min_confidence is a share from 0 to 1, steps and frames are at least 1, rehearsal at least 0; got"
             f" {options.min_confidence}, {options.steps}, {options.frames} and {options.rehearsal}"
         )
-    console = Console(soft_wrap=True)
+    console = plain_console()
     out = Path(options.out).expanduser()
     before, teacher = (Segmenter.from_bundle(name, device=options.device) for name in (options.model, options.teacher))
     bag = {"root": options.bag, **key_values(options.options)}
@@ -121,7 +122,7 @@ def _finish(console: Console, out: Path, adapted: Path, gain: Gain, own: int) ->
     console.print(figures)
     if not math.isnan(gain.low) and gain.low <= 0:
         console.print("the interval holds 0: on another drive of the same road the gain may vanish")
-    console.print(f"wrote {shipped}: score it with replay_eval BAG --model {shipped}")
+    console.print(f"wrote {shipped}; next: replay_eval BAG --model {shipped} --out REPORT", soft_wrap=True)
 
 
 def _scored_against(own: int) -> str:

@@ -229,7 +229,7 @@ def _list_parser() -> ArgumentParser:
     parser = ArgumentParser(description="List what there is.")
     parser.add_argument("what", choices=["networks", "distillers", "datasets", "experiments"])
     data_root = REPRODUCE_DEFAULTS["data_root"]
-    parser.add_argument("--data_root", default=data_root, help="of experiments: where their datasets are looked for")
+    parser.add_argument("--data-root", default=data_root, help="of experiments: where their datasets are looked for")
     return parser
 
 

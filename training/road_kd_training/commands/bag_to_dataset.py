@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import Namespace
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 
 from road_kd_seg.bags.pairing import half_period_ns
@@ -19,6 +18,7 @@ from road_kd_training.datasets.common.label_folder import write_legend
 from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.datasets.frames import write_camera, write_frame
 from road_kd_training.errors import DatasetError
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -54,11 +54,11 @@ def run(options: Namespace) -> None:
         raise DatasetError(f"no frame could be decoded, nothing was written: {invalid[0]}")
     report = [f"wrote {written} of {len(bag)} frames to {out}, {labeled} of them with a label"]
     report += [f"left out {len(invalid)} frames that cannot be decoded; the first: {invalid[0]}"] if invalid else []
-    report += [
-        f"label the others as {out / 'label'}/STAMP.png (ids in classes.json); the dataset is: frames root={out}"
-    ]
     report += [f"note: {note}" for note in bag.access.notes]
-    Console().print("\n".join(report), soft_wrap=True, markup=False)
+    report += [
+        f"next: label the others as {out / 'label'}/STAMP.png (ids in classes.json); the dataset is: frames root={out}"
+    ]
+    plain_console().print("\n".join(report), soft_wrap=True)
 
 
 def every_nth(count: int, every: int) -> NDArray[np.int64]:

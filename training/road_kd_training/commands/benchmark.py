@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Table
 
-from road_kd_seg.files import write_file
+from road_kd_seg.files import check_target, write_file
 from road_kd_training.augment import Augment
 from road_kd_training.commands.arguments import COMMANDS
 from road_kd_training.commands.options import key_values
@@ -31,6 +30,7 @@ from road_kd_training.loader_speed import (
     worker_counts,
 )
 from road_kd_training.recipes import check_recipe
+from road_kd_training.terminal import plain_console
 
 SIZE = (576, 1024)
 MEGABYTE = 1e6
@@ -43,10 +43,12 @@ def run(options: Namespace) -> None:
         DatasetError: whatever a dataset finds wrong with its files.
         TrainingError: neither a recipe nor a dataset, or options that cannot be measured.
     """
+    if options.json is not None:
+        check_target(Path(options.json), error=DatasetError)
     workers = worker_counts(_cores()) if options.workers is None else sorted(set(options.workers))
     check_options(options.seconds, options.samples, options.step_ms, workers)
     config, pools = _run_to_measure(options)
-    console = Console()
+    console = plain_console()
     examples = DrawnExamples(pools, Augment(config.augment, config.input, pools[0].sources[0].taxonomy), config.seed)
     times = time_samples(examples, Draws(pools, config.seed, 0, options.samples), options.samples)
     console.print(_sample_table(times, config))
@@ -65,6 +67,7 @@ def run(options: Namespace) -> None:
             "loader": [{**asdict(speed), "batch_ms": speed.batch_ms, "starves": speed.starves} for speed in speeds],
         }
         write_file(Path(options.json), (json.dumps(report, indent=2) + "\n").encode(), error=DatasetError)
+    console.print(f"next: num_workers: {enough_workers(speeds).workers} in the recipe")
 
 
 def _cores() -> int:

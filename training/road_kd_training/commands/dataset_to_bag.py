@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
 from road_kd_seg.bags.writer import write_bag
@@ -16,6 +15,7 @@ from road_kd_seg.frame import LabeledFrame, RgbdFrame
 from road_kd_seg.synthetic.drive import FIRST_STAMP_NS
 from road_kd_training.commands.options import chosen_dataset
 from road_kd_training.datasets import RgbdDataset
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
     if options.force and (out / "metadata.yaml").is_file():
         shutil.rmtree(out)
     frames = write_bag(out, _frames(dataset, options.rate_hz))
-    Console().print(f"wrote {frames} frames to {out}: try it with make demo BAG={out}")
+    plain_console().print(f"wrote {frames} frames to {out}; next: replay_eval {out} --out REPORT", soft_wrap=True)
 
 
 def _frames(dataset: RgbdDataset, rate_hz: float) -> Iterator[LabeledFrame]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Table
 
 from road_kd_seg import metrics
+from road_kd_seg.files import check_target, write_file
 from road_kd_seg.metrics import boundary
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
@@ -20,13 +20,16 @@ from road_kd_training.commands.options import chosen_dataset
 from road_kd_training.datasets import BASELINES, DATASET_METRICS
 from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import BANDS_M, PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
     """Print the score, the dataset's own metrics, and what needs no network beside it."""
     if options.boundary_px < 0:
         raise DatasetError(f"--boundary-px is {options.boundary_px}, expected 0 or more")
-    console = Console()
+    if options.json is not None:
+        check_target(Path(options.json), error=DatasetError)
+    console = plain_console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)
     check_classes(segmenter, dataset, options.dataset)
@@ -49,7 +52,9 @@ def run(options: Namespace) -> None:
         console.print(baseline["description"])
         report["baseline"] = baseline
     if options.json is not None:
-        write_json(Path(options.json), report)
+        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+        write_file(Path(options.json), text.encode(), error=DatasetError)
+    console.print(f"next: a drive instead of a dataset: replay_eval BAG --model {options.model} --out REPORT")
 
 
 def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:
@@ -99,15 +104,3 @@ def dataset_metrics_table(score: Score, dataset: str) -> Table:
 def cells(values: Sequence[float]) -> list[str]:
     """Four digits each; n/a where there was nothing to score."""
     return ["n/a" if rounded(value) is None else f"{value:.4f}" for value in values]
-
-
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write a report.
-
-    Raises:
-        DatasetError: the file cannot be written.
-    """
-    try:
-        path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be written ({error.strerror}): choose another file for --json") from error

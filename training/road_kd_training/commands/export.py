@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from road_kd_seg.backends import load_backend
 from road_kd_seg.bundle import (
@@ -25,6 +24,7 @@ from road_kd_seg.bundle import (
     save_bundle,
 )
 from road_kd_seg.errors import BundleError
+from road_kd_seg.files import read_file
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.signing import SIGNATURE, sign_bundle
@@ -37,9 +37,12 @@ from road_kd_training.errors import TrainingError
 from road_kd_training.model_card import CARD, model_card
 from road_kd_training.objective import STUDENT
 from road_kd_training.run_folder import CONFIG
+from road_kd_training.terminal import plain_console
 
 MOST_MEGABYTES = 10
 """What a bundle in models/ may weigh."""
+
+MAX_KEY_BYTES = 100_000
 
 INT8_MARGIN = 0.005
 """How much less than here int8 may agree on the golden frames elsewhere: other CPUs round otherwise."""
@@ -57,6 +60,8 @@ def run(options: Namespace) -> None:
     bundle, network = _open(options.source, options.weights)
     if out.exists() and out.resolve() in (bundle.path.resolve(), Path(options.source).expanduser().resolve()):
         raise TrainingError(f"{out} is the source itself: choose another --out")
+    if options.sign:
+        read_file(Path(options.sign).expanduser(), MAX_KEY_BYTES)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
@@ -198,7 +203,7 @@ def _command(options: Namespace) -> str:
 
 
 def _report(out: Path, parities: tuple[Parity, ...], quantized: Quantized | None) -> None:
-    console = Console(soft_wrap=True)
+    console = plain_console()
     for parity in parities:
         console.print(f"{ONNX} against PyTorch, {parity.describe()}")
     if quantized is not None:
@@ -207,6 +212,6 @@ def _report(out: Path, parities: tuple[Parity, ...], quantized: Quantized | None
     files = [out / name for name in names if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
-    console.print(f"next: seg_node --ros-args -p model:={out}, or replay_eval BAG --model {out} --out REPORT")
     if megabytes > MOST_MEGABYTES:
         console.print(f"warning: more than the {MOST_MEGABYTES} MB that a bundle in models/ may have")
+    console.print(f"next: seg_node --ros-args -p model:={out}, or replay_eval BAG --model {out} --out REPORT")

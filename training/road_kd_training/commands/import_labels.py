@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 from jsonargparse import Namespace
-from rich.console import Console
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
@@ -17,6 +16,7 @@ from road_kd_training.datasets.common.sample import read_rgb
 from road_kd_training.errors import DatasetError
 from road_kd_training.label_import.annotation import ClassNames, paint_label
 from road_kd_training.label_import.formats import read_export
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -40,8 +40,8 @@ def run(options: Namespace) -> None:
         write_label(out / "label", id_, label)
         written[id_] = annotation.image
     write_legend(out / "label", DEFAULT_TAXONOMY)
-    Console().print(
+    plain_console().print(
         f"wrote {len(written)} labeled frames to {out}; the dataset is: frames root={out}\n"
-        f"for a bag whose frames these are: replay_eval BAG --labels {out / 'label'}",
+        f"next: train on it, or, for a bag whose frames these are, replay_eval BAG --labels {out / 'label'}",
         soft_wrap=True,
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Column, Table
 
 from road_kd_seg.networks.common.summary import summarize_networks
 from road_kd_training.summaries import summarize_datasets, summarize_experiments, summarize_methods
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -32,14 +32,14 @@ def _networks(data_root: Path) -> None:
         taps = ", ".join(f"{name} ({tap.channels}, {tap.stride})" for name, tap in row.taps.items())
         modalities = "+".join(row.modalities)
         table.add_row(row.name, row.paper, f"{row.parameters:,}", f"{row.gflops:.1f}", modalities, taps)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _distillers(data_root: Path) -> None:
     table = Table(Column("name", no_wrap=True), "paper", "needs", "terms (default weight)")
     for row in summarize_methods():
         table.add_row(row.name, row.paper, row.describe_needs(), row.describe_terms())
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _datasets(data_root: Path) -> None:
@@ -54,7 +54,7 @@ def _experiments(data_root: Path) -> None:
 
 def _print(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for people; for pipes, one line each with tabs between the columns."""
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
         for row in rows:
             print(*row, sep="\t")

@@ -7,10 +7,12 @@ import math
 import re
 from argparse import Action
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from road_kd_seg.errors import printable
 from road_kd_training.recipes import field_names
 
 
@@ -44,7 +46,20 @@ def _count_values(action: Action | None) -> float:
 
 
 class Parser(ArgumentParser):
-    """Says what is wrong in one line, with the nearest known name."""
+    """Says what is wrong in one line, with the nearest known name; recipes are UTF-8, whatever the locale is."""
+
+    def format_help(self, *arguments: Any) -> str:
+        """Options with hyphens; `tidy` takes both spellings."""
+        return re.sub(r"--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), super().format_help(*arguments))
+
+    def parse_path(self, path: Any, *arguments: Any, **options: Any) -> Namespace:
+        """A recipe's settings."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.error(f"recipe {printable(path)}: {printable(error, 200)}")
+        parsed: Namespace = self.parse_string(text, Path(path).name, *arguments, **options)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""

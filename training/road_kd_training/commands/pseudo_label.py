@@ -19,6 +19,7 @@ from road_kd_training.errors import DatasetError
 from road_kd_training.label_sheets import write_sheets
 from road_kd_training.provenance import describe_training
 from road_kd_training.pseudo_label import PseudoLabels, write_pseudo_labels
+from road_kd_training.terminal import plain_console
 
 REPORT = "pseudo_labels.json"
 MOSTLY = 0.5
@@ -37,7 +38,7 @@ def run(options: Namespace) -> None:
             f"min_confidence is {options.min_confidence} and sheets {options.sheets}: expected a share from 0 to 1,"
             " and a number of pages that is not negative"
         )
-    console = Console()
+    console = plain_console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)
     out = new_folder(Path(options.out).expanduser())
@@ -93,5 +94,5 @@ def _print(console: Console, result: PseudoLabels, segmenter: Segmenter, out: Pa
         )
     if pages:
         lines.append(f"look at {out / 'contact_sheet.png'} ({pages} pages) and delete the labels that are wrong")
-    lines.append(f"train on them with the dataset option labels={out / 'label'} part=labeled")
+    lines.append(f"next: train on them with the dataset option labels={out / 'label'} part=labeled")
     console.print("\n".join(lines), soft_wrap=True)

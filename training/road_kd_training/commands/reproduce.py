@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import shlex
+from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+from road_kd_seg.files import make_folder
 from road_kd_training.commands.arguments import REPRODUCE_DEFAULTS
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import find_experiment
@@ -21,6 +23,7 @@ from road_kd_training.experiments.records import changed_fields, find_trained, r
 from road_kd_training.experiments.report import Report, terminal_table, write
 from road_kd_training.experiments.runs import Runner
 from road_kd_training.experiments.scales import meaning_of
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -30,11 +33,14 @@ def run(options: Namespace) -> None:
         TrainingError: an unknown table, scale or row; at the end, if a run has failed.
         DatasetError: a dataset that is missing, before anything trains.
     """
-    console = Console()
+    if not options.dry_run:
+        make_folder(Path(options.out), error=TrainingError)
+    console = plain_console()
     plan = plan_of(options, console)
-    console.print(f"{meaning_of(plan.scale)}: {plan.protocol.summary}", highlight=False)
+    console.print(f"{meaning_of(plan.scale)}: {plan.protocol.summary}")
     if options.dry_run:
         console.print(plan_table(plan))
+        console.print("next: the same command without --dry-run")
         return
     runner = Runner(plan, replace=options.replace)
     runner.read_finished()
@@ -82,9 +88,11 @@ def _report(runner: Runner, command: str, console: Console, pictures: int) -> No
     console.print(terminal_table(report))
     for line in report.lines:
         for reason in line.reasons:
-            console.print(f"failed: {line.row.label}, {reason}", highlight=False)
+            console.print(f"failed: {line.row.label}, {reason}")
     written = [report.path("md"), report.path("json"), *drawn]
-    console.print("wrote " + ", ".join(map(str, written)), highlight=False)
+    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
+    if not runner.failures:
+        console.print(f"next: read {written[0]}; more --seeds narrow what it says", soft_wrap=True)
 
 
 def plan_table(plan: Plan) -> Table:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from road_kd_training.datasets.synthetic import render_missing
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
     """Render what the folder lacks."""
     rendered = render_missing(Path(options.out), range(options.first_seed, options.first_seed + options.scenes))
-    Console().print(
+    plain_console().print(
         f"rendered {rendered} scenes, {options.scenes - rendered} were there: {options.out};"
         f" next: in a recipe, dataset: synthetic, options: {{root: {options.out}, num_scenes: {options.scenes}}}",
         soft_wrap=True,

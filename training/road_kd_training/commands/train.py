@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from road_kd_training.config import TrainConfig
 from road_kd_training.engine import Trainer
 from road_kd_training.recipes import check_recipe
+from road_kd_training.terminal import plain_console
 
 
 def run(options: Namespace) -> None:
@@ -23,4 +23,4 @@ def run(options: Namespace) -> None:
         check_recipe(Path(path))
     config = TrainConfig(**{field.name: options[field.name] for field in dataclasses.fields(TrainConfig)})
     bundle = Trainer(config).run()
-    Console().print(f"wrote {bundle}; next: road-kd evaluate DATASET --model {bundle}", soft_wrap=True)
+    plain_console().print(f"wrote {bundle}; next: road-kd evaluate DATASET --model {bundle}", soft_wrap=True)

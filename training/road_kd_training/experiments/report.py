@@ -101,7 +101,7 @@ def terminal_table(report: Report) -> Table:
     for group, lines in _groups(report.lines):
         table.add_section()
         if group:
-            table.add_row(f"[bold]{group}[/]")
+            table.add_row(group, style="bold")
         for line in lines:
             cells = report.cells(line)
             table.add_row(*(cells[index] for index in columns))

@@ -38,6 +38,7 @@ from road_kd_training.experiments.records import (
     write_record,
 )
 from road_kd_training.run_folder import read_result
+from road_kd_training.terminal import plain_console
 
 FAILURE = "failure.txt"
 Key = tuple[str, int]
@@ -56,7 +57,7 @@ class Runner:
     def __init__(self, plan: Plan, *, replace: bool = False, console: Console | None = None) -> None:
         self.plan, self.replace = plan, replace
         self.processes = PartialState()
-        self.console = console or Console(quiet=not self.processes.is_main_process)
+        self.console = console or plain_console(quiet=not self.processes.is_main_process)
         self.records: dict[Key, Record] = {}
         self.failures: dict[Key, str] = {}
 
@@ -93,7 +94,7 @@ class Runner:
                 self.records[_key(run)] = self._complete(run, where)
             except Exception as error:  # whatever it is, the other rows shall run
                 self.failures[_key(run)] = _reason(error)
-                self.console.print(f"{where}: [red]failed[/]: {_reason(error)}", highlight=False)
+                self.console.print(f"{where}: failed: {_reason(error)}", style="red")
                 _note_failure(run.folder, error)
             finally:
                 gc.collect()
@@ -103,7 +104,7 @@ class Runner:
     def _complete(self, run: Run, where: str) -> Record:
         record = self._read(run)
         if record is not None:
-            self.console.print(f"{where}: finished before", highlight=False)
+            self.console.print(f"{where}: finished before")
             return record
         self._make_room(run)
         trained = find_trained(run, self.plan.out)
@@ -111,7 +112,7 @@ class Runner:
             self.console.rule(where)
             trained = self._train(run)
         elif trained != run.folder:
-            self.console.print(f"{where}: the same run as {trained}", highlight=False)
+            self.console.print(f"{where}: the same run as {trained}")
         self._keep(run, trained)
         record = self._read(run)
         if record is None:
