@@ -7,11 +7,11 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 
 from road_kd_seg.label_files import visible_files
 from road_kd_training.errors import DatasetError
+from road_kd_training.terminal import plain_console
 
 QUALITY = 92
 """Of JPEG."""
@@ -31,12 +31,12 @@ def run(options: Namespace) -> None:
     if out.exists() and any(out.iterdir()):
         raise DatasetError(f"pack: {out} holds something already: name another folder with --out, or remove it")
     files = [path for path in visible_files(source) if path.is_file()]
-    for path in track(files, description=f"packing {source.name}", console=Console(stderr=True)):
+    for path in track(files, description="packing", transient=True):
         target = out / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shrink(path, target, options.width)
     megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
-    Console().print(
+    plain_console().print(
         f"wrote {len(files)} files, {megabytes:.1f} MB, to {out}: the same tree, images at most {options.width} pixels"
         f" wide; next: put it where the recipe's root says",
         soft_wrap=True,
