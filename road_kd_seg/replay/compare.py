@@ -81,8 +81,8 @@ def read_contender(path: Path) -> Contender:
     return Contender(report, pixels, names, predictions)
 
 
-def compare(ours: Contender, theirs: Contender) -> dict[str, Any]:
-    """Ours minus theirs over the frames that both scored.
+def compare(model: Contender, baseline: Contender) -> dict[str, Any]:
+    """A model minus a baseline, over the frames that both scored.
 
     Returns:
         `model`, `device`, `metrics`, `latency_ms`, … of the other; `frames` in common; `delta` with `miou` and, by
@@ -92,35 +92,35 @@ def compare(ours: Contender, theirs: Contender) -> dict[str, Any]:
     Raises:
         RoadKdError: the classes differ.
     """
-    other = {key: theirs.report[key] for key in ("model", "model_info", "device", "latency_ms", "frames", "metrics")}
-    other["agreement"] = _agreement(ours.predictions, theirs.predictions)
-    stamps_ns = sorted(ours.pixels.keys() & theirs.pixels.keys())
+    other = {key: baseline.report[key] for key in ("model", "model_info", "device", "latency_ms", "frames", "metrics")}
+    other["agreement"] = _agreement(model.predictions, baseline.predictions)
+    stamps_ns = sorted(model.pixels.keys() & baseline.pixels.keys())
     if not stamps_ns:
         return {**other, "common": 0, "delta": None, "note": "no frame was scored by both"}
-    if ours.class_names != theirs.class_names:
+    if model.class_names != baseline.class_names:
         raise RoadKdError(
-            f"--baseline {other['model']}: its classes are {', '.join(theirs.class_names)},"
-            f" expected {', '.join(ours.class_names)}: models are compared class by class"
+            f"--baseline {other['model']}: its classes are {', '.join(baseline.class_names)},"
+            f" expected {', '.join(model.class_names)}: models are compared class by class"
         )
-    pairs = np.stack([[ours.pixels[s], theirs.pixels[s]] for s in stamps_ns])  # (N, 2, K, 3)
+    pairs = np.stack([[model.pixels[s], baseline.pixels[s]] for s in stamps_ns])  # (N, 2, K, 3)
     intervals = block_bootstrap(pairs, lambda sums: _quantities(sums[..., 0, :, :]) - _quantities(sums[..., 1, :, :]))
     cells = [
         {"value": _number(value), "low": _number(low), "high": _number(high)}
         for value, low, high in zip(intervals.value, intervals.low, intervals.high, strict=True)
     ]
-    count = len(ours.class_names)
+    count = len(model.class_names)
     delta: dict[str, Any] = {"miou": cells[0]}
     for i, quantity in enumerate(QUANTITIES):
-        delta[quantity] = dict(zip(ours.class_names, cells[1 + i * count :], strict=False))
+        delta[quantity] = dict(zip(model.class_names, cells[1 + i * count :], strict=False))
     return {**other, "common": len(stamps_ns), "delta": delta, "note": interval_note(stamps_ns)}
 
 
-def _agreement(ours: LabelStore, theirs: LabelStore) -> dict[str, Any] | None:
+def _agreement(model: LabelStore, baseline: LabelStore) -> dict[str, Any] | None:
     """Share of equal pixels over the frames that both segmented at one size; None if there is none."""
     shares = [
-        float((ours.get(stamp_ns) == label).mean())
-        for stamp_ns, label in theirs.items()
-        if stamp_ns in ours and ours.get(stamp_ns).shape == label.shape
+        float((model.get(stamp_ns) == label).mean())
+        for stamp_ns, label in baseline.items()
+        if stamp_ns in model and model.get(stamp_ns).shape == label.shape
     ]
     return {"frames": len(shares), "pixels": float(np.mean(shares)), "worst": min(shares)} if shares else None
 

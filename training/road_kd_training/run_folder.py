@@ -31,19 +31,19 @@ def claim_folder(folder: Path, config: TrainConfig) -> None:
     Raises:
         TrainingError: the folder belongs to another run, or cannot be written.
     """
-    mine: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    given: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     path = folder / CONFIG
     try:
         if path.is_file() and any((folder / name).exists() for name in (LAST, RESULT)):
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-            changed = sorted(key for key in mine if key not in MAY_CHANGE and mine[key] != theirs.get(key))
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            changed = sorted(key for key in given if key not in MAY_CHANGE and given[key] != stored.get(key))
             if changed:
                 longer = f"; to train longer, start another run with init_from: {folder / 'bundle'}"
                 raise TrainingError(
                     f"{folder} holds a run with another {', '.join(changed)}: choose another output, or delete it"
                     f"{longer if changed == ['steps'] else ''}"
                 )
-        for file, content in ((path, mine), (folder / ENVIRONMENT, describe_training())):
+        for file, content in ((path, given), (folder / ENVIRONMENT, describe_training())):
             write_file(file, (json.dumps(content, indent=2) + "\n").encode(), error=TrainingError)
     except (OSError, json.JSONDecodeError) as error:
         raise TrainingError(f"output {folder} cannot be used: {error}: free some space or choose another") from error

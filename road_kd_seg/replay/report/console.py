@@ -36,9 +36,9 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
             table.add_row(title, _delta(other["delta"]["miou"]))
             for name, delta in other["delta"]["iou"].items():
                 table.add_row(f"IoU {name}", _delta(delta))
-        theirs = other["latency_ms"]["p50"]
-        if theirs and latency["p50"]:
-            table.add_row(f"times as fast as {other['model']}", f"{theirs / latency['p50']:.2f}")
+        baseline_ms = other["latency_ms"]["p50"]
+        if baseline_ms and latency["p50"]:
+            table.add_row(f"times as fast as {other['model']}", f"{baseline_ms / latency['p50']:.2f}")
     table.add_section()
     dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items() if count) or "none"
     table.add_row(

@@ -107,7 +107,7 @@ def _finish(console: Console, out: Path, adapted: Path, gain: Gain, own: int) ->
     interval = "too few frames for an interval"
     if not math.isnan(gain.low):
         interval = f"95 % interval of the gain [{gain.low:+.3f}, {gain.high:+.3f}], by blocks of frames"
-    figures = (
+    summary = (
         f"held-back frames, mIoU against {_scored_against(own)}: {gain.before:.3f} before, {gain.after:.3f} after;"
         f" {interval}"
     )
@@ -115,11 +115,11 @@ def _finish(console: Console, out: Path, adapted: Path, gain: Gain, own: int) ->
     shutil.rmtree(shipped, ignore_errors=True)
     if gain.worse:
         raise TrainingError(
-            f"the adapted student is no better, so nothing was shipped: {figures}. See {out / REPORT}; a stronger"
+            f"the adapted student is no better, so nothing was shipped: {summary}. See {out / REPORT}; a stronger"
             " --teacher, a higher --min_confidence or labels of some frames may help"
         )
     shutil.copytree(adapted, shipped)
-    console.print(figures)
+    console.print(summary)
     if not math.isnan(gain.low) and gain.low <= 0:
         console.print("the interval holds 0: on another drive of the same road the gain may vanish")
     console.print(f"wrote {shipped}; next: replay_eval BAG --model {shipped} --out REPORT", soft_wrap=True)

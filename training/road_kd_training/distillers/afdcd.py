@@ -36,9 +36,9 @@ def dense_contrast(student: Tensor, teacher: Tensor, groups: int, patch: int = 4
     Returns:
         Scalar, summed over groups and averaged over positions.
     """
-    ours, theirs = _patches(student, groups, patch), _patches(teacher.detach(), groups, patch)
-    logits = -torch.cdist(ours, theirs, p=1) / temperature
-    group = torch.arange(ours.shape[1], device=student.device) % groups
+    student_patches, teacher_patches = _patches(student, groups, patch), _patches(teacher.detach(), groups, patch)
+    logits = -torch.cdist(student_patches, teacher_patches, p=1) / temperature
+    group = torch.arange(student_patches.shape[1], device=student.device) % groups
     compared = group[:, None] != group[None, :]
     compared.fill_diagonal_(True)
     losses = logits.masked_fill(~compared, -torch.inf).logsumexp(dim=2) - logits.diagonal(dim1=1, dim2=2)
@@ -95,7 +95,7 @@ class Afdcd(TapDistiller):
         super().__init__(config, student, teachers)
         if not 0 <= config.mask_ratio < 1:
             raise TrainingError(f"afdcd: mask_ratio is {config.mask_ratio}, expected at least 0 and less than 1")
-        self.groups = [largest_divisor(theirs, config.groups) for _, theirs in self.channels]
+        self.groups = [largest_divisor(teacher_channels, config.groups) for _, teacher_channels in self.channels]
         if min(self.groups) < 2:
             raise TrainingError(
                 "afdcd: a teacher's tap has channels in one group only, which leaves nothing to contrast:"
@@ -103,8 +103,12 @@ class Afdcd(TapDistiller):
             )
         self.adapters = ChannelAdapters(self.channels)
         self.generators = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(theirs, theirs, 3, padding=1), nn.ReLU(), nn.Conv2d(theirs, theirs, 3, padding=1))
-            for _, theirs in self.channels
+            nn.Sequential(
+                nn.Conv2d(teacher_channels, teacher_channels, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(teacher_channels, teacher_channels, 3, padding=1),
+            )
+            for _, teacher_channels in self.channels
         )
 
     def forward(

@@ -107,9 +107,11 @@ def align(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         Both (B, N).
     """
     size = min(student.shape[-2:], teacher.shape[-2:], key=lambda shape: shape[0] * shape[1])
-    ours, theirs = (F.relu(align_spatial(x, size)).flatten(1) for x in (student, teacher))
-    check_same_shape("arfd: aligned features", ours, theirs, hint="align the student's channels with an adapter")
-    return _unit_rms(ours), _unit_rms(theirs)
+    aligned_student, aligned_teacher = (F.relu(align_spatial(x, size)).flatten(1) for x in (student, teacher))
+    check_same_shape(
+        "arfd: aligned features", aligned_student, aligned_teacher, hint="align the student's channels with an adapter"
+    )
+    return _unit_rms(aligned_student), _unit_rms(aligned_teacher)
 
 
 def _unit_rms(x: Tensor) -> Tensor:
@@ -175,7 +177,9 @@ class Arfd(TapDistiller):
 
     def compare(self, index: int, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """See `TapDistiller.compare`; labels are not consulted."""
-        ours, theirs = align(full_precision(self.adapters[index](student)), teacher)
+        aligned_student, aligned_teacher = align(full_precision(self.adapters[index](student)), teacher)
         kernel, bandwidth = self.config.kernel, self.config.bandwidth
         similarity = CONSISTENCY[self.config.consistency]
-        return 1 - similarity(recalibrate(ours, kernel, bandwidth), recalibrate(theirs, kernel, bandwidth))
+        return 1 - similarity(
+            recalibrate(aligned_student, kernel, bandwidth), recalibrate(aligned_teacher, kernel, bandwidth)
+        )
