@@ -34,7 +34,8 @@ setup: $(STAMP) ## .venv with everything; the other targets call it
 $(STAMP): setup.py package.xml training/pyproject.toml
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e training
+	# setuptools warns of folders that may shadow an editable package: here they are the package.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e training
 	touch $(STAMP)
 
 # A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered. COLOR=… and
