@@ -12,11 +12,20 @@ from road_kd_seg.networks.common.summary import summarize_networks
 from road_kd_training.summaries import summarize_datasets, summarize_experiments, summarize_methods
 from road_kd_training.terminal import plain_console
 
+NEXT = {
+    "networks": "in a recipe, network: {name: NAME}",
+    "distillers": "in a recipe, distillers: [{method: NAME}]",
+    "datasets": "road-kd evaluate NAME root=FOLDER, or in a recipe, train: [{dataset: NAME}]",
+    "experiments": "road-kd reproduce ID --dry-run",
+}
+
 
 def run(options: Namespace) -> None:
     """Print one table."""
     listings = {"networks": _networks, "distillers": _distillers, "datasets": _datasets, "experiments": _experiments}
     listings[options.what](Path(options.data_root))
+    if plain_console().is_terminal:  # pipes get rows alone
+        print(f"next: {NEXT[options.what]}")
 
 
 def _networks(data_root: Path) -> None:
