@@ -119,9 +119,9 @@ def _finish(console: Console, out: Path, adapted: Path, gain: Gain, own: int) ->
             " --teacher, a higher --min_confidence or labels of some frames may help"
         )
     shutil.copytree(adapted, shipped)
-    console.print(summary)
+    console.print(summary, soft_wrap=True)
     if not math.isnan(gain.low) and gain.low <= 0:
-        console.print("the interval holds 0: on another drive of the same road the gain may vanish")
+        console.print("the interval holds 0: on another drive of the same road the gain may vanish", soft_wrap=True)
     console.print(f"wrote {shipped}; next: replay_eval BAG --model {shipped} --out REPORT", soft_wrap=True)
 
 

@@ -54,7 +54,9 @@ def run(options: Namespace) -> None:
     if options.json is not None:
         text = json.dumps(report, indent=2, allow_nan=False) + "\n"
         write_file(Path(options.json), text.encode(), error=DatasetError)
-    console.print(f"next: a drive instead of a dataset: replay_eval BAG --model {options.model} --out REPORT")
+    console.print(
+        f"next: a drive instead of a dataset: replay_eval BAG --model {options.model} --out REPORT", soft_wrap=True
+    )
 
 
 def score_table(score: Score, taxonomy: Taxonomy, title: str) -> Table:

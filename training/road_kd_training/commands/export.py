@@ -205,13 +205,15 @@ def _command(options: Namespace) -> str:
 def _report(out: Path, parities: tuple[Parity, ...], quantized: Quantized | None) -> None:
     console = plain_console()
     for parity in parities:
-        console.print(f"{ONNX} against PyTorch, {parity.describe()}")
+        console.print(f"{ONNX} against PyTorch, {parity.describe()}", soft_wrap=True)
     if quantized is not None:
-        console.print(f"{INT8}: {quantized.describe()}")
+        console.print(f"{INT8}: {quantized.describe()}", soft_wrap=True)
     names = (MANIFEST, WEIGHTS, *ATTACHMENTS.values(), SIGNATURE, CARD)
     files = [out / name for name in names if (out / name).is_file()]
     megabytes = sum(file.stat().st_size for file in files) / 1e6
-    console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB")
+    console.print(f"wrote {out}: {', '.join(file.name for file in files)}, {megabytes:.1f} MB", soft_wrap=True)
     if megabytes > MOST_MEGABYTES:
-        console.print(f"warning: more than the {MOST_MEGABYTES} MB that a bundle in models/ may have")
-    console.print(f"next: seg_node --ros-args -p model:={out}, or replay_eval BAG --model {out} --out REPORT")
+        console.print(f"warning: more than the {MOST_MEGABYTES} MB that a bundle in models/ may have", soft_wrap=True)
+    console.print(
+        f"next: seg_node --ros-args -p model:={out}, or replay_eval BAG --model {out} --out REPORT", soft_wrap=True
+    )
