@@ -14,25 +14,26 @@ from road_kd_training.experiments.results import Figure, Line
 NOTHING = "–"
 
 
-def ledger_text(plan: Plan, lines: Sequence[Line]) -> list[str]:
-    """How claims are judged, and what this table can tell apart."""
+def resolution(plan: Plan, lines: Sequence[Line]) -> str:
+    """What difference this table can tell apart at all; empty where it judges nothing."""
     metric = plan.experiment.metrics[0]
     gains = [line.gains[metric.name].reproduced for line in lines if line.verdict is not None]
-    widths = [half_width(values) for values in gains if len(values) > 1]
     if not gains:
-        return _learning_curves(lines, metric)
+        return ""
+    widths = [half_width(values) for values in gains if len(values) > 1]
+    if not widths:
+        return "One seed tells no difference apart."
+    median = f"{statistics.median(widths):.{metric.decimals}f}"
+    return f"A gain is known to ± {median} (median over the rows): smaller differences cannot be told apart."
+
+
+def rules(plan: Plan) -> str:
+    """How claims are judged, and what the rows have alike."""
     claim, relevant = ("A claim", "half of the reported gain") if plan.experiment.dataset else ("A gain", "0")
-    resolution = (
-        f"Here a gain is known to ± {statistics.median(widths):.{metric.decimals}f} (median over the rows):"
-        " smaller differences cannot be told apart."
-        if widths
-        else "One seed tells no difference apart."
-    )
-    return [
+    return (
         f"{claim} *holds* if the 95 % interval of the paired gain excludes 0, *vanishes* if it lies below {relevant}."
-        f" {_EQUAL[plan.budget]} {resolution}",
-        *_learning_curves(lines, metric),
-    ]
+        f" {_EQUAL[plan.budget]}"
+    )
 
 
 _EQUAL: Mapping[Budget, str] = {
@@ -45,7 +46,7 @@ _EQUAL: Mapping[Budget, str] = {
 }
 
 
-def _learning_curves(lines: Sequence[Line], metric: Metric) -> list[str]:
+def learning_curves(lines: Sequence[Line], metric: Metric) -> list[str]:
     """How far each baseline comes with longer schedules, and whether it still climbs at the end."""
     by_key = {line.row.key: line for line in lines}
     found = []

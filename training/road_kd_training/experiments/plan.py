@@ -169,8 +169,9 @@ class _Planner:
         labeler = self.add(self.experiment.row(row.labels_from), 0) if row.labels_from else None
         config = self._config(row, seed, [bundle_of(teacher) for teacher in teachers])
         if labeler is not None:
-            labels = labeler.folder / f"labels_{row.min_confidence:g}"
-            config = dataclasses.replace(config, train=[DataConfig("frames", {"root": str(labels), "part": "labeled"})])
+            labels = {"root": str(labeler.folder / f"labels_{row.min_confidence:g}"), "part": "labeled"}
+            # Labels that are made anew, in the same folder, must not be read from a cache.
+            config = dataclasses.replace(config, train=[DataConfig("frames", labels)], sample_cache=None)
         start = self.add(self.experiment.row(row.starts_from), seed) if row.starts_from else None
         if start is not None:
             config = dataclasses.replace(config, init_from=str(bundle_of(start)))

@@ -14,7 +14,15 @@ from rich.table import Table
 
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.base import Experiment, Metric
-from road_kd_training.experiments.claims import NOTHING, interval, ledger_text, number, reproduced
+from road_kd_training.experiments.claims import (
+    NOTHING,
+    interval,
+    learning_curves,
+    number,
+    reproduced,
+    resolution,
+    rules,
+)
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
 from road_kd_training.experiments.results import Figure, Line, gather
@@ -49,6 +57,11 @@ class Report:
         """The metric of the gains."""
         return self.plan.experiment.metrics[0]
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether a baseline was also trained for longer."""
+        return any(line.over_longest is not None for line in self.lines)
+
     def path(self, ending: str) -> Path:
         """File of this report."""
         return self.plan.out / f"{self.plan.experiment.id.replace('/', '_')}_{self.plan.name}.{ending}"
@@ -66,6 +79,7 @@ class Report:
             "gain, reported",
             "gain, reproduced",
             "95 % interval",
+            *([OVER_LONGEST] if self.has_curve else []),
             "claim",
             "share of gradient",
         ]
@@ -83,17 +97,20 @@ class Report:
             NOTHING if gain is None else number(gain.paper, metric, sign=True),
             NOTHING if gain is None else reproduced(gain, metric, sign=True),
             NOTHING if gain is None else interval(gain, metric),
+            *([_over_longest(line, metric)] if self.has_curve else []),
             NOTHING if line.verdict is None else line.verdict.describe(),
             ", ".join(f"{_term(term)} {share:.2g}" for term, share in line.shares.items()) or NOTHING,
         ]
 
 
+OVER_LONGEST = "over the longest baseline"
 _FILE_ONLY = ("network", "params (M)", "steps", "share of gradient")
 
 
 def terminal_table(report: Report) -> Table:
     """For rich: what fits a terminal; network, parameters, steps and shares of the gradient stand in the files."""
-    table = Table(title=f"{report.plan.experiment.title}\n{meaning_of(report.plan.scale)}")
+    head = [report.plan.experiment.title, meaning_of(report.plan.scale), resolution(report.plan, report.lines)]
+    table = Table(title="\n".join(filter(None, head)))
     hidden = _FILE_ONLY if report.plan.experiment.dataset else (*_FILE_ONLY, "reported")
     columns = [index for index, column in enumerate(report.columns()) if not column.endswith(hidden)]
     for index in columns:
@@ -114,12 +131,14 @@ def markdown(report: Report) -> str:
     blocks = [
         f"# {experiment.title}",
         f"**{meaning_of(plan.scale)}.** {_capital(plan.protocol.summary)}. {_measured_on(experiment)}",
+        *filter(None, [resolution(plan, report.lines)]),
         _markdown_table(report.columns(), _main_rows(report)),
         "Reproduced: mean ± standard deviation (number of runs). Gains are over the baseline student, which had the"
-        " same data and schedule; reproduced ones are paired by seed. Seeds vary the student's first weights and the"
+        " same data; reproduced ones are paired by seed. Seeds vary the student's first weights and the"
         " order of its data; a teacher is trained once. ↓ means that lower is better. Share of gradient: the norm of"
         " each weighted term's gradient in the student over the cross entropy's, on one batch after the warm-up.",
-        *ledger_text(plan, report.lines),
+        rules(plan),
+        *learning_curves(report.lines, report.primary),
     ]
     if len(experiment.metrics) > 1:
         names = [metric.name + (" ↓" if metric.lower_is_better else "") for metric in experiment.metrics]
@@ -195,6 +214,7 @@ def _line_as_data(line: Line) -> dict[str, Any]:
         "network": line.network,
         "parameters": line.parameters,
         "figures": {name: _figure_as_data(figure) for name, figure in line.figures.items()},
+        "gain_over_longest_baseline": None if line.over_longest is None else _figure_as_data(line.over_longest),
         "gains": {name: _figure_as_data(figure) for name, figure in line.gains.items()},
         "steps": line.steps,
         "gradient_shares": dict(line.shares),
@@ -252,6 +272,12 @@ def _environments(report: Report) -> list[str]:
     if report.plan.experiment.speed:
         lines.append("forward passes: batch 1 at the input's size, float16 on a GPU and float32 on a CPU, interleaved")
     return ["\n".join(f"- {line}" for line in [*lines, f"{minutes:.1f} minutes of training steps in all"])]
+
+
+def _over_longest(line: Line, metric: Metric) -> str:
+    if line.over_longest is None or not line.over_longest.reproduced:
+        return NOTHING
+    return f"{reproduced(line.over_longest, metric, sign=True)} {interval(line.over_longest, metric)}"
 
 
 def _term(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from road_kd_training.experiments.alignment import Alignment
 from road_kd_training.experiments.base import Metric, Row
+from road_kd_training.experiments.budget import LONGER, longer_key
 from road_kd_training.experiments.ledger import Verdict, judge
 from road_kd_training.experiments.plan import Plan, Run
 from road_kd_training.experiments.records import Record
@@ -46,6 +47,8 @@ class Line:
     """Over the baseline student; empty for rows that have none. Reproduced gains are paired by seed."""
     verdict: Verdict | None = None
     """On the paper's gain in the first metric; None without a claim, and where results rank nothing."""
+    over_longest: Figure | None = None
+    """Gain in the first metric over the baseline's longest schedule, by seed; None where there is none."""
     network: str = ""
     """What ran, with substitutes."""
     parameters: int | None = None
@@ -83,6 +86,7 @@ def _line(plan: Plan, row: Row, records: Mapping[Key, Record], failures: Mapping
         figures,
         gains,
         verdict=_verdict(plan, gains.get(experiment.metrics[0].name)) if done else None,
+        over_longest=_over_longest(plan, row, baseline, done, records),
         network=runs[0].config.network.name if runs else row.network,
         parameters=done[0][1].outcome.parameters if done else None,
         reasons=[f"seed {seed}: {reason}" for (key, seed), reason in failures.items() if key == row.key],
@@ -119,6 +123,23 @@ def _gain(
     pairs = [(record, records[baseline.key, run.seed]) for run, record in done if (baseline.key, run.seed) in records]
     values = [metric.measure(one.outcome) - metric.measure(other.outcome) for one, other in pairs]
     return Figure(paper, [value for value in values if not math.isnan(value)])
+
+
+def _over_longest(
+    plan: Plan,
+    row: Row,
+    baseline: Row | None,
+    done: Sequence[tuple[Run, Record]],
+    records: Mapping[Key, Record],
+) -> Figure | None:
+    if baseline is None or plan.scale == "smoke":
+        return None
+    trained = {key for key, _ in records}
+    curve = [key for key in (longer_key(baseline, factor) for factor in LONGER) if key in trained]
+    if not curve:
+        return None
+    longest = plan.experiment.row(curve[-1])
+    return Figure(None, _gain(row, longest, plan.experiment.metrics[0], done, records).reproduced)
 
 
 def _verdict(plan: Plan, gain: Figure | None) -> Verdict | None:

@@ -6,7 +6,7 @@ import pytest
 from road_kd_seg import metrics
 from road_kd_training.experiments.base import Experiment, Metric, Row
 from road_kd_training.experiments.budget import with_learning_curve
-from road_kd_training.experiments.claims import ledger_text
+from road_kd_training.experiments.claims import learning_curves, resolution, rules
 from road_kd_training.experiments.metrics import Outcome, SetScore, of_class
 from road_kd_training.experiments.plan import make_plan
 from road_kd_training.experiments.records import Record
@@ -27,8 +27,8 @@ EXPERIMENT = with_learning_curve(
 )
 
 
-def text_of(tmp_path, hits):
-    """The paragraphs under a table whose rows scored `hits` percent, by seed."""
+def lines_of(tmp_path, hits):
+    """A plan, and its lines if its rows scored `hits` percent, by seed."""
     plan = make_plan(EXPERIMENT, "reduced", out=tmp_path, data_root=tmp_path, budget="cpu")
     records = {}
     for run in plan.runs:
@@ -36,7 +36,13 @@ def text_of(tmp_path, hits):
             count = hits[run.row.key][run.seed]
             score = SetScore(np.array([[0, 0], [100 - count, count]]), ("road", "hole"))
             records[run.row.key, run.seed] = Record(Outcome({"test": score}, 1), run.folder, 1, 1, 1.0, {})
-    return ledger_text(plan, gather(plan, records, {}))
+    return plan, gather(plan, records, {})
+
+
+def text_of(tmp_path, hits):
+    """Head, rules and learning curves."""
+    plan, lines = lines_of(tmp_path, hits)
+    return [resolution(plan, lines), rules(plan), *learning_curves(lines, EXPERIMENT.metrics[0])]
 
 
 class TestLearningCurve:
@@ -51,9 +57,25 @@ class TestLearningCurve:
         assert "no further rise can be told: its plateau" in text_of(tmp_path, hits)[-1]
 
 
-@pytest.mark.parametrize("sentence", [
-    "as much processor time", "the teacher's forward passes included", "smaller differences cannot be told apart",
-])  # fmt: skip
-def test_it_says_what_was_equal_and_what_can_be_told_apart(tmp_path, sentence):
-    hits = {"baseline": [50, 51, 52], "good": [60, 60, 63]}
-    assert sentence in text_of(tmp_path, hits)[0]
+def test_a_row_is_also_compared_with_the_longest_baseline(tmp_path):
+    hits = {"baseline": [50, 51, 52], "baseline_x2": [60, 61, 62], "baseline_x4": [70, 71, 73], "good": [69, 71, 73]}
+    good = next(line for line in lines_of(tmp_path, hits)[1] if line.row.key == "good")
+    assert good.over_longest.reproduced == pytest.approx([-1, 0, 0])
+    del hits["baseline_x4"]
+    good = next(line for line in lines_of(tmp_path, hits)[1] if line.row.key == "good")
+    assert good.over_longest.reproduced == pytest.approx([9, 10, 11])
+
+
+def test_the_head_says_what_can_be_told_apart(tmp_path):
+    """Gains 9, 10 and 11: standard deviation 1, t(2) = 4.303."""
+    hits = {"baseline": [50, 51, 52], "good": [59, 61, 63]}
+    assert text_of(tmp_path, hits)[0].startswith(f"A gain is known to ± {4.303 / 3**0.5:.0f} (median over the rows)")
+
+
+def test_without_a_gain_nothing_is_judged(tmp_path):
+    assert text_of(tmp_path, {"baseline": [50, 51, 52]})[0] == ""
+
+
+@pytest.mark.parametrize("sentence", ["as much processor time", "the teacher's forward passes included"])
+def test_it_says_what_was_equal(tmp_path, sentence):
+    assert sentence in text_of(tmp_path, {})[1]
