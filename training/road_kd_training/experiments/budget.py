@@ -79,7 +79,8 @@ def fair_steps(plan: Plan) -> dict[str, int]:
             record[key] = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost, "signature": signature}
             write_file(path, (json.dumps(record, indent=1) + "\n").encode(), error=TrainingError)
         share = run.row.schedule / baseline.schedule  # of a budget that several rows, one after the other, spend
-        steps[key] = max(1, round(share * first[baseline.key].config.steps / record[key]["steps_of_baseline"]))
+        budget = steps.get(baseline.key, first[baseline.key].config.steps)
+        steps[key] = max(1, round(share * budget / record[key]["steps_of_baseline"]))
     return steps
 
 

@@ -71,6 +71,20 @@ class TestFairSteps:
         fair_steps(plan_in(tmp_path))
         assert json.loads(path.read_text())["cwd"]["steps_of_baseline"] != 2.5
 
+    def test_two_stages_share_the_budget_of_the_row_that_they_are_compared_with(self, tmp_path):
+        experiment = find_experiment("overview/new_camera")
+        options = {"out": tmp_path, "data_root": tmp_path, "budget": "cpu"}
+        plan = make_plan(experiment, "smoke", **options)
+        fair_steps(plan)
+        path = plan.folder / COSTS
+        record = json.loads(path.read_text())
+        for key, ratio in {"one_stage": 2.0, "features": 1.0, "two_stage": 0.5}.items():
+            record[key]["steps_of_baseline"] = ratio
+        path.write_text(json.dumps(record))
+        steps = fair_steps(plan)
+        # Of ten steps of the baseline: half as many of twice the cost; half of its ten; half of one_stage's, at half.
+        assert (steps["one_stage"], steps["features"], steps["two_stage"]) == (5, 5, 5)
+
     def test_budgets_do_not_share_a_folder(self, tmp_path):
         folders = {plan_in(tmp_path, budget).folder for budget in ("steps", "cpu", "wall")}
         assert len(folders) == 3
