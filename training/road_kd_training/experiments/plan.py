@@ -170,7 +170,7 @@ class _Planner:
         config = self._config(row, seed, [bundle_of(teacher) for teacher in teachers])
         if labeler is not None:
             labels = {"root": str(labeler.folder / f"labels_{row.min_confidence:g}"), "part": "labeled"}
-            # Labels that are made anew, in the same folder, must not be read from a cache.
+            # Labels that are made again, in the same folder, must not be read from a cache.
             config = dataclasses.replace(config, train=[DataConfig("frames", labels)], sample_cache=None)
         start = self.add(self.experiment.row(row.starts_from), seed) if row.starts_from else None
         if start is not None:
