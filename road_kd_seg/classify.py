@@ -17,9 +17,6 @@ from torch import Tensor
 
 from road_kd_seg.preprocess.input_spec import InputSpec
 
-_MIXED = 255
-"""In a map of cells: the four corners differ. No class has this id, it is the ignore index."""
-
 
 def classify(logits: Tensor, size: tuple[int, int], spec: InputSpec, background_id: int) -> tuple[Tensor, Tensor]:
     """Network output to camera resolution.
@@ -87,38 +84,38 @@ def _label_in_crop(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArra
     if winner.shape == size:
         return winner
     rows, columns = (_axis(new, old) for new, old in zip(size, winner.shape, strict=True))
-    beside = np.concatenate((winner[:, 1:], winner[:, -1:]), axis=1)
-    mixed = winner != beside
-    mixed[:-1] |= (winner[:-1] != winner[1:]) | (winner[:-1] != beside[1:])
-    label: NDArray[np.uint8] = np.where(mixed, np.uint8(_MIXED), winner).take(columns.first, axis=1)[rows.first]
-    pixels = np.flatnonzero(label == _MIXED)
-    if len(pixels):
-        row, column = np.divmod(pixels, size[1])
-        corners, rank = _corner_probabilities(logits, mixed)
-        cell = rank[rows.first[row], columns.first[column]]
-        down, across = rows.share[row], columns.share[column]
-        weights = ((1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across)
-        label.flat[pixels] = _argmax(sum(w * c.take(cell, axis=1) for w, c in zip(weights, corners, strict=True)))
+    label: NDArray[np.uint8] = winner.take(columns.nearby, axis=1)[rows.nearby]
+    around = np.pad(winner, 1, mode="edge")
+    mixed = around[1:, 1:] != around[:-1, :-1]
+    mixed |= (around[1:, 1:] != around[1:, :-1]) | (around[1:, 1:] != around[:-1, 1:])
+    mixed &= rows.occupied[:, None] & columns.occupied
+    row, column = np.divmod(np.flatnonzero(mixed), mixed.shape[1])
+    # N comes last in everything: NumPy is slow in loops over the few pixels of a cell.
+    down, across = rows.shares.take(row, axis=1)[:, None], columns.shares.take(column, axis=1)  # (sy, 1, N), (sx, N)
+    above, below = (
+        before[:, None, None] * (1 - across) + after[:, None, None] * across
+        for before, after in _corner_probabilities(logits, row, column)
+    )
+    pixels = rows.pixels.take(row, axis=1)[:, None] * size[1] + columns.pixels.take(column, axis=1)  # (sy, sx, N)
+    label.reshape(-1)[pixels] = _argmax(above * (1 - down) + below * down)
     return label
 
 
 def _corner_probabilities(
-    logits: NDArray[np.float32], cells: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Class probabilities at the corners of N marked cells, (4, K, N), and each marked cell's place among
-    them, (h, w)."""
+    logits: NDArray[np.float32], row: NDArray[np.intp], column: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Class probabilities at the corners of N cells, (above or below, left or right, K, N)."""
     classes, height, width = logits.shape
-    marked = np.flatnonzero(cells)
-    top, left = np.divmod(marked, width)
-    bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    index = np.stack((top * width + left, top * width + right, bottom * width + left, bottom * width + right))
-    corners = logits.reshape(classes, -1).take(index, axis=1)  # (K, 4, N)
-    corners -= corners.max(axis=0)
+    top, bottom = np.maximum(row - 1, 0) * width, np.minimum(row, height - 1) * width
+    left, right = np.maximum(column - 1, 0), np.minimum(column, width - 1)
+    corners = logits.reshape(classes, -1).take(
+        np.stack((top + left, top + right, bottom + left, bottom + right)), axis=1
+    )
+    corners -= corners.max(axis=0)  # (K, 4, N)
     np.exp(corners, out=corners)
     corners /= corners.sum(axis=0)
-    rank = np.empty((height, width), np.int32)
-    rank.flat[marked] = np.arange(len(marked), dtype=np.int32)
-    return corners.transpose(1, 0, 2), rank
+    probabilities: NDArray[np.float32] = corners.transpose(1, 0, 2).reshape(2, 2, classes, -1)
+    return probabilities
 
 
 def _argmax(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -133,19 +130,27 @@ def _argmax(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Where an axis' new pixels lie between the old ones, as bilinear interpolation sees it."""
+    """Where an axis' `new` pixels lie between the `old` ones, as bilinear interpolation sees it. Cell i is what lies
+    between the old pixels i - 1 and i, repeated at the border; s is the number of new pixels in the fullest cell."""
 
-    first: NDArray[np.intp]
-    """The old pixel before each new one."""
-    share: NDArray[np.float32]
-    """How much of the next old pixel is mixed in, 0 to 1."""
+    nearby: NDArray[np.intp]
+    """An old pixel beside each new one, (new,)."""
+    occupied: NDArray[np.bool_]
+    """Whether there is a new pixel in a cell, (old + 1,)."""
+    pixels: NDArray[np.intp]
+    """The new pixels of each occupied cell, (s, old + 1); those of emptier cells repeat one of theirs."""
+    shares: NDArray[np.float32]
+    """How much of the cell's second old pixel is mixed into each of them, 0 to 1, (s, old + 1)."""
 
 
 @lru_cache(maxsize=16)
 def _axis(new: int, old: int) -> _Axis:
-    position = np.maximum((np.arange(new, dtype=np.float32) + np.float32(0.5)) * np.float32(old / new) - 0.5, 0)
-    first = np.minimum(position.astype(np.intp), old - 1)
-    return _Axis(first, (position - first).astype(np.float32))
+    position = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * np.float32(old / new) - np.float32(0.5)
+    before = np.floor(position).clip(-1, old - 1)
+    cell = before.astype(np.intp) + 1
+    begin, end = (np.searchsorted(cell, np.arange(old + 1), side) for side in ("left", "right"))
+    pixels = np.minimum(begin + np.arange((end - begin).max())[:, None], end - 1).clip(min=0)
+    return _Axis(cell.clip(max=old - 1), begin < end, pixels, (position - before).astype(np.float32)[pixels])
 
 
 def _probabilities_in_crop(logits: Tensor, size: tuple[int, int], spec: InputSpec) -> Tensor:
