@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from road_kd_seg.frame import Intrinsics
-from road_kd_seg.preprocess.resize import resize_depth_array
+from road_kd_seg.preprocess.resize import is_valid, resize_depth_array
 from road_kd_seg.preprocess.road_plane import PLANE_TOLERANCE_PER_M, fit_road_plane, plane_inverse_depth
 
 _GRID_ROWS = 96
@@ -73,7 +73,7 @@ def assess_depth(depth_m: NDArray[np.float32]) -> DepthQuality:
     share = float(valid.float().mean())
     with torch.inference_mode():
         inverse = torch.where(valid, 1 / coarse, 0)
-        plane, found = fit_road_plane(inverse, valid)
+        plane, found = fit_road_plane(inverse)
         lower = np.s_[:, coarse.shape[1] // 3 :]
         near = (inverse - plane_inverse_depth(plane, *coarse.shape[1:])).abs() < PLANE_TOLERANCE_PER_M
         support = (near & valid)[lower].sum() / valid[lower].sum().clamp(min=1)
@@ -91,8 +91,11 @@ def beyond_depth(depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     Holes inside the image, and holes at its border that are narrower than a sixth of it, are no end of depth.
     """
-    valid = (_coarse(depth_m) > 0).astype(np.uint8)
-    height, width = valid.shape
+    step = _step(depth_m)
+    height, width = (size // step for size in depth_m.shape)
+    valid = is_valid(depth_m[: height * step, : width * step]).view(np.uint8)
+    in_rows = 255 * np.bitwise_or.reduce(valid.reshape(height, step, width * step), axis=1)
+    valid = (cv2.resize(in_rows, (width, height), interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
     within = np.ones(valid.shape, bool)
     for axis, kernel in ((0, (round(width * _MAX_HOLE), 1)), (1, (1, round(height * _MAX_HOLE)))):
         closed = cv2.morphologyEx(valid, cv2.MORPH_CLOSE, np.ones(kernel[::-1], np.uint8)) > 0
@@ -100,10 +103,10 @@ def beyond_depth(depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
             seen = np.logical_or.accumulate(way, axis=axis)
             within &= seen if way is closed else np.flip(seen, axis)
     rows, columns = (
-        np.arange(size).clip(max=count * _step(depth_m) - 1) // _step(depth_m)
+        np.arange(size).clip(max=count * step - 1) // step
         for size, count in zip(depth_m.shape, valid.shape, strict=True)
     )
-    beyond: NDArray[np.bool_] = ~within[rows][:, columns]
+    beyond: NDArray[np.bool_] = (~within).take(columns, axis=1)[rows]
     return beyond
 
 

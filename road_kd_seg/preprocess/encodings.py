@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from road_kd_seg.frame import Intrinsics
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_seg.preprocess.normals import surface_normals
 from road_kd_seg.preprocess.road_plane import plane_residual, relative_height
+
+_MIN_DEPTH_M = 1e-6
 
 
 def encode_depth(
@@ -27,25 +31,28 @@ def encode_depth(
     """
     if encoding.kind == "normals":
         return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
-    valid = (depth_m > 0) & (depth_m < torch.inf)
+    depth_m = depth_m.nan_to_num(0, 0, 0).clamp(min=0)[:, None]
+    valid = depth_m.sign()
     if encoding.kind in ("metric", "jet_depth"):
-        scaled = ((depth_m - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)[:, None]
-        return torch.where(valid[:, None], jet(scaled) if encoding.kind == "jet_depth" else scaled, 0)
-    inverse_depth = torch.where(valid, 1 / depth_m, 0)
+        scaled = ((depth_m - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
+        return valid * (jet(scaled) if encoding.kind == "jet_depth" else scaled)
+    inverse_depth = valid / depth_m.clamp(min=_MIN_DEPTH_M)
     if encoding.kind == "inverse":
-        scaled = (inverse_depth - encoding.low) / (encoding.high - encoding.low)
-        return torch.where(valid, scaled.clamp(0, 1), 0)[:, None]
+        return valid * ((inverse_depth - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
     if encoding.kind == "relative_height":
-        height = relative_height(inverse_depth, valid, road_plane)
-        return (height / (height.abs() + encoding.high))[:, None]
-    residual = plane_residual(inverse_depth, valid, road_plane)
-    scaled = (residual / encoding.high).clamp(-1, 1)[:, None]
-    if encoding.kind == "plane_residual":
-        return scaled
-    return torch.where(valid[:, None], jet((scaled + 1) / 2), 0)
+        height = relative_height(inverse_depth[:, 0], road_plane)[:, None]
+        return height / (height.abs() + encoding.high)
+    residual = plane_residual(inverse_depth[:, 0], road_plane)[:, None]
+    scaled = (residual / encoding.high).clamp(-1, 1)
+    return scaled if encoding.kind == "plane_residual" else valid * jet((scaled + 1) / 2)
 
 
 def jet(value: Tensor) -> Tensor:
     """The jet colors (blue, cyan, yellow, red) of values in [0, 1]: (B, 1, h, w) → RGB in [0, 1], (B, 3, h, w)."""
-    centers = value.new_tensor([0.75, 0.5, 0.25]).view(1, 3, 1, 1)
-    return (1.5 - 4 * (value - centers).abs()).clamp(0, 1)
+    return (1.5 - 4 * (value - _jet_centers(value.device)).abs()).clamp(0, 1)
+
+
+@lru_cache(maxsize=8)
+def _jet_centers(device: torch.device) -> Tensor:
+    """Where red, green and blue are brightest, (1, 3, 1, 1); kept, so that no frame has to copy them to the device."""
+    return torch.tensor([0.75, 0.5, 0.25], device=device).view(1, 3, 1, 1)

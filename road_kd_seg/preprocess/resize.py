@@ -60,30 +60,29 @@ def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False
     """
     rows, columns = _footprint_tensors(depth_m.shape[1], depth_m.shape[2], size, depth_m.device)
     candidates = depth_m[:, rows, columns]  # (B, candidates, h, w)
-    nearest = _is_valid(candidates).byte().max(dim=1, keepdim=True).indices  # the first of equals
+    nearest = is_valid(candidates).byte().max(dim=1, keepdim=True).indices  # the first of equals
     sampled = candidates.gather(1, nearest)[:, 0]
     if not smooth:
         return sampled
-    inverse_depth = torch.where(_is_valid(depth_m), 1 / depth_m, torch.nan)[:, None]
+    inverse_depth = torch.where(is_valid(depth_m), 1 / depth_m, torch.nan)[:, None]
     interpolated = 1 / F.interpolate(inverse_depth, size, mode="bilinear", align_corners=False)[:, 0]
     return torch.where(interpolated.isnan(), sampled, interpolated)
 
 
 def resize_depth_array(depth_m: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """`resize_depth` of one image (H, W), not smooth; what is invalid becomes 0."""
-    rows, columns = _footprint(depth_m.shape[0], depth_m.shape[1], size)
-    resized: NDArray[np.float32] = depth_m[rows[0]].take(columns[0], axis=1)
-    for candidate_rows, candidate_columns in zip(rows[1:], columns[1:], strict=True):
-        candidate = depth_m[candidate_rows].take(candidate_columns, axis=1)
-        np.copyto(resized, candidate, where=~_is_valid(resized))
-    resized[~_is_valid(resized)] = 0
+    resized: NDArray[np.float32] = np.zeros(size, np.float32)
+    for rows, columns in _footprint_slices(depth_m.shape[0], depth_m.shape[1], size):  # the nearest comes last
+        candidate = np.ascontiguousarray(depth_m[rows][:, columns])
+        cv2.copyTo(candidate, is_valid(candidate).view(np.uint8), resized)
     return resized
 
 
 _Depth = TypeVar("_Depth", Tensor, NDArray[np.float32])
 
 
-def _is_valid(depth_m: _Depth) -> Any:
+def is_valid(depth_m: _Depth) -> Any:
+    """Where a pixel is a distance: not 0, negative, NaN or infinite; bool, of the same shape."""
     return (depth_m > 0) & (depth_m < math.inf)
 
 
@@ -122,6 +121,22 @@ def _spans(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
     """Middle, first and last old pixel under each new one."""
     index = np.arange(new)
     return (2 * index + 1) * old // (2 * new), index * old // new, -((-(index + 1) * old) // new) - 1
+
+
+_Index = slice | NDArray[np.intp]
+
+
+@lru_cache(maxsize=16)
+def _footprint_slices(height: int, width: int, size: tuple[int, int]) -> list[tuple[_Index, _Index]]:
+    """`_footprint`, farthest first, with slices in place of indices where their steps are even."""
+    return [(_as_slice(r), _as_slice(c)) for r, c in zip(*_footprint(height, width, size), strict=True)][::-1]
+
+
+def _as_slice(index: NDArray[np.intp]) -> _Index:
+    steps = np.unique(np.diff(index))
+    if len(steps) == 1 and steps[0] > 0:
+        return slice(int(index[0]), int(index[-1]) + 1, int(steps[0]))
+    return index
 
 
 @lru_cache(maxsize=16)

@@ -28,43 +28,44 @@ _MIN_CORNER_SPREAD = 0.2
 """|det| of a hypothesis' three points, twice their triangle's area in [-1, 1]²: small ones extrapolate noise. Relative
 to the mean of a frame's hypotheses, so that a frame whose valid points lie close together has hypotheses, too."""
 
+_MIN_INVERSE_DEPTH_PER_M = 1e-6
+
 _NUM_HYPOTHESES = 192
 _SCORE_STRIDE = 2
 """Hypotheses are scored on every second row and column of the sampled points: measured as good as on all of them."""
 
 
-def plane_residual(inverse_depth: Tensor, valid: Tensor, plane: Tensor | None = None) -> Tensor:
+def plane_residual(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor:
     """What lies above (positive) or below (negative) the road plane, in inverse depth.
 
     Args:
-        inverse_depth: 1/z in 1/m, (B, h, w).
-        valid: (B, h, w), bool.
+        inverse_depth: 1/z in 1/m, 0 where invalid, (B, h, w).
         plane: a, b, c with u and v in [-1, 1] over this image, (B, 3), zeros where there is none; None: fit it here.
 
     Returns:
         1/z minus the fitted plane, 1/m, (B, h, w); 0 where invalid. Without a plane (no valid depth), 0 everywhere.
     """
-    plane, found = fit_road_plane(inverse_depth, valid) if plane is None else (plane, plane.any(-1))
+    plane, found = fit_road_plane(inverse_depth) if plane is None else (plane, plane.any(-1))
     fitted = plane_inverse_depth(plane, inverse_depth.shape[-2], inverse_depth.shape[-1])
-    return (inverse_depth - fitted) * (valid & found[:, None, None])
+    # Masks are multiplied as floats: on a CPU, torch.where takes ten times as long.
+    return (inverse_depth - fitted) * (inverse_depth.sign() * found[:, None, None].float())
 
 
-def relative_height(inverse_depth: Tensor, valid: Tensor, plane: Tensor | None = None) -> Tensor:
+def relative_height(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor:
     """Height above the road plane in camera heights, 1 - (1/z of the plane) / (1/z).
 
     Camera height and the scale of depth cancel out: a pothole gives the same number at every distance and from every
     mast. Stereo's noise grows with distance in it, where `plane_residual`'s does not.
 
     Args:
-        inverse_depth: 1/z in 1/m, (B, h, w).
-        valid: (B, h, w), bool.
+        inverse_depth: 1/z in 1/m, 0 where invalid, (B, h, w).
         plane: as in `plane_residual`.
 
     Returns:
         0 on the plane, 1 at the camera's height, negative below the road, (B, h, w); 0 where invalid or without a
         plane.
     """
-    return torch.where(valid, plane_residual(inverse_depth, valid, plane) / inverse_depth, 0)
+    return plane_residual(inverse_depth, plane) / inverse_depth.clamp(min=_MIN_INVERSE_DEPTH_PER_M)
 
 
 def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:
@@ -74,7 +75,7 @@ def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:
     return a * u + (b * v[:, None] + c)
 
 
-def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+def fit_road_plane(inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
     """The plane that most of the image's lower two thirds agree on.
 
     MSAC over fixed random triplets of the valid points, then reweighted least squares. Shapes do not depend on the
@@ -82,41 +83,39 @@ def fit_road_plane(inverse_depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
     a wall cannot pass for the road, or planes across the view that nearly everything agrees on.
 
     Args:
-        inverse_depth: 1/z in 1/m, (B, h, w).
-        valid: (B, h, w), bool.
+        inverse_depth: 1/z in 1/m, 0 where invalid, (B, h, w).
 
     Returns:
         (a, b, c) with u and v in [-1, 1] over the image, (B, 3); and whether a plane was found, (B,) bool.
     """
     pixels, points, scored = _samples(inverse_depth.shape[-2], inverse_depth.shape[-1], inverse_depth.device)
     target = inverse_depth.flatten(1)[:, pixels].float()  # (B, N)
-    usable = valid.flatten(1)[:, pixels]
+    usable = target.sign()  # 1 or 0: floats, that products take
 
     planes, plausible = _hypotheses(points, target, usable)  # (B, M, 3), (B, M)
-    # The error of all hypotheses at all points as one product: rows (a, b, c, -1), columns (u, v, 1, 1/z).
-    rows = torch.nn.functional.pad(planes, (0, 1), value=-1.0) / PLANE_TOLERANCE_PER_M
-    ones = points[scored].T.expand(len(target), -1, -1)
-    errors = rows @ torch.cat((ones, target[:, None, scored]), dim=1)  # (B, M, N / 4)
-    inliers = errors.square_().neg_().add_(1).clamp_(min=0)
-    score = (inliers @ usable[:, scored, None].float())[..., 0]
-    slope, middle = planes[..., 1], planes[..., 2].abs()
-    ahead = slope > MIN_RELATIVE_SLOPE * middle
-    across = slope >= -MIN_RELATIVE_SLOPE * middle
-    score = score - MIN_FRONTAL_SUPPORT * usable[:, scored].sum(1, keepdim=True) * ~ahead
-    best_score, best = torch.where(plausible & across, score, -1).max(dim=1)
+    # The errors of all hypotheses at all points as one product.
+    errors = torch.baddbmm(target[:, None, scored], planes, points[scored].T.expand(len(target), -1, -1), beta=-1)
+    inliers = torch.addcmul(_one(points.device), errors, errors, value=-1 / PLANE_TOLERANCE_PER_M**2).relu_()
+    counted = usable[:, scored]
+    score = (inliers @ counted[..., None])[..., 0]
+    slope, limit = planes[..., 1], MIN_RELATIVE_SLOPE * planes[..., 2].abs()
+    score = score - MIN_FRONTAL_SUPPORT * counted.sum(1, keepdim=True) * (slope <= limit)
+    best_score, best = torch.where(plausible & (slope >= -limit), score, -1).max(dim=1)
     plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 
     for _ in range(3):  # enough for the weights to converge
-        error = target - plane @ points.T
-        weight = (1 - (error / (2 * PLANE_TOLERANCE_PER_M)).square()).clamp(min=0).square() * usable
-        weighted = points.T * weight[:, None]  # (B, 3, N)
-        plane = plane + (_inverse_3x3(weighted @ points) @ (weighted @ error[..., None]))[..., 0]
+        error = torch.addmm(target, plane, points.T, alpha=-1)
+        inlier = torch.addcmul(usable, error, error, value=-1 / (2 * PLANE_TOLERANCE_PER_M) ** 2).relu_()
+        weighted = points.T * inlier.square_()[:, None]  # (B, 3, N)
+        cofactors, determinant = _cofactors(weighted @ points)
+        plane = plane + (cofactors @ (weighted @ error[..., None]))[..., 0] / determinant[:, None]
     found = (best_score > 0) & plane.isfinite().all(-1)
     return torch.where(found[:, None], plane, 0), found
 
 
 def _hypotheses(points: Tensor, target: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
-    """Planes through three valid points each, (B, M, 3), and which of them are worth scoring, (B, M).
+    """Planes through three valid points each, (B, M, 3), and which of them are worth a score, (B, M): others may not be
+    finite.
 
     The points' ranks among the valid ones are drawn once and for all; valid points come first in `order`.
     """
@@ -130,7 +129,7 @@ def _hypotheses(points: Tensor, target: Tensor, usable: Tensor) -> tuple[Tensor,
     planes = (cofactors @ values[..., None])[..., 0] / spread[..., None]
     wide = spread.abs() > _MIN_CORNER_SPREAD * spread.abs().mean(1, keepdim=True)
     plausible = wide & planes.isfinite().all(-1) & (count >= 3)[:, None]
-    return torch.where(plausible[..., None], planes, 0), plausible
+    return planes, plausible
 
 
 @lru_cache(maxsize=8)
@@ -156,6 +155,11 @@ def _samples(height: int, width: int, device: torch.device) -> tuple[Tensor, Ten
 
 
 @lru_cache(maxsize=8)
+def _one(device: torch.device) -> Tensor:
+    return torch.ones((), device=device)
+
+
+@lru_cache(maxsize=8)
 def _draws(device: torch.device) -> Tensor:
     """Ranks of the corners as shares of the valid points, (3 M,): fixed, so that the fit is deterministic.
 
@@ -171,12 +175,5 @@ def _draws(device: torch.device) -> Tensor:
 
 def _cofactors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Adjugate and determinant of 3x3 matrices by cross products: no solver call, so nothing synchronizes a device."""
-    a, b, c = matrix.unbind(-2)
-    adjugate = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], -1)
-    return adjugate, (a * adjugate[..., 0]).sum(-1)
-
-
-def _inverse_3x3(matrix: Tensor) -> Tensor:
-    """Inverse; not finite where singular."""
-    adjugate, determinant = _cofactors(matrix)
-    return adjugate / determinant[..., None, None]
+    crossed = torch.linalg.cross(matrix.roll(-1, -2), matrix.roll(-2, -2))  # rows b x c, c x a, a x b
+    return crossed.mT, (matrix[..., 0, :] * crossed[..., 0, :]).sum(-1)

@@ -136,7 +136,7 @@ def _measure(frame: RgbdFrame) -> dict[str, Any]:
         return found
     found["depth_median_m"] = float(np.median(depth_m[valid]))
     inverse = np.divide(1, depth_m, out=np.zeros_like(depth_m), where=valid)
-    plane, plane_found = fit_road_plane(torch.from_numpy(inverse)[None], torch.from_numpy(valid)[None])
+    plane, plane_found = fit_road_plane(torch.from_numpy(inverse)[None])
     found["plane_found"] = bool(plane_found[0])
     if found["plane_found"] and frame.intrinsics is not None:
         pose = camera_pose(plane[0].double().numpy(), frame.intrinsics.scaled(*size))

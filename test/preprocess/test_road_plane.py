@@ -26,23 +26,23 @@ class TestPlaneResidual:
     @settings(max_examples=25, deadline=None)
     def test_a_flat_road_leaves_nothing(self, pitch, roll, height_m):
         inverse = road_inverse_depth(pitch, roll, height_m)
-        residual = plane_residual(inverse, inverse > 0)
+        residual = plane_residual(inverse)
         assert residual.abs().max() < 1e-4  # float32 over a range of 1 1/m
 
     def test_a_pothole_keeps_its_depth_below_the_road(self):
         inverse = road_inverse_depth()
         inverse[:, 50:60, 40:60] -= 0.02
-        residual = plane_residual(inverse, inverse > 0)
+        residual = plane_residual(inverse)
         torch.testing.assert_close(residual[:, 50:60, 40:60], torch.full((1, 10, 20), -0.02), atol=1e-4, rtol=0)
         assert residual[:, 62:, 70:].abs().max() < 1e-4
 
     def test_a_wall_across_the_upper_half_and_a_box_do_not_move_the_plane(self):
         inverse = road_inverse_depth()
-        clean = plane_residual(inverse, inverse > 0)
+        clean = plane_residual(inverse)
         cluttered = inverse.clone()
         cluttered[:, :30] = 0.15
         cluttered[:, 45:65, 90:115] = 0.5
-        residual = plane_residual(cluttered, cluttered > 0)
+        residual = plane_residual(cluttered)
         # Where box and wall come within the tolerance of the plane they pull at it a little: 1 % of a pothole's depth.
         torch.testing.assert_close(residual[:, 66:], clean[:, 66:], atol=3e-4, rtol=0)
 
@@ -51,18 +51,18 @@ class TestPlaneResidual:
         inverse = road_inverse_depth()
         valid = inverse > 0.1
         noisy = inverse + 0.003 * torch.randn(inverse.shape, generator=generator)
-        shift = plane_residual(noisy, valid) - (noisy - inverse)
+        shift = plane_residual(torch.where(valid, noisy, 0)) - (noisy - inverse)
         assert shift[valid].abs().max() < 0.003  # the plane is off by less than one pixel's noise
 
     def test_a_wall_alone_leaves_nothing(self):
         inverse = torch.full((1, HEIGHT, WIDTH), 0.4)
-        assert plane_residual(inverse, inverse > 0).abs().max() < 1e-4
+        assert plane_residual(inverse).abs().max() < 1e-4
 
     def test_a_wall_that_hides_most_of_the_road_is_not_taken_for_it(self):
         inverse = road_inverse_depth()
-        road = plane_residual(inverse, inverse > 0)
+        road = plane_residual(inverse)
         inverse[:, : HEIGHT * 3 // 4] = 0.3
-        residual = plane_residual(inverse, inverse > 0)
+        residual = plane_residual(inverse)
         # Where the wall comes within the tolerance of the plane it pulls at it a little.
         torch.testing.assert_close(residual[:, HEIGHT * 3 // 4 :], road[:, HEIGHT * 3 // 4 :], atol=3e-3, rtol=0)
 
@@ -72,7 +72,7 @@ class TestPlaneResidual:
     def test_the_road_is_found_from_any_height_down_to_straight_below(self, pitch, height_m):
         inverse = road_inverse_depth(pitch, height_m=height_m)
         valid = inverse > 1 / 30
-        assert fit_road_plane(torch.where(valid, inverse, 0), valid)[1].item()
+        assert fit_road_plane(torch.where(valid, inverse, 0))[1].item()
 
     @pytest.mark.parametrize("share", [0.6, 0.8, 0.9])
     def test_holes_do_not_lose_it(self, share):
@@ -86,19 +86,19 @@ class TestPlaneResidual:
         }
         for kind, mask in holes.items():
             valid = ~torch.from_numpy(mask)[None] & (inverse > 0)
-            plane, found = fit_road_plane(torch.where(valid, inverse, 0), valid)
+            plane, found = fit_road_plane(torch.where(valid, inverse, 0))
             assert found.item(), kind
-            torch.testing.assert_close(plane, fit_road_plane(inverse, inverse > 0)[0], atol=1e-3, rtol=0)
+            torch.testing.assert_close(plane, fit_road_plane(inverse)[0], atol=1e-3, rtol=0)
 
     def test_no_valid_depth_gives_zeros_and_no_nan(self):
         nothing = torch.zeros(2, HEIGHT, WIDTH)
-        assert torch.equal(plane_residual(nothing, nothing > 0), nothing)
+        assert torch.equal(plane_residual(nothing), nothing)
 
     def test_each_frame_of_a_batch_has_its_own_plane(self):
         frames = [road_inverse_depth(12), road_inverse_depth(30), torch.zeros(1, HEIGHT, WIDTH)]
         batch = torch.cat(frames)
-        alone = torch.cat([plane_residual(f, f > 0) for f in frames])
-        torch.testing.assert_close(plane_residual(batch, batch > 0), alone, atol=1e-6, rtol=0)
+        alone = torch.cat([plane_residual(f) for f in frames])
+        torch.testing.assert_close(plane_residual(batch), alone, atol=1e-6, rtol=0)
 
 
 class TestRelativeHeight:
@@ -109,28 +109,28 @@ class TestRelativeHeight:
         inverse = road_inverse_depth(pitch, height_m=height_m) * scale
         inverse[:, 50:54, 40:60] /= 1.05
         inverse[:, 66:70, 40:60] /= 1.05
-        plane = fit_road_plane(road_inverse_depth(pitch, height_m=height_m) * scale, inverse > 0)[0]
-        height = relative_height(inverse, inverse > 0, plane)
+        plane = fit_road_plane(road_inverse_depth(pitch, height_m=height_m) * scale)[0]
+        height = relative_height(inverse, plane)
         for rows in (slice(50, 54), slice(66, 70)):
             torch.testing.assert_close(height[:, rows, 40:60], torch.full((1, 4, 20), -0.05), atol=1e-3, rtol=0)
 
     def test_the_camera_itself_is_one_high(self):
         inverse = road_inverse_depth()
         inverse[:, 40:44, 10:14] = 1e6
-        height = relative_height(inverse, inverse > 0)
+        height = relative_height(inverse)
         torch.testing.assert_close(height[:, 40:44, 10:14], torch.ones(1, 4, 4), atol=1e-4, rtol=0)
 
     def test_invalid_pixels_and_frames_without_a_plane_are_zero(self):
         inverse = road_inverse_depth()
         inverse[:, 50] = 0
-        assert relative_height(inverse, inverse > 0)[:, 50].abs().max() == 0
+        assert relative_height(inverse)[:, 50].abs().max() == 0
         wall = torch.full((1, HEIGHT, WIDTH), 0.4)
-        assert relative_height(wall, wall > 0, torch.zeros(1, 3)).abs().max() == 0
+        assert relative_height(wall, torch.zeros(1, 3)).abs().max() == 0
 
 
 def test_a_given_plane_is_the_fitted_one():
     inverse = road_inverse_depth()
     inverse[:, 50:60, 40:60] -= 0.02
-    plane, _ = fit_road_plane(inverse, inverse > 0)
+    plane, _ = fit_road_plane(inverse)
     for encode in (plane_residual, relative_height):
-        torch.testing.assert_close(encode(inverse, inverse > 0, plane), encode(inverse, inverse > 0))
+        torch.testing.assert_close(encode(inverse, plane), encode(inverse))

@@ -59,7 +59,7 @@ def sample_plane(sample: RgbdSample) -> NDArray[np.float32]:
         return np.zeros(3, np.float32)
     depth_m = resize_depth(torch.from_numpy(np.ascontiguousarray(sample.depth_m))[None], PLANE_SIZE)
     valid = torch.isfinite(depth_m) & (depth_m > 0)
-    fitted = fit_road_plane(torch.where(valid, 1 / depth_m, 0), valid)[0][0]
+    fitted = fit_road_plane(torch.where(valid, 1 / depth_m, 0))[0][0]
     return fitted.numpy().astype(np.float32)
 
 

@@ -103,8 +103,7 @@ class TestExamples:
         sample = road_sample()
         sample = RgbdSample(sample.rgb, sample.depth_m, sample.label, "road", {ROAD_PLANE: PLANE})
         _, depth, _, plane = Augment(config, InputConfig(*SIDES), DEFAULT_TAXONOMY)(sample)
-        valid = (depth > 0)[None]
-        residual = plane_residual(torch.where(depth > 0, 1 / depth, 0)[None], valid, plane[None])
+        residual = plane_residual(torch.where(depth > 0, 1 / depth, 0)[None], plane[None])
         assert residual.abs().max() < 0.02  # half a pixel of sampling, at twice the gradient
 
     def test_far_windows_show_the_far_end_enlarged(self):
