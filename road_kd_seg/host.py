@@ -43,6 +43,16 @@ def pick_num_threads(num_threads: int) -> int:
     return num_threads or max(1, min(num_cpus() // 2, 4))
 
 
+def share_machine() -> None:
+    """Before PyTorch is imported, in every process that segments: be a good neighbor to those on the same cores.
+
+    OpenMP threads that wait for each other sleep: where something else needs a core, spinning makes a forward pass
+    several times as long (docs/PERFORMANCE.md). Who sets OMP_WAIT_POLICY knows better. And freed memory is kept.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
+
+
 def keep_freed_memory() -> bool:
     """Have glibc keep freed memory instead of returning it to the system with every image: fetching it again costs one
     page fault per 4 kB. Returns whether the C library took it."""

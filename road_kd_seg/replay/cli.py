@@ -10,6 +10,7 @@ from pathlib import Path
 
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.errors import run_tool
+from road_kd_seg.host import share_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
     def evaluate() -> int:
+        share_machine()
         # After parsing: with PyTorch, --help would take seconds.
         from road_kd_seg.replay.dispatch import run
 

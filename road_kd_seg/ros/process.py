@@ -16,7 +16,6 @@ from rclpy.utilities import remove_ros_args
 
 from road_kd_seg.errors import RoadKdError, printable
 from road_kd_seg.fastdds import remove_orphaned_segments, use_shared_memory_profile
-from road_kd_seg.host import keep_freed_memory
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.signals import StopSignal
 
@@ -42,7 +41,6 @@ def run_node(argv: list[str], stop: StopSignal) -> int:
     Raises:
         RoadKdError: ROS or the node refuses the command line, the parameters or the environment.
     """
-    keep_freed_memory()
     try:
         node = _start(argv)
         if not stop.received:

@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from road_kd_seg.errors import RoadKdError, run_tool
+from road_kd_seg.host import share_machine
 from road_kd_seg.share import share_file
 from road_kd_seg.signals import StopSignal
 
@@ -25,8 +26,7 @@ parameter file:
 
 def main() -> NoReturn:
     """Run the node until SIGINT, SIGTERM or the end of the context; exits with 0 then, 1 if it cannot even start."""
-    # The cores are shared with the camera driver: OpenMP threads that spin while they wait would take them from it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    share_machine()
     stop = StopSignal()  # before the slow imports, so that an early Ctrl-C is as clean as a late one
     code = run_tool(lambda: _run(sys.argv, stop))
     sys.stdout.flush()
