@@ -71,6 +71,8 @@ class RgbdFrame:
     """Acquisition time, nanoseconds since the epoch of whichever clock the camera used."""
     frame_id: str = ""
     """Optical frame of the color camera (z forward, x right, y down)."""
+    depth_mm: NDArray[np.uint16] | None = None
+    """(H, W), `depth_m` as the camera sent it, if that was in millimeters: half as much to copy to a CUDA device."""
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
@@ -86,6 +88,13 @@ class RgbdFrame:
                 f"depth is {self.depth_m.shape[1]}x{self.depth_m.shape[0]},"
                 f" color is {self.rgb.shape[1]}x{self.rgb.shape[0]}:"
                 " the depth must be aligned to the color image (RealSense: align_depth.enable:=true)"
+            )
+
+        if self.depth_mm is not None and (
+            self.depth_mm.dtype != np.uint16 or self.depth_mm.shape != self.depth_m.shape
+        ):
+            raise FrameError(
+                f"depth_mm: got {self.depth_mm.dtype} {self.depth_mm.shape}, expected uint16 {self.depth_m.shape}"
             )
 
     @property
@@ -104,7 +113,10 @@ class LabeledFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """Where the time of a frame went, milliseconds. On CUDA inference ends when the label is on its way back."""
+    """Where the time of a frame went, milliseconds.
+
+    On CUDA preprocessing is what the CPU does until everything is launched, and inference ends when the label is back.
+    """
 
     preprocess_ms: float
     inference_ms: float

@@ -92,6 +92,18 @@ def depth_from_message(message: Any, size: tuple[int, int] | None = None) -> NDA
     return decode_depth(*_fields(message))
 
 
+def millimeters_from_message(message: Any) -> NDArray[np.uint16] | None:
+    """The depth of an Image that holds millimeters in 16 unsigned bits, (H, W), without a copy; None for any other.
+
+    Raises:
+        FrameError: as `depth_from_message`.
+    """
+    if getattr(message, "encoding", "") not in ("16UC1", "mono16") or message.is_bigendian:
+        return None
+    encoding, height, width, step, _, data = _fields(message)
+    return _rows("depth image", encoding, height, width, step, 2, data).view("<u2")
+
+
 def label_from_message(message: Any) -> NDArray[np.uint8]:
     """The class ids, uint8 (H, W), of an Image or a CompressedImage.
 

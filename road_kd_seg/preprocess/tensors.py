@@ -52,6 +52,12 @@ def preprocess(
     return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[1], rgb.shape[2]), road_plane)
 
 
+def meters(depth: Tensor) -> Tensor:
+    """Depth in meters, float32: as it is, or of millimeters in 16 unsigned bits, which an int16 tensor holds, as
+    PyTorch computes little in uint16."""
+    return depth if depth.is_floating_point() else (depth.int() & 0xFFFF) / 1000
+
+
 def preprocess_frame(
     rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None, spec: InputSpec
 ) -> tuple[Tensor, Tensor | None]:

@@ -18,7 +18,7 @@ from road_kd_seg.camera_info import fit_camera_info
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.frame_checks import check_same_frame
-from road_kd_seg.image_codec import depth_from_message, rgb_from_message
+from road_kd_seg.image_codec import depth_from_message, millimeters_from_message, rgb_from_message
 from road_kd_seg.node_interface import CAMERA_INFO_NAME, COLOR_NAME, DEPTH_NAME
 from road_kd_seg.ros.frame_counters import FrameCounters, FrameOutcome
 from road_kd_seg.ros.monitor import Monitor
@@ -169,7 +169,8 @@ class Inputs:
         rgb = rgb_from_message(color.message)
         depth_m = None if depth is None else depth_from_message(depth.message, rgb.shape[:2])
         intrinsics = self._intrinsics(color.header, (rgb.shape[0], rgb.shape[1]))
-        return RgbdFrame(rgb, depth_m, intrinsics, color.stamp_ns, color.header.frame_id)
+        depth_mm = None if depth is None else millimeters_from_message(depth.message)
+        return RgbdFrame(rgb, depth_m, intrinsics, color.stamp_ns, color.header.frame_id, depth_mm)
 
     def _intrinsics(self, header: Header, size: tuple[int, int]) -> Intrinsics | None:
         """Of the newest camera_info that fits: only points need it, so one that does not is as good as none."""
