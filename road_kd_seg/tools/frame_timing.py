@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.backends import TorchBackend
 from road_kd_seg.bundle import Bundle
+from road_kd_seg.device_pipeline import captured
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.networks import build_network
 from road_kd_seg.postprocess import overlay, role_mask
@@ -30,14 +32,25 @@ from road_kd_seg.tools.benchmark_report import CPKD_STUDENT, TEACHER
 SCENE_SEED = 2_000_000
 """A scene that no recipe trains on."""
 
-PEERS: Mapping[str, Mapping[str, Any]] = {
-    TEACHER: {},
-    CPKD_STUDENT: {"input_scale": 0.5},
-    "erfnet": {},
-    "enet": {},
-    "pspnet_r18": {},
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A paper's network, untrained: its weights do not change its speed."""
+
+    size: tuple[int, int]
+    """(h, w) of the input in the paper."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+PEERS: Mapping[str, Peer] = {
+    TEACHER: Peer((576, 1024)),
+    CPKD_STUDENT: Peer((576, 1024), {"input_scale": 0.5}),  # halves it itself, and doubles its logits
+    "erfnet": Peer((208, 976)),  # IntRA-KD on CULane
+    "enet": Peer((208, 976)),
+    "pspnet_r18": Peer((512, 512)),  # CWD's crops of Cityscapes
 }
-"""The papers' networks, untrained: their weights do not change their speed."""
+SLOW_ROUNDS = 3
+"""In which peers are timed: on a CPU the teacher takes many seconds a frame."""
 
 WARM_UP_ROUNDS = 3
 
@@ -73,11 +86,9 @@ def time_rows(
     Raises:
         RoadKdError: model or device are not there, or the model predicts other labels than its exporter's.
     """
-    frame = render_scene(SCENE_SEED).frame
+    frame = _camera_frame()
     auto = Segmenter.from_bundle(model, device=device, num_threads=num_threads)
     segmenters = [auto, *_other_engines(model, auto, num_threads)]
-    if peers:
-        segmenters += [_peer(name, auto.backend.device.type, num_threads) for name in PEERS]
     eager = auto.bundle.build_network().to(auto.backend.device)
     segmentation = auto(frame)
 
@@ -88,27 +99,52 @@ def time_rows(
 
     calls: dict[str, Callable[[], object]] = {"outputs": outputs, "naive": lambda: _naive(auto, eager, frame)}
     for number, segmenter in enumerate(segmenters):
-        calls |= _calls(number, segmenter, frame)
-    times = time_interleaved(calls, rounds, auto.backend.device)
+        calls |= _calls(str(number), segmenter, frame)
+    slow_calls: dict[str, Callable[[], object]] = {}
+    if peers:
+        for name in PEERS:
+            segmenters.append(_peer(name, auto.backend.device.type, num_threads))
+            slow_calls |= _calls(str(len(segmenters) - 1), segmenters[-1], frame)
+    times = time_interleaved(calls, rounds, auto.backend.device, slow=slow_calls)
     rows = [_row(segmenter, times[f"{i} forward"], times[f"{i} pipeline"]) for i, segmenter in enumerate(segmenters)]
     return rows, {name: times[name].median_ms for name in ("outputs", "naive")}
 
 
 def time_interleaved(
-    what: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = WARM_UP_ROUNDS
+    what: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    warm_up: int = WARM_UP_ROUNDS,
+    *,
+    slow: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, Times]:
-    """Times of each callable; every round runs each of them once, so that drift hits all alike."""
-    times = {name: Times() for name in what}
-    for round_index in range(warm_up + rounds):
-        for name, call in what.items():
+    """Times of each callable; every round runs each of them once, so that drift hits all alike.
+
+    Those in `slow` run in the first round of warm-up and in `SLOW_ROUNDS` rounds, evenly spread.
+    """
+    slow = slow or {}
+    times = {name: Times() for name in (*what, *slow)}
+    period = -(-rounds // SLOW_ROUNDS)
+    for index in range(-warm_up, rounds):
+        with_slow = index == -warm_up or (index >= 0 and index % period == 0)
+        for name, call in ({**what, **slow} if with_slow else what).items():
             _synchronize(device)
             start, start_cpu = time.perf_counter(), time.process_time()
             call()
             _synchronize(device)
-            if round_index >= warm_up:
+            if index >= 0:
                 times[name].wall_ms.append((time.perf_counter() - start) * 1000)
                 times[name].cpu_ms.append((time.process_time() - start_cpu) * 1000)
     return times
+
+
+def _camera_frame() -> RgbdFrame:
+    """A rendered frame as a RealSense sends it: depth in millimeters."""
+    frame = render_scene(SCENE_SEED).frame
+    assert frame.depth_m is not None
+    depth_mm = np.rint(frame.depth_m * np.float32(1000)).astype(np.uint16)
+    depth_m = np.divide(depth_mm, np.float32(1000), dtype=np.float32)
+    return dataclasses.replace(frame, depth_m=depth_m, depth_mm=depth_mm)
 
 
 def _other_engines(model: str | Path, auto: Segmenter, num_threads: int) -> list[Segmenter]:
@@ -128,19 +164,26 @@ def _other_engines(model: str | Path, auto: Segmenter, num_threads: int) -> list
 
 def _peer(name: str, device: str, num_threads: int) -> Segmenter:
     """An untrained network in eager PyTorch behind the same pre- and postprocessing."""
-    network = build_network(name, len(DEFAULT_TAXONOMY), **PEERS[name])
-    kinds = {0: None, 1: DepthEncoding("plane_residual"), 3: DepthEncoding("jet")}
-    spec = InputSpec((320, 512) if name == CPKD_STUDENT else (288, 512), kinds[network.depth_channels])
-    bundle = Bundle(Path(), name, name, dict(PEERS[name]), DEFAULT_TAXONOMY, spec, "")
+    peer = PEERS[name]
+    network = build_network(name, len(DEFAULT_TAXONOMY), **peer.options)
+    kinds = {0: None, 1: DepthEncoding("plane_residual"), 3: DepthEncoding("jet_depth", 0.0, 10.0)}
+    spec = InputSpec(peer.size, kinds[network.depth_channels])
+    bundle = Bundle(Path(), name, name, dict(peer.options), DEFAULT_TAXONOMY, spec, "")
     return Segmenter(bundle, TorchBackend(network, device, "auto", num_threads))
 
 
-def _calls(number: int, segmenter: Segmenter, frame: RgbdFrame) -> dict[str, Callable[[], object]]:
-    """`forward` is the bare network on prepared tensors; `pipeline` is all of `Segmenter`, camera image to label."""
+def _calls(number: str, segmenter: Segmenter, frame: RgbdFrame) -> dict[str, Callable[[], object]]:
+    """`forward` is the bare network on prepared tensors, on CUDA as a graph like the pipeline; `pipeline` is all of
+    `Segmenter`, camera image to label."""
     with torch.inference_mode():
         inputs = segmenter.prepare(frame)
+    forward: Callable[[], object] = lambda: segmenter.backend.infer(*inputs)  # noqa: E731
+    if segmenter.backend.device.type == "cuda" and isinstance(segmenter.backend, TorchBackend):
+        segmenter.warm_up(*frame.size)
+        forward()
+        forward = captured(forward, torch.cuda.Stream(segmenter.backend.device))
     return {
-        f"{number} forward": lambda: segmenter.backend.infer(*inputs),
+        f"{number} forward": forward,
         f"{number} pipeline": lambda: segmenter(frame),
     }
 

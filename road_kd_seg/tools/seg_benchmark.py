@@ -13,6 +13,7 @@ from pathlib import Path
 
 from road_kd_seg.errors import RoadKdError, run_tool
 from road_kd_seg.files import check_target
+from road_kd_seg.host import share_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +41,7 @@ def _run(options: argparse.Namespace) -> None:
         raise RoadKdError(f"--rounds is {options.rounds}: expected at least 1")
     if options.json is not None:
         check_target(options.json)
+    share_machine()
     # After parsing: with PyTorch, --help would take seconds.
     from road_kd_seg.tools.benchmark_report import describe_machine, print_report, ratios, write_report
     from road_kd_seg.tools.frame_timing import time_rows

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from road_kd_seg.tools.benchmark_report import ratios
-from road_kd_seg.tools.frame_timing import time_interleaved
+from road_kd_seg.tools.frame_timing import SLOW_ROUNDS, time_interleaved
 from road_kd_seg.tools.seg_benchmark import main
 
 
@@ -25,6 +25,15 @@ def test_every_round_runs_each_once_and_warm_up_is_not_counted():
     assert calls == ["a", "b"] * 3
     assert max(one.median_ms for one in times.values()) < 50
     assert all(len(one.wall_ms) == len(one.cpu_ms) == 2 for one in times.values())
+
+
+def test_what_is_slow_runs_in_few_rounds():
+    calls = []
+    what = {"a": lambda: calls.append("a")}
+    times = time_interleaved(what, 9, torch.device("cpu"), slow={"s": lambda: calls.append("s")})
+    assert len(times["a"].wall_ms) == 9
+    assert len(times["s"].wall_ms) == SLOW_ROUNDS
+    assert calls.count("s") == SLOW_ROUNDS + 1
 
 
 ROW = {
