@@ -15,6 +15,7 @@ from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.augment import Augment, Example
 from road_kd_training.config import DataConfig, TrainConfig
 from road_kd_training.datasets import RgbdDataset, build_dataset
+from road_kd_training.datasets.synthetic import check_root
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.sample_cache import SampleCache
 
@@ -96,7 +97,11 @@ class DrawnExamples(Dataset[Example]):
 
 
 def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
-    """The datasets of a recipe, in order; those that render scenes are built last, when all others stand."""
+    """The datasets of a recipe, in order; those that render scenes are built last, when all others and every folder
+    stand."""
+    for config in configs:
+        if config.dataset == "synthetic" and "root" in config.options:
+            check_root(config.options["root"])
     rank = sorted(range(len(configs)), key=lambda i: configs[i].dataset == "synthetic")
     built = {i: build_dataset(configs[i].dataset, **configs[i].options) for i in rank}
     return [built[i] for i in range(len(configs))]

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import Augment, check_labels
-from road_kd_training.config import AugmentConfig, InputConfig
-from road_kd_training.data import Draw, DrawnExamples, Draws, Pool
+from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
+from road_kd_training.data import Draw, DrawnExamples, Draws, Pool, build_datasets
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
 
@@ -136,6 +136,16 @@ class TestDrawnExamples:
         examples = DrawnExamples([Pool([[unlabeled]], [1.0], 1, True)], augment(), seed=0)
         with pytest.raises(DatasetError, match="sample x has no label: list its dataset under unlabeled, or label it"):
             examples[Draw(0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("other", ["synthetic", "no4k"])
+def test_a_missing_folder_is_told_before_any_scene_is_rendered(tmp_path, other):
+    options = {"root": str(tmp_path / "nowhere")} | ({"num_scenes": 1} if other == "synthetic" else {})
+    (tmp_path / "scenes").mkdir()
+    scenes = DataConfig("synthetic", {"root": str(tmp_path / "scenes"), "num_scenes": 1})
+    with pytest.raises(DatasetError, match="nowhere"):
+        build_datasets([scenes, DataConfig(other, options)])
+    assert not list((tmp_path / "scenes").iterdir())
 
 
 def test_labels_that_are_no_class_are_refused():

@@ -68,11 +68,7 @@ class SyntheticScenes:
             raise DatasetError("synthetic: num_scenes is 0: ask for at least one scene")
         if not 0 <= wrong_wet <= 1:
             raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
-        if not self.root.is_dir():
-            raise DatasetError(
-                f"synthetic: root {self.root} is no folder: correct it, or render scenes into it with 'road-kd synth"
-                f" {self.root} --scenes {num_scenes} --first_seed {first_seed}'"
-            )
+        check_root(self.root)
         self.wrong_wet, self.only_wet = wrong_wet, only_wet
         render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet)
 
@@ -95,6 +91,19 @@ class SyntheticScenes:
 
     def _wet(self, seed: int) -> NDArray[np.bool_]:
         return np.asarray(read_image(scene_path(self.root, seed, WET)) > 0)
+
+
+def check_root(root: str | Path) -> None:
+    """Refuse a folder that is not there, before anything is rendered.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    if not (folder := Path(root).expanduser()).is_dir():
+        raise DatasetError(
+            f"synthetic: root {folder} is no folder: correct it, or render scenes into it with"
+            f" 'road-kd synth {folder} --scenes N --first_seed SEED'"
+        )
 
 
 def scene_path(root: Path, seed: int, kind: str) -> Path:
