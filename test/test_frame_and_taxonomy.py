@@ -30,6 +30,11 @@ class TestRgbdFrame:
     def test_intrinsics_scale_with_the_image(self):
         assert Intrinsics(100, 110, 50, 40, 100, 80).scaled(50, 40) == Intrinsics(50, 55, 25, 20, 50, 40)
 
+    @pytest.mark.parametrize("depth_mm", [np.zeros((2, 4), np.uint16), np.zeros((2, 3), np.int32)])
+    def test_millimeters_of_another_size_or_type_are_refused(self, depth_mm):
+        with pytest.raises(FrameError, match=r"depth_mm: got .*, expected uint16 \(2, 3\)"):
+            RgbdFrame(np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3), np.float32), depth_mm=depth_mm)
+
 
 class TestSegmentation:
     def test_confidence_is_computed_once_and_only_when_somebody_asks(self):

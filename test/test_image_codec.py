@@ -1,4 +1,5 @@
 from array import array
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from road_kd_seg.errors import FrameError
-from road_kd_seg.image_codec import COLOR_ENCODINGS, decode_color, decode_depth, decode_label
+from road_kd_seg.image_codec import (
+    COLOR_ENCODINGS,
+    decode_color,
+    decode_depth,
+    decode_label,
+    depth_from_message,
+    millimeters_from_message,
+)
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -147,6 +155,27 @@ class TestDecodeDepth:
     def test_a_color_image_on_the_depth_topic_is_refused(self):
         with pytest.raises(FrameError, match=r"depth image: encoding 'rgb8', expected 16UC1, mono16 or"):
             decode_depth("rgb8", 1, 1, 3, 0, bytes(3))
+
+
+class TestMillimeters:
+    def image(self, encoding, is_bigendian=0):
+        pixels = np.array([[0, 1, 65535], [1234, 5, 6]], (">u2" if is_bigendian else "<u2"))
+        height, width, step, data = padded(pixels, 4)
+        return SimpleNamespace(
+            encoding=encoding, height=height, width=width, step=step, is_bigendian=is_bigendian, data=data
+        )
+
+    @pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+    def test_they_are_the_depth_before_it_became_meters(self, encoding):
+        message = self.image(encoding)
+        millimeters = millimeters_from_message(message)
+        assert millimeters.dtype == np.uint16
+        np.testing.assert_array_equal(np.divide(millimeters, np.float32(1000)), depth_from_message(message, (2, 3)))
+
+    def test_other_images_have_none(self):
+        assert millimeters_from_message(self.image("16UC1", is_bigendian=1)) is None
+        assert millimeters_from_message(self.image("32FC1")) is None
+        assert millimeters_from_message(SimpleNamespace(format="16UC1; png compressed", data=b"")) is None
 
 
 class TestDecodeLabel:
