@@ -192,6 +192,7 @@ def _row(segmenter: Segmenter, forward: Times, pipeline: Times) -> dict[str, Any
     engine = segmenter.device_name.partition("(")[2].rstrip(")").split(", ")[1]
     return {
         "network": segmenter.bundle.name,
+        "input": "{}x{}".format(*segmenter.bundle.input.size),
         "engine": engine,
         "precision": segmenter.backend.precision,
         "forward_ms": round(forward.median_ms, 3),

@@ -38,6 +38,7 @@ def test_what_is_slow_runs_in_few_rounds():
 
 ROW = {
     "network",
+    "input",
     "engine",
     "precision",
     "forward_ms",
