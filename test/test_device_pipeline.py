@@ -1,6 +1,7 @@
 """The CUDA path, on a CPU: one graph, no synchronization, few operators, and every label belongs to its frame."""
 
 import itertools
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +23,7 @@ from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
 KINDS = get_args(DepthKind)
+OTHER_KINDS = [kind for kind in KINDS if kind != "relative_height"]
 SIZE = (90, 160)
 MAX_AROUND = 150
 """Operators around the network that launch something on a device: about a tenth of a millisecond in a CUDA graph."""
@@ -38,20 +40,22 @@ def spec(kind, crop=(0.0, 0.0, 1.0, 1.0)):
     return InputSpec((64, 96), depth, crop)
 
 
-def segmenter(kind, crop=(0.0, 0.0, 1.0, 1.0)):
+@lru_cache
+def backend(kind):
+    """Untrained, but every class wins somewhere."""
     torch.manual_seed(0)
-    input_spec = spec(kind, crop)
-    channels = 0 if input_spec.depth is None else input_spec.depth.channels
+    channels = 0 if kind is None else spec(kind).depth.channels
     network = build_network("roadlite", len(DEFAULT_TAXONOMY), size="s", depth_channels=channels).eval()
-    with torch.no_grad():  # untrained, but every class wins somewhere
-        color, encoded = preprocess(
-            torch.from_numpy(frame(7).rgb)[None], torch.from_numpy(frame(7).depth_m)[None], input_spec
-        )
-        std, mean = torch.std_mean(network(color, encoded).logits, dim=(0, 2, 3))
+    with torch.no_grad():
+        rgb, depth_m = (torch.from_numpy(image)[None] for image in (frame(7).rgb, frame(7).depth_m))
+        std, mean = torch.std_mean(network(*preprocess(rgb, depth_m, spec(kind))).logits, dim=(0, 2, 3))
         network.head.weight /= std[:, None, None, None]
         network.head.bias.copy_((network.head.bias - mean) / std)
-    bundle = Bundle(Path(), "tiny", "roadlite", {}, DEFAULT_TAXONOMY, input_spec, "")
-    return Segmenter(bundle, TorchBackend(network, "cpu"))
+    return TorchBackend(network, "cpu")
+
+
+def segmenter(kind, crop=(0.0, 0.0, 1.0, 1.0)):
+    return Segmenter(Bundle(Path(), "tiny", "roadlite", {}, DEFAULT_TAXONOMY, spec(kind, crop), ""), backend(kind))
 
 
 def pipeline(of):
@@ -111,21 +115,21 @@ class TestOneDefinition:
         millimeters=st.booleans(),
         holes=st.floats(0, 0.9),
     )
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=4, deadline=None)
     def test_the_label_is_the_cpus_for_every_depth_encoding(self, kind, size, crop, millimeters, holes):
         cpu = segmenter(kind, crop)
         source = frame(1, size, millimeters=millimeters, holes=holes)
-        with torch.inference_mode():
-            logits = cpu.backend.infer(*cpu.prepare(source))
+        rgb, depth_m = (torch.from_numpy(image)[None] for image in (source.rgb, source.depth_m))
         pending = pipeline(cpu).start(source)
-        # Color is resized in 8 bits on the CPU: half a gray level; the network is untrained, its logits are close.
-        torch.testing.assert_close(pending.logits, logits, atol=0.02 * float(logits.std()) + 1e-4, rtol=0.02)
+        defined = cpu.backend.infer(*preprocess(rgb, depth_m, cpu.bundle.input))
+        torch.testing.assert_close(pending.logits, defined, atol=1e-4, rtol=1e-4)
         expected, label = cpu(RgbdFrame(source.rgb, source.depth_m)).label, pending.label()
         top, left, bottom, right = spec(kind, crop).crop_box(*size)
         outside = np.ones(size, bool)
         outside[top:bottom, left:right] = False
         assert (label[outside] == 0).all()
-        assert (label == expected).mean() > 0.97
+        # The CPU resizes color in 8 bits, half a gray level off, and an untrained network is unsure everywhere.
+        assert (label == expected).mean() > 0.98
 
     def test_all_16_bits_of_a_millimeter_count(self):
         millimeters = np.array([[0, 1, 32767, 32768, 65535]], np.uint16)
@@ -135,7 +139,9 @@ class TestOneDefinition:
 
 
 class TestGraph:
-    @pytest.mark.parametrize("kind", [None, *KINDS])
+    @pytest.mark.parametrize(
+        "kind", [None, "relative_height", *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHER_KINDS)]
+    )
     def test_images_to_label_export_as_one_graph(self, kind):
         of = segmenter(kind)
         whole = FrameNetwork(of.backend.network, torch.float32, of.bundle.input, 0).eval()
