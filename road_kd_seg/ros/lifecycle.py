@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from road_kd_seg.errors import RoadKdError, printable
+from road_kd_seg.errors import RoadKdError, printable, shown
 
 
 class _CanFail(Protocol):
@@ -51,6 +52,11 @@ def guard_transitions(node: LifecycleNode) -> None:
     change = change_state.callback
 
     def guarded(request: Any, response: Any) -> Any:
+        label = request.transition.label
+        if not re.fullmatch(r"[a-z_]{0,40}", label):  # rcl would log it as it is
+            node.get_logger().warning(f"no transition {shown(label)}")
+            response.success = False
+            return response
         try:
             return change(request, response)
         except RuntimeError as error:  # RCLError is one

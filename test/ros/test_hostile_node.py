@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 import yaml
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.srv import ChangeState
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
@@ -103,6 +104,9 @@ def test_hostile_bundles_are_refused_at_once_and_the_node_works_on(graph, stamps
         assert result.reason.isprintable()
         assert graph.lifecycle_state() == "active"
         assert processor_s(process.pid) - before_s < SECONDS, attack.__name__
+    request = ChangeState.Request()
+    request.transition.label = "\x1b]0;title\x07\n[ERROR] forged"
+    assert not graph.call(ChangeState, "/road_seg/change_state", request).success
     graph.outputs(stamps, label=Image)
     assert process.stop() == 0
     assert "Traceback" not in process.log
