@@ -35,7 +35,7 @@ $(STAMP): setup.py package.xml training/pyproject.toml
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	# setuptools warns of folders that may shadow an editable package: here they are the package.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e training
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e 'training[detection]'
 	touch $(STAMP)
 
 # A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered. COLOR=… and

@@ -39,6 +39,7 @@ _NEEDED_BY = {
         "test/replay/test_live.py",
     ],
     "road_kd_training": ["training/test/*"],
+    "faster_coco_eval": ["training/test/detection/*"],
 }
 # Not pytest.importorskip in the modules: under launch_testing's collector it ends the collection of all of them.
 collect_ignore_glob = [

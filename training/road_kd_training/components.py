@@ -98,11 +98,11 @@ def build_optimizers(config: TrainConfig, learner: Learner) -> list[torch.optim.
     brought = [optimizer for optimizer in methods if optimizer is not None]
     claimed = {id(x) for optimizer in brought for group in optimizer.param_groups for x in group["params"]}
     named = {name: parameter for name, parameter in learner.named_parameters() if id(parameter) not in claimed}
-    return [_own_optimizer(config, named), *brought]
+    return [build_optimizer(config, named), *brought]
 
 
-def _own_optimizer(config: TrainConfig, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """Each group's `rate_factor` multiplies the schedule's rate."""
+def build_optimizer(config: TrainConfig, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
+    """Of these parameters; each group's `rate_factor` multiplies the schedule's rate."""
     pretrained = [p for name, p in named.items() if name.startswith("student.encoder.")]
     rest = [p for name, p in named.items() if not name.startswith("student.encoder.")]
     factors = ((pretrained, config.encoder_learning_rate_factor), (rest, 1.0))

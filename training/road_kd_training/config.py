@@ -88,6 +88,10 @@ class AugmentConfig:
     """Probability that a sample loses its depth altogether, so that the student also learns to do without."""
 
 
+MIRRORED_ONLY = AugmentConfig(max_scale=1.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+"""Mirror images and nothing else, as detectors train with."""
+
+
 @dataclass(frozen=True)
 class TeacherConfig:
     """Whom the student learns from: a trained bundle, or a peer that learns beside it."""

@@ -61,6 +61,10 @@ def run(options: Namespace) -> None:
 def plan_of(options: Namespace, console: Console) -> Plan:
     """The plan that the options ask for; the costs of an equal budget are measured unless they are on record."""
     experiment = find_experiment(options.experiment)
+    if experiment.task == "detection" and (options.budget != "steps" or options.pictures):
+        raise TrainingError(
+            f"{experiment.id}: detectors are compared at equal steps, without pictures: leave those out"
+        )
     experiment = experiment if options.budget == "steps" else with_learning_curve(experiment)
     make = functools.partial(
         make_plan,

@@ -10,6 +10,8 @@ from road_kd_training.experiments import (
     cpkd,
     cpkd_labels,
     cwd,
+    cwd_detection,
+    cwd_supplement,
     few_labels,
     intra_kd,
     intra_kd_ablations,
@@ -27,7 +29,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.id: experiment
     for module in (
         *(overview, real_roads, few_labels, new_camera),
-        *(cpkd, cpkd_labels, sslkd, intra_kd, intra_kd_ablations, cwd, lix),
+        *(cpkd, cpkd_labels, sslkd, intra_kd, intra_kd_ablations, cwd, cwd_detection, cwd_supplement, lix),
     )
     for experiment in module.EXPERIMENTS
 }

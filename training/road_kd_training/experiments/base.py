@@ -14,6 +14,8 @@ RowRole = Literal["teacher", "baseline", "distilled", "cited"]
 """baseline: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
 network or method that is not here; it is shown and not run."""
 
+TaskName = Literal["segmentation", "detection"]
+
 REAL_FRAMES, WET_ROAD = "real frames", "wet road"
 """Names of the test sets that synthetic scales add."""
 
@@ -167,6 +169,8 @@ class Experiment:
     rows: tuple[Row, ...]
     full: Protocol | None
     """The paper's; None where only synthetic scenes can tell."""
+    task: TaskName = "segmentation"
+    """What the networks do; a detector's rows are scored by COCO's metrics, from 0 to 1, as the dataset's own."""
     reduced: Protocol | None = None
     """Its own at scale reduced, where the common one does not ask its question; None: the common one."""
     primary: str = ""

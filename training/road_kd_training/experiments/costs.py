@@ -14,6 +14,7 @@ from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
 from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.tools.frame_timing import time_interleaved
 from road_kd_training.config import NetworkConfig
+from road_kd_training.detection.detectors import build_detector
 from road_kd_training.experiments.metrics import gflops
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
@@ -35,7 +36,8 @@ def with_costs(plan: Plan, records: Mapping[Key, Record]) -> dict[Key, Record]:
         classes = len(next(iter(found.values())).outcome.main.classes)
         timed = {key: (configs[key].network, (configs[key].input.height, configs[key].input.width)) for key in found}
         names = {key: json.dumps([dataclasses.asdict(network), size]) for key, (network, size) in timed.items()}
-        distinct = {names[key]: _forward(*timed[key], classes) for key in found}
+        forward = {"segmentation": _forward, "detection": _detect}[plan.experiment.task]
+        distinct = {names[key]: forward(*timed[key], classes) for key in found}
         times = time_interleaved(distinct, ROUNDS, pick_device("auto"))
         for key, record in found.items():
             outcome = dataclasses.replace(record.outcome, forward_ms=times[names[key]].median_ms)
@@ -52,12 +54,18 @@ def count_gflops(network: NetworkConfig, num_classes: int, size: tuple[int, int]
     return float(counter.get_total_flops()) / 2e9
 
 
-def _forward(network: NetworkConfig, size: tuple[int, int], num_classes: int) -> Callable[[], Tensor]:
+def _forward(network: NetworkConfig, size: tuple[int, int], num_classes: int) -> Callable[[], object]:
     backend = TorchBackend(_build(network, num_classes), str(pick_device("auto")))
     rgb, depth = _images(backend.network, size)
     rgb = rgb.to(backend.device)
     depth = None if depth is None else depth.to(backend.device)
     return lambda: backend.infer(rgb, depth)
+
+
+def _detect(network: NetworkConfig, size: tuple[int, int], num_classes: int) -> Callable[[], object]:
+    detector = build_detector(network.name, num_classes, sides=size, frozen_norms=True).to(pick_device("auto"))
+    image = torch.zeros(3, *size, device=pick_device("auto"))
+    return lambda: detector.detect([image])
 
 
 def _build(network: NetworkConfig, num_classes: int) -> SegmentationNetwork:

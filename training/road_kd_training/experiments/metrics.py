@@ -125,6 +125,16 @@ def dataset_metric(name: str, factor: float, stand_in: Measure) -> Measure:
     return measure
 
 
+def box_metric(name: str) -> Measure:
+    """One of COCO's metrics."""
+    return lambda outcome: 100 * outcome.main.dataset_metrics.get(name, NAN)
+
+
+def frames_per_second(outcome: Outcome) -> float:
+    """Of one image at a time, see `Outcome.forward_ms`."""
+    return 1000 / outcome.forward_ms
+
+
 def parameters_m(outcome: Outcome) -> float:
     """Millions."""
     return outcome.parameters / 1e6

@@ -270,7 +270,9 @@ def _environments(report: Report) -> list[str]:
     ]
     minutes = sum(line.seconds for line in report.lines) / 60
     if report.plan.experiment.speed:
-        lines.append("forward passes: batch 1 at the input's size, float16 on a GPU and float32 on a CPU, interleaved")
+        lines.append(
+            "forward passes: batch 1 at the input's size, interleaved; float32 on a CPU and of detectors, else float16"
+        )
     return ["\n".join(f"- {line}" for line in [*lines, f"{minutes:.1f} minutes of training steps in all"])]
 
 

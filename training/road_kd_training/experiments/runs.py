@@ -12,20 +12,15 @@ import torch
 from accelerate import PartialState
 from rich.console import Console
 
-from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import DataConfig, TeacherConfig, TrainConfig
-from road_kd_training.data import build_datasets
-from road_kd_training.datasets import DATASET_METRICS, build_dataset
-from road_kd_training.engine import SNAPSHOTS, Trainer
+from road_kd_training.engine import SNAPSHOTS
 from road_kd_training.errors import TrainingError
-from road_kd_training.evaluate import check_classes, score_dataset
 from road_kd_training.experiments.alignment import Alignment, alignment_of
 from road_kd_training.experiments.labeling import label_frames
-from road_kd_training.experiments.metrics import Outcome, SetScore
 from road_kd_training.experiments.plan import SCENES, Plan, Run, bundle_of
 from road_kd_training.experiments.records import (
     RECORD,
@@ -37,6 +32,7 @@ from road_kd_training.experiments.records import (
     write_recipe,
     write_record,
 )
+from road_kd_training.experiments.tasks import TASKS
 from road_kd_training.run_folder import read_result
 from road_kd_training.terminal import plain_console
 
@@ -56,6 +52,7 @@ class Runner:
 
     def __init__(self, plan: Plan, *, replace: bool = False, console: Console | None = None) -> None:
         self.plan, self.replace = plan, replace
+        self.task = TASKS[plan.experiment.task]
         self.processes = PartialState()
         self.console = console or plain_console(quiet=not self.processes.is_main_process)
         self.records: dict[Key, Record] = {}
@@ -80,7 +77,7 @@ class Runner:
         with self.processes.main_process_first():  # which renders scenes, where there are none
             if self.processes.is_main_process:
                 (self.plan.out / SCENES).mkdir(parents=True, exist_ok=True)
-            build_datasets([source for i, source in enumerate(sources) if source not in sources[:i]])
+            self.task.open_data([source for i, source in enumerate(sources) if source not in sources[:i]])
 
     def read_finished(self) -> None:
         """Take up the runs that are finished, without starting any."""
@@ -151,7 +148,7 @@ class Runner:
             write_recipe(run)
             self._label(run)
         self.processes.wait_for_everyone()
-        Trainer(config).run()
+        self.task.train(config)
         if self.processes.is_main_process:
             (run.folder / LAST).unlink(missing_ok=True)  # gigabytes, and only to resume
         return run.folder
@@ -186,16 +183,12 @@ class Runner:
         return dataclasses.replace(config, teachers=teachers, **shares)
 
     def _score(self, run: Run, trained: Path) -> Record:
-        bundle = load_bundle(bundle_of(run, trained))
-        network = bundle.build_network()
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        segmenter = Segmenter(bundle, TorchBackend(network, str(pick_device("auto"))))
-        tests = {name: _score_on(segmenter, source) for name, source in self.plan.tests.items()}
+        outcome = self.task.score(bundle_of(run, trained), self.plan.tests)
         result = read_result(trained)
         if result is None:
             raise TrainingError(f"{trained} holds no result: delete it to run it again")
         return Record(
-            Outcome(tests, parameters),
+            outcome,
             trained,
             result["steps"],
             result["best_step"],
@@ -213,14 +206,6 @@ class Runner:
             return ()
         source = next(iter(self.plan.tests.values()))
         return alignment_of(snapshots, load_bundle(bundle_of(teacher, self._trained(teacher))), taps, source)
-
-
-def _score_on(segmenter: Segmenter, source: DataConfig) -> SetScore:
-    dataset = build_dataset(source.dataset, **source.options)
-    check_classes(segmenter, dataset, source.dataset)
-    dataset_metric = DATASET_METRICS[source.dataset]() if source.dataset in DATASET_METRICS else None
-    score = score_dataset(segmenter, dataset, dataset_metric=dataset_metric)
-    return SetScore(score.counts, segmenter.taxonomy.names, score.dataset_metrics)
 
 
 def _key(run: Run) -> Key:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from road_kd_training.config import DataConfig, InputConfig, NetworkConfig
+from road_kd_training.config import MIRRORED_ONLY, DataConfig, InputConfig, NetworkConfig
 from road_kd_training.errors import TrainingError, suggest
 from road_kd_training.experiments.base import REAL_FRAMES, WET_ROAD, Experiment, Protocol
 
@@ -24,6 +24,15 @@ FULL_SETTINGS: Mapping[str, Any] = {
     "mixed_precision": "bf16",
 }
 """Where the engine does more than the papers: no warm-up, no clipping to speak of, no averaged weights."""
+
+DETECTORS_SETTINGS: Mapping[str, Any] = {
+    "augment": MIRRORED_ONLY,
+    "class_weights": None,
+    "ema_decay": 0.0,
+    "learning_rate": 5e-4,
+    "mixed_precision": "no",
+}
+"""Where detectors train otherwise on synthetic scenes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,10 @@ SMOKE = SyntheticScale(
         "deeplabv3plus_r101": NetworkConfig("deeplabv3plus_r50"),
         "sne_roadseg_r152": NetworkConfig("mfnet"),
         "sne_roadseg_r152_rgb": NetworkConfig("mfnet_rgb"),
+        "retinanet_x101": NetworkConfig("retinanet_r50"),
+        "retinanet_r50": NetworkConfig("retinanet_r18"),
+        "faster_rcnn_x101": NetworkConfig("faster_rcnn_r50"),
+        "faster_rcnn_r50": NetworkConfig("faster_rcnn_r18"),
     },
     meaning="smoke proves that every row runs: the results rank nothing",
 )
@@ -172,7 +185,7 @@ def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bo
         validation=(_scenes(scale.validation_scenes, VALIDATION_SEED),),
         tests=tests,
         summary=_summary(scale, labeled, unlabeled, real_frames=real_frames),
-        settings=scale.settings,
+        settings={**scale.settings, **(DETECTORS_SETTINGS if experiment.task == "detection" else {})},
         teacher_settings={"steps": scale.teacher_steps},
         depth={"depth": "plane_residual", "depth_high": 0.05},
         substitutes=scale.substitutes,
@@ -198,7 +211,8 @@ def _summary(scale: SyntheticScale, labeled: int, unlabeled: int, *, real_frames
 
 
 def _deviations(experiment: Experiment, scale: SyntheticScale) -> tuple[str, ...]:
-    said = [f"synthetic scenes of five classes replace {experiment.dataset}"] if experiment.dataset else []
+    scenes = {"segmentation": "scenes of five classes", "detection": "scenes, whose obstacles have boxes,"}
+    said = [f"synthetic {scenes[experiment.task]} replace {experiment.dataset}"] if experiment.dataset else []
     said.append("no ImageNet weights")
     networks = {row.network for row in experiment.rows} | {peer for row in experiment.rows for peer in row.peers}
     swapped = [f"{scale.substitutes[name].name} for {name}" for name in sorted(networks & scale.substitutes.keys())]

@@ -11,7 +11,8 @@ from road_kd_training.experiments.plan import Plan
 
 def describe_settings(plan: Plan) -> list[str]:
     """One line per aspect; where rows differ, each value with the rows that have it."""
-    return [f"{aspect}: {_value(plan, say)}" for aspect, say in _ASPECTS.items()]
+    aspects = {**_ASPECTS, **(_OF_DETECTORS if plan.experiment.task == "detection" else {})}
+    return [f"{aspect}: {_value(plan, say)}" for aspect, say in aspects.items()]
 
 
 def _value(plan: Plan, say: Callable[[TrainConfig], str]) -> str:
@@ -75,3 +76,9 @@ _ASPECTS: Mapping[str, Callable[[TrainConfig], str]] = {
     "precision": lambda config: config.mixed_precision,
     "averaged weights": lambda config: f"decay {config.ema_decay:g}" if config.ema_decay else "none",
 }
+
+_OF_DETECTORS: Mapping[str, Callable[[TrainConfig], str]] = {
+    "images": lambda config: f"the shorter side {config.input.height}, the longer one at most {config.input.width}",
+    "supervised loss": lambda config: f"the detector's own x {config.cross_entropy:g}",
+}
+"""What is said otherwise of a table of detectors."""

@@ -55,6 +55,14 @@ def _lix(*batch_sizes: int) -> tuple[Stated, ...]:
     )
 
 
+_CWD = (
+    _one("augment.crop_height", 512, _CWD_IMAGES),
+    _one("augment.crop_width", 512, _CWD_IMAGES),
+    _one("batch_size", 8, '"the batch size is set to 8"'),
+    _one("steps", 40_000, '"the number of the training step is 40k"'),
+    _one("auxiliary_weight", 0.4, _CODE),
+)
+
 STATED: Mapping[tuple[str, str], tuple[Stated, ...]] = {
     ("cpkd", "no4k"): (
         _one("optimizer", "sgd", _CODE),
@@ -73,13 +81,9 @@ STATED: Mapping[tuple[str, str], tuple[Stated, ...]] = {
     ("intra_kd", "apolloscape_lane"): _intra_kd(505, 1692, 180_000, 8),
     ("intra_kd", "culane"): _intra_kd(208, 976, 80_000, 12),
     ("intra_kd", "llamas"): _intra_kd(288, 960, 80_000, 12),
-    ("cwd", "cityscapes"): (
-        _one("augment.crop_height", 512, _CWD_IMAGES),
-        _one("augment.crop_width", 512, _CWD_IMAGES),
-        _one("batch_size", 8, '"the batch size is set to 8"'),
-        _one("steps", 40_000, '"the number of the training step is 40k"'),
-        _one("auxiliary_weight", 0.4, _CODE),
-    ),
+    ("cwd", "cityscapes"): _CWD,
+    ("cwd", "voc"): _CWD,
+    ("cwd", "ade20k"): _CWD,
     ("lix", "vkitti2"): _lix(3, 8),
     ("lix", "kitti_semantics"): _lix(3, 8),
     ("lix", "nuimages"): _lix(8),
@@ -130,7 +134,8 @@ def differences(plan: Plan) -> list[str]:
         for field, (value, words) in PLAIN.items()
         if field not in NAMED.get(paper, frozenset()) and (found := _other_values(plan, field, (value,)))
     ]
-    if any(source in plan.protocol.tests.values() for source in plan.protocol.validation):
+    picked = plan.experiment.task == "segmentation"  # detectors keep their last weights
+    if picked and any(source in plan.protocol.tests.values() for source in plan.protocol.validation):
         told.append("weights are picked on the split that is also reported, in every row alike")
     return told
 

@@ -1,0 +1,1 @@
+"""Object detection: detectors that are trained and distilled like the segmenters, for CWD's Table 6."""
