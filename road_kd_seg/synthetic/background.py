@@ -14,6 +14,7 @@ from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import Canvas, blend
 from road_kd_seg.synthetic.scene import Billboard, Light, Road
+from road_kd_seg.synthetic.terrain import elevation_m
 from road_kd_seg.taxonomy import BACKGROUND
 
 _PANORAMA_PX = (128, 2048)
@@ -209,7 +210,8 @@ def _front() -> U8:
 
 def paint_billboard(canvas: Canvas, view: View, road: Road, board: Billboard) -> None:
     """An upright picture; hides what is behind it."""
-    foot = np.array([[float(road.middle_x(board.s_m)) + board.t_m, board.s_m, 0.0]])
+    ground_m = elevation_m(road, view, board.s_m, board.t_m)
+    foot = np.array([[float(road.middle_x(board.s_m)) + board.t_m, board.s_m, ground_m]])
     column, row, depth_m = view.project(foot)[0]
     if depth_m < 1.5 or depth_m > 70:
         return

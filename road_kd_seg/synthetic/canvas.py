@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from road_kd_seg.synthetic.arrays import F32, U8, f32
 from road_kd_seg.synthetic.camera import View, plane_points
 from road_kd_seg.synthetic.scene import Road
+from road_kd_seg.synthetic.terrain import meet_terrain
 from road_kd_seg.taxonomy import BACKGROUND
 
 _HORIZON_M = 110.0
@@ -48,6 +50,8 @@ class Ground:
     """Length of a pixel's footprint along the road."""
     pixel_t_m: F32
     """And across."""
+    face: NDArray[np.bool_] | None = None
+    """Where the upright face of a kerb is seen; None without kerbs."""
 
     def region(self, s_m: float, t_m: float, reach_s_m: float, reach_t_m: float) -> tuple[slice, slice] | None:
         """Rows (counted from `top`) and columns that hold a rectangle of the road; None if it is out of sight."""
@@ -67,16 +71,22 @@ class Ground:
 def see_ground(road: Road, view: View) -> Ground:
     """Intersect every ray with the road plane."""
     height, width = view.camera.height, view.camera.width
-    depth_m, x_m, y_m = plane_points(view, view.directions(0, 0, height, width))
+    directions = view.directions(0, 0, height, width)
+    if road.terrain is None:
+        face = None
+        depth_m, x_m, y_m = plane_points(view, directions)
+    else:
+        depth_m, x_m, y_m, face = meet_terrain(road, road.terrain, view, directions)
     depth_m[depth_m > _HORIZON_M] = np.inf
     seen = np.flatnonzero(np.isfinite(depth_m).any(axis=1))
     top = int(seen[0]) if seen.size else height
     depth_m, x_m, y_m = depth_m[top:], x_m[top:], y_m[top:]
+    face = None if face is None else face[top:]
     finite_m = np.where(np.isfinite(depth_m), depth_m, np.float32(1e4))
     pixel_t_m = finite_m / np.float32(view.camera.fx)
     pixel_s_m = finite_m * pixel_t_m / np.float32(view.pose.height_m)
     t_m = x_m - road.middle_x(y_m).astype(np.float32)
-    return Ground(top, depth_m, x_m, y_m, t_m, pixel_s_m, pixel_t_m)
+    return Ground(top, depth_m, x_m, y_m, t_m, pixel_s_m, pixel_t_m, face)
 
 
 @dataclass

@@ -15,8 +15,9 @@ from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
 from road_kd_seg.synthetic.render import paint_scene, render
 from road_kd_seg.synthetic.roads import draw_road
-from road_kd_seg.synthetic.scene import Road
+from road_kd_seg.synthetic.scene import Road, Weather
 from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look
+from road_kd_seg.synthetic.variety import draw_lens, draw_mast, vary_look, vary_road
 from road_kd_seg.taxonomy import ROAD
 
 FIRST_STAMP_NS = 1_750_000_000_000_000_000
@@ -90,19 +91,26 @@ def render_drive(config: DriveConfig) -> Iterator[LabeledFrame]:
         yield render(road, View(camera, rig.pose(road, time_s)), look, frame_rng, stamp_ns, COLOR_OPTICAL_FRAME)
 
 
-def render_scene(seed: int, height: int = 576, width: int = 1024) -> LabeledFrame:
+def render_scene(seed: int, height: int = 576, width: int = 1024, *, variety: bool = False) -> LabeledFrame:
     """One frame of a road that no other seed has, for training on many of them.
 
     About one in seven is a steep close-up of rough asphalt with a pothole instead of a view along a road. Obstacles may
     block the way, which they never do in a drive.
+
+    Args:
+        seed: of everything; the same seed gives the same bytes.
+        height: pixels.
+        width: pixels.
+        variety: also vary lens (some images are 4 / 3 of their height wide, whatever `width` says), mast, terrain,
+            traffic, time of day, weather and the faults of stereo depth. Without it, scenes are what they ever were.
     """
-    scene = _plan_scene(seed, height, width)
+    scene = _plan_scene(seed, height, width, variety=variety)
     return render(scene.road, scene.view, scene.look, scene.rng, FIRST_STAMP_NS, COLOR_OPTICAL_FRAME)
 
 
-def render_wet_mask(seed: int, height: int = 576, width: int = 1024) -> NDArray[np.bool_]:
-    """Where the road of `render_scene(seed)` is wet: (H, W), True on road that mirrors a fair share of the sky."""
-    scene = _plan_scene(seed, height, width)
+def render_wet_mask(seed: int, height: int = 576, width: int = 1024, *, variety: bool = False) -> NDArray[np.bool_]:
+    """Where the road of `render_scene` is wet: (H, W), True on road that mirrors a fair share of the sky."""
+    scene = _plan_scene(seed, height, width, variety=variety)
     canvas = paint_scene(scene.road, scene.view)
     return np.asarray((canvas.gloss > _WET_GLOSS) & (canvas.label == ROAD))
 
@@ -115,13 +123,21 @@ class _Scene(NamedTuple):
     """What is left of it for the sensor's noise."""
 
 
-def _plan_scene(seed: int, height: int, width: int) -> _Scene:
+def _plan_scene(seed: int, height: int, width: int, *, variety: bool) -> _Scene:
     rng = np.random.default_rng([seed, 7])
     close_up = bool(rng.random() < _CLOSE_UP_SHARE)
     road = draw_road(seed, clear_path=False, close_up=close_up)
     rig = _draw_rig(rng, close_up=close_up)
     look = draw_sensor_look(rng, mean_exposure=1.4 if close_up else 1.0)
-    return _Scene(road, View(d455_intrinsics(height, width), rig.pose(road, 0.0)), look, rng)
+    camera, pose = d455_intrinsics(height, width), rig.pose(road, 0.0)
+    if variety:
+        varied = np.random.default_rng([seed, 9])
+        camera, baseline_m = draw_lens(varied, height, width)
+        road = vary_road(road, varied)
+        if not close_up:
+            pose = draw_mast(varied, pose)
+        look = vary_look(look, road.weather or Weather(), baseline_m, varied)
+    return _Scene(road, View(camera, pose), look, rng)
 
 
 def _draw_rig(rng: np.random.Generator, *, close_up: bool) -> Rig:

@@ -26,6 +26,7 @@ from road_kd_seg.synthetic.scene import (
     StainKind,
 )
 from road_kd_seg.synthetic.textures import BLOB_KINDS
+from road_kd_seg.synthetic.traffic import draw_traffic
 
 _STAINS: tuple[StainKind, ...] = ("wet", "shadow", "oil", "patch", "manhole")
 _FILLINGS: tuple[Filling, ...] = ("dark", "gravel", "sand")
@@ -50,9 +51,13 @@ def build_segment(road: Road, index: int) -> Segment:
         _marks(road, rng, start_m, index),
         _stains(road, rng, start_m),
         _defects(road, rng, start_m),
-        _solids(road, rng, start_m),
+        _solids(road, rng, start_m) + _traffic(road, index),
         _billboards(road, rng, start_m),
     )
+
+
+def _traffic(road: Road, index: int) -> tuple[Solid, ...]:
+    return () if road.surroundings is None else draw_traffic(road, road.surroundings, index)
 
 
 def _marks(road: Road, rng: np.random.Generator, start_m: float, index: int) -> tuple[Mark, ...]:

@@ -7,17 +7,16 @@ import math
 import numpy as np
 
 from road_kd_seg.frame import LabeledFrame, RgbdFrame
-from road_kd_seg.synthetic import background, blemishes, markings, solids, surface
+from road_kd_seg.synthetic import background, blemishes, markings, solids, surface, weather
 from road_kd_seg.synthetic.arrays import F32, f32
 from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import Canvas, Ground, see_ground
 from road_kd_seg.synthetic.layout import build_segment
 from road_kd_seg.synthetic.scene import SEGMENT_M, Road, Segment, Solid
 from road_kd_seg.synthetic.sensor import SensorLook, expose, measure_depth
-from road_kd_seg.taxonomy import POSITIVE_OBSTACLE
+from road_kd_seg.synthetic.terrain import elevation_m
 
 _SIGHT_M = 45.0
-_SOLIDS_SIGHT_M = 25.0
 _STAINS_SIGHT_M = 25.0
 _DEFECTS_SIGHT_M = 13.0
 _NEAREST_SOLID_M = 1.0
@@ -29,6 +28,8 @@ def render(
 ) -> LabeledFrame:
     """What the camera reports from one pose, with the ground truth."""
     canvas = paint_scene(road, view)
+    if road.weather is not None:
+        weather.precipitate(canvas.rgb, road.weather, rng)
     depth_m = measure_depth(canvas.depth_m, canvas.hole_chance, view.camera, look, rng)
     rgb = expose(canvas.rgb, look, rng)
     return LabeledFrame(RgbdFrame(rgb, depth_m, view.camera, stamp_ns, frame_id), canvas.label)
@@ -49,6 +50,8 @@ def paint_scene(road: Road, view: View) -> Canvas:
     for solid in _solids_in_sight(segments, road, view):
         _paint_solid(canvas, view, road, solid)
     background.add_haze(canvas, road.light)
+    if road.weather is not None:
+        weather.darken(canvas, view, road, road.weather)
     return canvas
 
 
@@ -64,6 +67,9 @@ def _paint_ground(canvas: Canvas, plane: Ground, view: View, road: Road, segment
         if stain.kind in ("oil", "patch", "manhole"):
             blemishes.paint_stain(canvas, plane, stain)
     markings.paint_lines(canvas, plane, road, [m for g in segments for m in g.marks])
+    if road.weather is not None:
+        weather.cover_with_snow(canvas, plane, road, road.weather)
+        weather.wet_the_ground(canvas, plane, road, road.weather)
     for stain in stains:
         if stain.kind not in ("oil", "patch", "manhole"):
             blemishes.paint_stain(canvas, plane, stain)
@@ -79,7 +85,7 @@ def _solids_in_sight(segments: list[Segment], road: Road, view: View) -> list[So
         ahead_m = solid.s_m - view.pose.y_m
         aside_m = _foot(solid, road)[0] - view.pose.x_m
         reach_m = math.hypot(solid.size_m[0], solid.size_m[1]) / 2
-        return ahead_m < _SOLIDS_SIGHT_M and math.hypot(ahead_m, aside_m) > _NEAREST_SOLID_M + reach_m
+        return ahead_m < solid.sight_m and math.hypot(ahead_m, aside_m) > _NEAREST_SOLID_M + reach_m
 
     return [s for g in segments for s in g.solids if in_sight(s)]
 
@@ -112,8 +118,9 @@ def _cast_shadow(canvas: Canvas, plane: Ground, road: Road, solid: Solid) -> Non
 def _paint_solid(canvas: Canvas, view: View, road: Road, solid: Solid) -> None:
     foot = _foot(solid, road)
     reach_m = math.hypot(solid.size_m[0], solid.size_m[1]) / 2
+    ground_m = elevation_m(road, view, solid.s_m, solid.t_m)
     corners = [
-        (foot[0] + i * reach_m, foot[1] + j * reach_m, k * solid.size_m[2])
+        (foot[0] + i * reach_m, foot[1] + j * reach_m, ground_m + solid.base_m + k * solid.size_m[2])
         for i in (-1, 1)
         for j in (-1, 1)
         for k in (0, 1)
@@ -126,7 +133,8 @@ def _paint_solid(canvas: Canvas, view: View, road: Road, solid: Solid) -> None:
     if left >= right or top >= bottom:
         return
     x, y, z = view.directions(top, left, bottom - top, right - left)
-    origin = tuple(np.full((1, 1), v, np.float32) for v in view.pose.position)
+    above_ground = view.pose.position - (0, 0, ground_m)
+    origin = tuple(np.full((1, 1), v, np.float32) for v in above_ground)
     struck = solids.hit(solid, foot, (origin[0], origin[1], origin[2]), (x, y, z))
     region = (slice(top, bottom), slice(left, right))
     seen = struck.scale < canvas.depth_m[region]
@@ -135,7 +143,7 @@ def _paint_solid(canvas: Canvas, view: View, road: Road, solid: Solid) -> None:
     rgb = solids.albedo(solid, struck.local) * _light_on(road, struck.normal)
     canvas.rgb[region][seen] = rgb[seen]
     canvas.depth_m[region][seen] = struck.scale[seen]
-    canvas.label[region][seen] = POSITIVE_OBSTACLE
+    canvas.label[region][seen] = solid.label
     canvas.hole_chance[region][seen] = 0
 
 

@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.taxonomy import POSITIVE_OBSTACLE
+
 Rgb = tuple[float, float, float]
 StainKind = Literal["wet", "shadow", "foliage", "oil", "patch", "manhole"]
 Filling = Literal["dark", "gravel", "sand"]
-SolidKind = Literal["box", "cone", "barrel", "kerb", "rock"]
+SolidKind = Literal["box", "cone", "barrel", "kerb", "rock", "car", "cabin", "block", "limb", "head", "house"]
 BillboardKind = Literal["tree", "bush", "post", "lamp"]
 Verge = Literal["gravel", "grass", "pavement"]
 
@@ -122,6 +124,11 @@ class Solid:
     size_m: tuple[float, float, float]
     """Length, width (or diameters), height."""
     rgb: Rgb
+    base_m: float = 0.0
+    """Of its foot above the ground: parts of cars and people stand on others."""
+    sight_m: float = 25.0
+    """Farther away it is not drawn."""
+    label: int = POSITIVE_OBSTACLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,42 @@ class Billboard:
     t_m: float
     width_m: float
     height_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terrain:
+    """How a road differs from a plane."""
+
+    curve_per_m: float
+    """Its height rises by this times the square of the distance ahead; negative over a crest."""
+    crown: float
+    """Fall from the middle to the edges, meters per meter."""
+    bumps_m: float
+    """Deviation of the waves in it."""
+    kerb_m: float
+    """Height of what lies beside the asphalt; negative where the asphalt is the higher one, 0 without a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What night, rain and snow do; 0 is a dry day, 1 the most of it."""
+
+    night: float = 0.0
+    street_lamps: bool = False
+    wet: float = 0.0
+    rain: float = 0.0
+    snow_cover: float = 0.0
+    snowfall: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands on and along a varied road; rates are numbers per segment."""
+
+    cars: float
+    people: float
+    houses: float
+    parapet: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +214,12 @@ class Road:
     clear_path: bool
     """Whether a strip around ego_t_m is kept free of obstacles, as a drive needs."""
     light: Light
+    terrain: Terrain | None = None
+    """None: a plane."""
+    weather: Weather | None = None
+    """None: a dry day."""
+    surroundings: Surroundings | None = None
+    """None: no traffic."""
 
     @property
     def half_width_m(self) -> float:

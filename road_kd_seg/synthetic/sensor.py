@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.synthetic import textures
 from road_kd_seg.synthetic.arrays import F32, U8, f32, to_u8
+from road_kd_seg.synthetic.stereo_faults import StereoFaults, add_specks, add_waves, let_borders_fly, lose
 
 _BASELINE_M = 0.095
 """Between the infrared cameras of a D455."""
@@ -40,6 +41,10 @@ class SensorLook:
     """Deviation of a match in a 1024 px wide image."""
     hole_share: float
     """Of matches on the road lost for no visible reason."""
+    baseline_m: float = _BASELINE_M
+    """Between the infrared cameras."""
+    faults: StereoFaults | None = None
+    """None: depth has its fine noise and holes only."""
 
 
 def draw_sensor_look(rng: np.random.Generator, *, mean_exposure: float = 1.0) -> SensorLook:
@@ -134,7 +139,7 @@ def measure_depth(
         (H, W) meters, whole millimeters, 0 where nothing was measured.
     """
     height, width = depth_m.shape
-    focal_baseline = np.float32(camera.fx * _BASELINE_M)
+    focal_baseline = np.float32(camera.fx * look.baseline_m)
     scale = width / 1024
     true_px = focal_baseline / depth_m
     window = max(3, round(_MATCH_WINDOW_PX * scale) | 1)
@@ -144,6 +149,9 @@ def measure_depth(
     disparity_px = np.where(is_border, grown_px, smooth_px)
     noise_px = _correlated_noise(rng, height, width) * np.float32(look.disparity_noise_px * scale)
     disparity_px += noise_px
+    if look.faults is not None:
+        add_waves(disparity_px, look.faults, rng)
+        let_borders_fly(disparity_px, smooth_px, is_border, look.faults, rng)
     step = np.float32(_DISPARITY_STEP_PX * scale)
     disparity_px = np.rint(disparity_px / step) * step
     lost = _occluded(true_px, scale)
@@ -152,7 +160,11 @@ def measure_depth(
     lost |= disparity_px < focal_baseline / np.float32(_FARTHEST_M)
     measured_m = focal_baseline / np.maximum(disparity_px, step)
     measured_m = np.rint(measured_m * 1000) * np.float32(0.001)
+    if look.faults is not None:
+        lost |= lose(depth_m, look.faults, rng)
     measured_m[lost] = 0
+    if look.faults is not None:
+        add_specks(measured_m, look.faults, rng)
     return f32(measured_m)
 
 

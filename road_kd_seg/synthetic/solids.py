@@ -14,6 +14,7 @@ from road_kd_seg.synthetic.scene import Solid
 Xyz = tuple[F32, F32, F32]
 
 _EPS = np.float32(1e-6)
+_BOXES = ("box", "kerb", "car", "cabin", "block", "house")
 
 
 class Hit(NamedTuple):
@@ -24,7 +25,7 @@ class Hit(NamedTuple):
     normal: Xyz
     """Outward unit normal, world axes; arbitrary where there is no hit."""
     local: Xyz
-    """The point in the solid's own axes: along its length, its width, and up from the road."""
+    """The point in the solid's own axes: along its length, its width, and up from its foot."""
 
 
 def hit(solid: Solid, foot: tuple[float, float], origin: Xyz, direction: Xyz) -> Hit:
@@ -38,15 +39,15 @@ def hit(solid: Solid, foot: tuple[float, float], origin: Xyz, direction: Xyz) ->
     """
     cos_y, sin_y = np.float32(math.cos(solid.yaw_rad)), np.float32(math.sin(solid.yaw_rad))
     x, y = origin[0] - np.float32(foot[0]), origin[1] - np.float32(foot[1])
-    o = (cos_y * x + sin_y * y, cos_y * y - sin_y * x, origin[2])
+    o = (cos_y * x + sin_y * y, cos_y * y - sin_y * x, origin[2] - np.float32(solid.base_m))
     d = (
         cos_y * direction[0] + sin_y * direction[1],
         cos_y * direction[1] - sin_y * direction[0],
         direction[2],
     )
-    if solid.kind in ("box", "kerb"):
+    if solid.kind in _BOXES:
         scale, n = _hit_box(o, d, solid.size_m)
-    elif solid.kind == "rock":
+    elif solid.kind in ("rock", "head"):
         scale, n = _hit_ellipsoid(o, d, solid.size_m)
     else:
         top_share = 0.12 if solid.kind == "cone" else 0.94
@@ -129,10 +130,37 @@ def albedo(solid: Solid, local: Xyz) -> F32:
     elif solid.kind == "box":
         tape = np.abs(width) < 0.04
         rgb[tape & (up > 0.8 * height_m)] *= 1.35
-    grain = np.float32(0.05 if solid.kind in ("cone", "barrel") else 0.14 if solid.kind != "box" else 0.06)
+    elif solid.kind in ("car", "cabin", "house"):
+        _paint_vehicle_or_house(rgb, solid, local)
+    grain = np.float32(
+        0.05 if solid.kind in ("cone", "barrel", "car", "cabin") else 0.14 if solid.kind != "box" else 0.06
+    )
     columns = (length + np.float32(0.7) * width + np.float32(3)) * np.float32(180)
     rows = (up + np.float32(0.3) * width + np.float32(3)) * np.float32(180)
     rgb *= (1 + grain * textures.sample_tile(textures.speckle(3), columns, rows))[..., None]
-    dirt = np.clip(1 - up / np.float32(0.25), 0, 1)
+    dirt = np.clip(1 - (up + np.float32(solid.base_m)) / np.float32(0.25), 0, 1)
     rgb *= (1 - np.float32(0.3) * dirt)[..., None]
     return f32(np.clip(rgb, 0.01, 1))
+
+
+def _paint_vehicle_or_house(rgb: F32, solid: Solid, local: Xyz) -> None:
+    """Windows, lamps and number plates, in place."""
+    length, width, up = (np.asarray(axis) for axis in local)
+    share = up / np.float32(solid.size_m[2])
+    ends = np.abs(length) > solid.size_m[0] / 2 - 0.02
+    if solid.kind == "cabin":
+        pillar = np.abs(np.abs(length) - solid.size_m[0] / 4) < 0.05
+        rgb[(share > 0.12) & (share < 0.86) & ~(pillar & ~ends)] = (0.03, 0.035, 0.04)
+    elif solid.kind == "car":
+        aside = np.abs(width) / np.float32(solid.size_m[1] / 2)
+        lamp = ends & (aside > 0.66) & (share > 0.5) & (share < 0.85)
+        rgb[lamp & (length < 0)] = (0.45, 0.02, 0.02)
+        rgb[lamp & (length > 0)] = 0.8
+        rgb[ends & (aside < 0.28) & (share > 0.3) & (share < 0.5)] = (0.72, 0.72, 0.66)
+        rgb[share < 0.12] *= 0.35
+    else:
+        along = np.where(ends, width, length)
+        window = (np.abs(along / np.float32(2.2) - np.rint(along / np.float32(2.2))) < 0.22) & (along * along > 0.3)
+        floor = up / np.float32(3.0) - np.floor(up / np.float32(3.0))
+        rgb[window & (floor > 0.35) & (floor < 0.78)] = (0.06, 0.07, 0.08)
+        rgb[share > 0.985] *= 0.6

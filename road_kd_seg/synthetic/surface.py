@@ -14,7 +14,7 @@ from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.canvas import Canvas, Ground, blend
 from road_kd_seg.synthetic.layers import engrave, layer, resolved, smooth_layer
 from road_kd_seg.synthetic.scene import Rgb, Road
-from road_kd_seg.taxonomy import ROAD
+from road_kd_seg.taxonomy import BACKGROUND, ROAD
 
 
 def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
@@ -30,7 +30,8 @@ def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
     asphalt = _flat(road.asphalt_rgb, smooth)
     engrave(asphalt, textures.asphalt(road.asphalt_kind), s_m, t_m, road.asphalt_px_m, footprint_m, road.grain)
 
-    ragged_m = 0.0 if road.verge == "pavement" else 0.09
+    has_step = road.terrain is not None and road.terrain.kerb_m != 0
+    ragged_m = 0.0 if road.verge == "pavement" or has_step else 0.09
     inward_m = np.float32(road.half_width_m) + np.float32(ragged_m) * (broad + 0.5 * medium) - np.abs(ground.t_m)
     on_road = inward_m > 0
     canvas.rgb[:] = asphalt
@@ -40,6 +41,9 @@ def paint_surface(canvas: Canvas, ground: Ground, road: Road) -> None:
     on_road &= np.isfinite(ground.depth_m)
     canvas.label[on_road] = ROAD
     canvas.depth_m[:] = ground.depth_m
+    if ground.face is not None:
+        canvas.label[ground.face] = BACKGROUND
+        canvas.rgb[ground.face] = np.float32(0.27) * smooth[ground.face][:, None]
 
 
 def _flat(rgb: Rgb, gain: F32) -> F32:

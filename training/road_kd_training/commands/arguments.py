@@ -65,6 +65,11 @@ def _synth_parser() -> ArgumentParser:
     parser.add_argument("out", help="the folder; scenes it has already are kept")
     parser.add_argument("--scenes", type=int, default=100, help="how many")
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first; the others follow")
+    parser.add_argument(
+        "--variety",
+        action="store_true",
+        help="vary lens, mast, terrain, traffic, hour, weather and the faults of stereo depth, too",
+    )
     return parser
 
 

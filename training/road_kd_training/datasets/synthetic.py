@@ -6,6 +6,7 @@ Expected tree (written by `road-kd synth`, or on first use):
     ROOT/NNNNNN_depth.png   uint16 mm, 0 = invalid
     ROOT/NNNNNN_label.png   class ids of the default taxonomy
     ROOT/NNNNNN_wet.png     255 on wet road, else 0; written when it is first asked for
+    ROOT/NNNNNN_varied_{rgb,depth,label,wet}.png  the same of the varied scene of that seed
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,8 @@ class SyntheticScenes:
             labels that a network made for NO-4K. Which scenes depends on their seed alone, and a smaller share is a
             subset of a larger one.
         only_wet: keep the labels of wet patches only, so that a score is theirs; the rest is ignored.
+        variety: the varied scenes of these seeds instead: other lenses, masts, terrain, traffic, weather and faults of
+            depth; some images are 768x576.
 
     Raises:
         DatasetError: no scene is asked for, a share outside 0 to 1, or a folder that is not there or cannot be written.
@@ -61,6 +65,7 @@ class SyntheticScenes:
         first_seed: int = 0,
         wrong_wet: float = 0.0,
         only_wet: bool = False,
+        variety: bool = False,
     ) -> None:
         self.root = Path(root).expanduser()
         self.seeds = range(first_seed, first_seed + num_scenes)
@@ -69,17 +74,18 @@ class SyntheticScenes:
         if not 0 <= wrong_wet <= 1:
             raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
         check_root(self.root)
-        self.wrong_wet, self.only_wet = wrong_wet, only_wet
-        render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet)
+        self.wrong_wet, self.only_wet, self.variety = wrong_wet, only_wet, variety
+        render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet, variety=variety)
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def __getitem__(self, index: int) -> RgbdSample:
         seed = self.seeds[index]
-        rgb, depth, label = (scene_path(self.root, seed, kind) for kind in KINDS)
+        rgb, depth, label = (scene_path(self.root, seed, kind, variety=self.variety) for kind in KINDS)
         depth_m = read_image(depth).astype(np.float32) / np.float32(1000)
-        return RgbdSample(read_rgb(rgb), depth_m, self._label(seed, label), f"synthetic_{seed:06d}")
+        id_ = f"synthetic_{seed:06d}{'_varied' if self.variety else ''}"
+        return RgbdSample(read_rgb(rgb), depth_m, self._label(seed, label), id_)
 
     def _label(self, seed: int, path: Path) -> NDArray[np.uint8]:
         label: NDArray[np.uint8] = read_image(path)
@@ -90,7 +96,7 @@ class SyntheticScenes:
         return label
 
     def _wet(self, seed: int) -> NDArray[np.bool_]:
-        return np.asarray(read_image(scene_path(self.root, seed, WET)) > 0)
+        return np.asarray(read_image(scene_path(self.root, seed, WET, variety=self.variety)) > 0)
 
 
 def check_root(root: str | Path) -> None:
@@ -106,26 +112,28 @@ def check_root(root: str | Path) -> None:
         )
 
 
-def scene_path(root: Path, seed: int, kind: str) -> Path:
+def scene_path(root: Path, seed: int, kind: str, *, variety: bool = False) -> Path:
     """File of one image of one scene."""
-    return root / f"{seed:06d}_{kind}.png"
+    return root / f"{seed:06d}_{'varied_' if variety else ''}{kind}.png"
 
 
-def render_missing(root: Path, seeds: Iterable[int], *, with_wet: bool = False) -> int:
+def render_missing(root: Path, seeds: Iterable[int], *, with_wet: bool = False, variety: bool = False) -> int:
     """Render the scenes, and if asked the masks of wet road, that `root` lacks, on all cores; returns how many scenes.
 
     Raises:
         DatasetError: the folder cannot be written.
     """
     wanted = list(seeds)
-    scenes = _render_each(root, wanted, KINDS[-1], _render, "scenes")
+    scenes = _render_each(root, wanted, KINDS[-1], partial(_render, variety=variety), "scenes", variety=variety)
     if with_wet:
-        _render_each(root, wanted, WET, _render_wet, "masks of wet road")
+        _render_each(root, wanted, WET, partial(_render_wet, variety=variety), "masks of wet road", variety=variety)
     return scenes
 
 
-def _render_each(root: Path, seeds: Sequence[int], kind: str, job: Callable[[Path, int], None], what: str) -> int:
-    missing = [seed for seed in seeds if not scene_path(root, seed, kind).is_file()]
+def _render_each(
+    root: Path, seeds: Sequence[int], kind: str, job: Callable[[Path, int], None], what: str, *, variety: bool
+) -> int:
+    missing = [seed for seed in seeds if not scene_path(root, seed, kind, variety=variety).is_file()]
     if not missing:
         return 0
     try:
@@ -141,17 +149,18 @@ def _render_each(root: Path, seeds: Sequence[int], kind: str, job: Callable[[Pat
     return len(missing)
 
 
-def _render(root: Path, seed: int) -> None:
+def _render(root: Path, seed: int, *, variety: bool) -> None:
     cv2.setNumThreads(1)  # one process per core is already enough
-    write_scene(root, seed, render_scene(seed))
+    write_scene(root, seed, render_scene(seed, variety=variety), variety=variety)
 
 
-def _render_wet(root: Path, seed: int) -> None:
+def _render_wet(root: Path, seed: int, *, variety: bool) -> None:
     cv2.setNumThreads(1)
-    write_png(scene_path(root, seed, WET), render_wet_mask(seed).astype(np.uint8) * np.uint8(255))
+    mask = render_wet_mask(seed, variety=variety).astype(np.uint8) * np.uint8(255)
+    write_png(scene_path(root, seed, WET, variety=variety), mask)
 
 
-def write_scene(root: Path, seed: int, scene: LabeledFrame) -> None:
+def write_scene(root: Path, seed: int, scene: LabeledFrame, *, variety: bool = False) -> None:
     """Write one scene; the label comes last, so that its presence means that the scene is whole."""
     frame, label = scene
     if frame.depth_m is None or label is None:
@@ -162,4 +171,4 @@ def write_scene(root: Path, seed: int, scene: LabeledFrame) -> None:
         label,
     )
     for kind, image in zip(KINDS, images, strict=True):
-        write_png(scene_path(root, seed, kind), image)
+        write_png(scene_path(root, seed, kind, variety=variety), image)
