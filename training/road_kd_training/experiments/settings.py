@@ -78,7 +78,9 @@ _ASPECTS: Mapping[str, Callable[[TrainConfig], str]] = {
 }
 
 _OF_DETECTORS: Mapping[str, Callable[[TrainConfig], str]] = {
-    "images": lambda config: f"the shorter side {config.input.height}, the longer one at most {config.input.width}",
+    "images": lambda config: (
+        f"shorter side {config.input.height}, longer one at most {config.input.width}, 1 times the size"
+    ),
     "supervised loss": lambda config: f"the detector's own x {config.cross_entropy:g}",
 }
 """What is said otherwise of a table of detectors."""

@@ -39,6 +39,15 @@ class TestScenes:
     def test_masks_are_written_only_where_they_are_asked_for(self, rendered):
         assert {path.name.split("_")[1] for path in rendered.iterdir()} == {f"{kind}.png" for kind in KINDS}
 
+    def test_varied_scenes_lie_beside_the_plain_ones_of_the_same_seeds(self, folder):
+        plain = SyntheticScenes(folder, 1, WET_SEED)[0]
+        varied = SyntheticScenes(folder, 1, WET_SEED, variety=True)[0]
+        frame, label = render_scene(WET_SEED, variety=True)
+        assert np.array_equal(varied.rgb, frame.rgb)
+        assert np.array_equal(varied.label, label)
+        assert varied.id == f"{plain.id}_varied"
+        assert np.array_equal(SyntheticScenes(folder, 1, WET_SEED)[0].rgb, plain.rgb)
+
     def test_no_scene_is_refused(self, tmp_path):
         with pytest.raises(DatasetError, match="synthetic: num_scenes is 0: ask for at least one scene"):
             SyntheticScenes(tmp_path, 0)

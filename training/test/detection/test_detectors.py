@@ -25,11 +25,11 @@ def scene():
 @pytest.mark.parametrize("name", ["retinanet_r18", "faster_rcnn_r18"])
 class TestDetector:
     def test_its_losses_are_those_of_torchvision(self, name):
-        detector, (image, target) = small(name).train(), scene()
+        (detector, twin), (image, target) = (small(name).train(), small(name).train()), scene()
         torch.manual_seed(1)
         losses, _ = detector([image], [target])
         torch.manual_seed(1)
-        theirs = small(name).train().model([image], [target])
+        theirs = twin.model([image], [target])
         assert losses.keys() == theirs.keys()
         assert {key: float(value) for key, value in losses.items()} == pytest.approx(
             {key: float(value) for key, value in theirs.items()}

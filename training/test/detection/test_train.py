@@ -58,7 +58,7 @@ class TestTraining:
     def test_a_run_leaves_a_detector_and_a_result(self, config, tmp_path):
         folder = DetectionTrainer(config).run()
         detector, spec = load_detector(folder)
-        assert spec.class_names == ["negative_obstacle"]
+        assert spec.class_names == ["negative_obstacle", "positive_obstacle"]
         assert spec.provenance["step"] == 3
         result = read_result(tmp_path / "run")
         assert result["steps"] == result["best_step"] == 3
