@@ -63,6 +63,12 @@ class Detector(nn.Module):
         self.num_classes = num_classes
         self.feature_info = {f"p{level}": FeatureInfo(CHANNELS, 2**level) for level in range(finest, finest + 5)}
 
+    @property
+    def num_parameters(self) -> int:
+        """Of all weights, those of frozen norms included."""
+        frozen = [buffer for name, buffer in self.named_buffers() if name.endswith((".weight", ".bias"))]
+        return sum(tensor.numel() for tensor in (*self.parameters(), *frozen))
+
     def pyramid(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
         """Every level (B, C, H / stride, W / stride) by name, finest first."""
         batch, _ = self.model.transform(list(images), None)

@@ -127,7 +127,7 @@ class DetectionTrainer:
         claim_folder(self.folder, config)
         self.environment = describe_training()
         learner = DetectionLearner(student, methods, config.cross_entropy).to(self.device)
-        self.parameters = sum(parameter.numel() for parameter in student.parameters())
+        self.parameters = student.num_parameters
         self.learner, self.optimizer = self.accelerator.prepare(
             learner, build_optimizer(config, dict(learner.named_parameters()))
         )

@@ -67,13 +67,12 @@ def _train_detector(config: TrainConfig) -> Path:
 
 def _score_detector(folder: Path, tests: Mapping[str, DataConfig]) -> Outcome:
     detector, spec = load_detector(folder)
-    parameters = sum(parameter.numel() for parameter in detector.parameters())
     device, no_pixels = pick_device("auto"), np.zeros((0, 0), np.int64)
     scores = {
         name: SetScore(no_pixels, spec.class_names, score_detector(detector, build_box_dataset(source), device))
         for name, source in tests.items()
     }
-    return Outcome(scores, parameters)
+    return Outcome(scores, detector.num_parameters)
 
 
 TASKS: Mapping[TaskName, Task] = {

@@ -99,8 +99,16 @@ def test_students_have_about_the_printed_number_of_parameters():
     with torch.device("meta"):
         for name in ("retinanet_r50", "faster_rcnn_r50"):
             detector = build_detector(name, 80, sides=(800, 1333))
-            counts[name] = sum(parameter.numel() for parameter in detector.parameters()) / 1e6
+            counts[name] = detector.num_parameters / 1e6
     assert counts == pytest.approx({"retinanet_r50": 36.19, "faster_rcnn_r50": 43.57}, rel=0.06)
+
+
+def test_freezing_norms_takes_no_parameters_away():
+    assert (
+        small(frozen_norms=True).num_parameters
+        == small().num_parameters
+        == sum(p.numel() for p in small().parameters())
+    )
 
 
 def test_a_mirror_image_is_mirrored_twice_to_itself():
