@@ -198,8 +198,15 @@ def test_table_6_is_reproduced_at_smoke(scenes, tmp_path, capsys):
     assert 0 <= ours["AP"]["mean"] <= 100
     assert ours["FPS"]["mean"] > 0
     assert ours["Params (M)"]["mean"] == pytest.approx(rows["retinanet"]["figures"]["Params (M)"]["mean"])
+    assert rows["retinanet_ours"]["gradient_shares"]["cwd/channel_kl"] > 0
     text = (tmp_path / "out" / "cwd_table6_smoke.md").read_text()
     assert "the detector's own" in text
     assert "whose obstacles have boxes, replace COCO 2017" in text
     assert main([*command, "--rows", "retinanet_ours"]) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [["--budget", "cpu"], ["--pictures", "2"]])
+def test_what_detectors_do_not_have_is_refused(option, tmp_path, capsys):
+    assert main(["reproduce", "cwd/table6", "--scale", "smoke", "--out", str(tmp_path), *option]) == 1
+    assert "detectors are compared at equal steps, without pictures" in capsys.readouterr().err
