@@ -63,6 +63,8 @@ _CWD = (
     _one("auxiliary_weight", 0.4, _CODE),
 )
 
+_CWD_DETECTORS = '"the training settings as in [42]", which are mmdetection\'s of 24 epochs'
+
 STATED: Mapping[tuple[str, str], tuple[Stated, ...]] = {
     ("cpkd", "no4k"): (
         _one("optimizer", "sgd", _CODE),
@@ -84,6 +86,15 @@ STATED: Mapping[tuple[str, str], tuple[Stated, ...]] = {
     ("cwd", "cityscapes"): _CWD,
     ("cwd", "voc"): _CWD,
     ("cwd", "ade20k"): _CWD,
+    ("cwd", "coco"): (
+        _one("optimizer", "sgd", _CWD_DETECTORS),
+        _one("batch_size", 16, _CWD_DETECTORS),
+        _one("weight_decay", 1e-4, _CWD_DETECTORS),
+        _one("warmup_steps", 500, _CWD_DETECTORS),
+        Stated("learning_rate", (0.01, 0.02), _CWD_DETECTORS),
+        _one("input.height", 800, _CWD_DETECTORS),
+        _one("input.width", 1333, _CWD_DETECTORS),
+    ),
     ("lix", "vkitti2"): _lix(3, 8),
     ("lix", "kitti_semantics"): _lix(3, 8),
     ("lix", "nuimages"): _lix(8),
