@@ -49,7 +49,7 @@ class DetectorSpec:
 
 
 class Detector(nn.Module):
-    """A detector whose pyramid is at hand; images are lists of (3, H, W) from 0 to 1.
+    """A detector that shows its pyramid; images are lists of (3, H, W) from 0 to 1.
 
     Args:
         model: with random weights, or those of ImageNet in its backbone.
