@@ -22,7 +22,7 @@ _COLOR = re.compile(r"colou?r|rgb")
 _LEFT = re.compile(r"(^|[/_])left")
 _GENERIC = re.compile(r"image")
 _NO_COLOR = re.compile(
-    r"depth|infra|(^|[/_])ir([/_\d]|$)|confidence|disparity|mask|overlay|label|segment|ground_truth|right|debug"
+    r"depth|infra|(^|[/_])ir([/_\d]|$)|confidence|disparity|mask|overlay|label|segment|ground_truth|debug"
 )
 
 
@@ -75,11 +75,17 @@ def without_transport(topic: str) -> str:
 
 
 def _color(path: Path, images: set[str]) -> str | None:
-    possible = [image for image in images if not _NO_COLOR.search(image.lower())]
+    possible = [i for i in images if not _NO_COLOR.search(i.lower()) and not _is_right_eye(i, images)]
     for rule in (_COLOR, _LEFT, _GENERIC):
         if candidates := [image for image in possible if rule.search(image.lower())]:
             return _one(path, _prefer_rectified(candidates), "color")
     return None
+
+
+def _is_right_eye(image: str, images: set[str]) -> bool:
+    """Whether it is the right image of a stereo pair, whose depth is of the left one; a camera has depth of its own."""
+    before, right, _ = image.lower().partition("right")
+    return bool(right) and not any(i.lower().startswith(before + right) and _DEPTH.search(i.lower()) for i in images)
 
 
 def _depth(path: Path, images: set[str], color: str) -> str | None:

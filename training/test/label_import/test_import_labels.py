@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from road_kd_seg.bags.writer import write_bag
+from road_kd_seg.replay.cli import main as replay_eval
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.cli import main
 from road_kd_training.datasets.common.label_folder import LabelFolder
@@ -117,6 +119,34 @@ def test_every_tools_export_gives_the_same_dataset(export, tmp_path):
     for number, sample in enumerate(dataset):
         np.testing.assert_array_equal(sample.label, ground_truth(number))
         assert sample.rgb.shape == (H, W, 3)
+
+
+def test_labels_of_a_recordings_frames_are_scored_by_replay_eval(tmp_path, frames_of, tiny_bundle):
+    """From stamped frames through an annotation tool into the report."""
+    write_bag(tmp_path / "bag", frames_of(range(3), height=H, width=W, label=False))
+    stamps_ns = [frame.stamp_ns for frame, _ in frames_of(range(3))]
+    source = tmp_path / "source"
+    source.mkdir()
+    cvat(source)
+    text = (source / "annotations.xml").read_text()
+    for number, stamp_ns in enumerate(stamps_ns):
+        (source / f"images/f{number}.png").rename(source / f"images/{stamp_ns}.png")
+        text = text.replace(f"f{number}.png", f"{stamp_ns}.png")
+    (source / "annotations.xml").write_text(text)
+    assert main(["import-labels", "cvat", str(source), "--out", str(tmp_path / "data")]) == 0
+    arguments = [
+        tmp_path / "bag",
+        "--model",
+        tiny_bundle,
+        "--out",
+        tmp_path / "out",
+        "--labels",
+        tmp_path / "data/label",
+    ]
+    assert replay_eval([str(argument) for argument in arguments]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    labeled = np.bincount(np.concatenate([ground_truth(number).ravel() for number in range(3)]), minlength=len(NAMES))
+    assert np.sum(report["metrics"]["confusion_matrix"], axis=1).tolist() == labeled.tolist()
 
 
 def test_until_it_is_imported_the_error_names_the_tool(export):
