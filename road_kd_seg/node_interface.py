@@ -10,3 +10,7 @@ CAMERA_INFO_NAME = "color/camera_info"
 
 LABEL_TOPIC = f"/{NODE_NAME}/label"
 """Class id per pixel, where node and namespace are not renamed."""
+STAGE_TOPICS = {
+    stage: f"/{NODE_NAME}/debug/processing_time/{stage}_ms" for stage in ("preprocess", "inference", "postprocess")
+}
+"""Milliseconds of each stage, frame by frame, alike."""

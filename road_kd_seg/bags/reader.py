@@ -94,26 +94,21 @@ class BagReader:
         """
         return find_topics(self.path, self.topics, self.message_counts, self._wanted)
 
-    @cached_property
-    def is_compressed(self) -> bool:
-        """Whether the color images are CompressedImages."""
-        return self.topics[self.names.color] == COMPRESSED_IMAGE_TYPE
+    def is_compressed(self, topic: str) -> bool:
+        """Whether the topic holds CompressedImages."""
+        return self.topics.get(topic) == COMPRESSED_IMAGE_TYPE
 
     def check_live(self) -> None:
         """Refuse a recording that a node could not make the same frames of when it is played.
 
         Raises:
-            BagError: it is paired by more than stamps, aligned here, or only one of color and depth is compressed.
+            BagError: it is paired by more than stamps, or aligned here.
         """
         advice = "evaluate it without --live (make demo LIVE=)"
         if not self.index.by_stamp:
             raise BagError(f"bag {self.path}: a node pairs by stamp, and {self.index.notes[0]}: {advice}")
         if is_sdk_topic(self.names.color):
             raise BagError(f"bag {self.path}: a recording of the RealSense SDK, which a node cannot align: {advice}")
-        if self.has_depth and self.is_compressed != (self.topics[self.names.depth] == COMPRESSED_IMAGE_TYPE):
-            raise BagError(
-                f"bag {self.path}: only one of color and depth is compressed, a node takes both alike: {advice}"
-            )
 
     @property
     def has_depth(self) -> bool:

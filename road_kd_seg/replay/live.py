@@ -98,6 +98,7 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
             _wait_for_player(reader, options.rate, recorder, node, player, spin_until, progress)
         _wait_until_settled(recorder, node, spin_until, progress)
         report = _final_report(recorder, node, spin_until)
+        stages_ms = recorder.stages_ms
         color_sent_ns, label_sent_ns = recorder.color_sent_ns, recorder.label_sent_ns
     counts = ReplayCounts.from_counters(len(reader.index), report.counters)
     with BagReader(outputs) as recorded:
@@ -109,6 +110,7 @@ def replay_live(reader: BagReader, bundle: Bundle, folder: Path, options: LiveOp
         labels=labels,
         latency_ms={stamp_ns: (label_sent_ns[stamp_ns] - color_sent_ns[stamp_ns]) / 1e6 for stamp_ns in timed},
         latency_definition=_LATENCY,
+        stages_ms={stage: times_ms for stage, times_ms in stages_ms.items() if times_ms},
         counts=counts,
         device=report.values.get("device", ""),
         wall_s=time.perf_counter() - begun,
@@ -126,7 +128,7 @@ def _recording(
 ) -> Iterator[tuple[OutputRecorder, Wait]]:
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
-    color_type = CompressedImage if reader.is_compressed else Image
+    color_type = CompressedImage if reader.is_compressed(reader.names.color) else Image
     recorder = OutputRecorder(context, reader.names.color, color_type, outputs, options.also_subscribe)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
@@ -165,9 +167,13 @@ def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> 
     if reader.index.slop_ns:
         parameters["sync_slop_s"] = reader.index.slop_ns / 1e9
     color, depth = COLOR_NAME, DEPTH_NAME
-    if reader.is_compressed:
+    if reader.is_compressed(names.color):
         parameters["image_transport"] = "compressed"
-        color, depth = f"{COLOR_NAME}/compressed", f"{DEPTH_NAME}/compressedDepth"
+        color = f"{COLOR_NAME}/compressed"
+    parameters["depth_image_transport"] = "raw"
+    if reader.is_compressed(names.depth):
+        parameters["depth_image_transport"] = "compressed"
+        depth = f"{DEPTH_NAME}/compressedDepth"
     remaps = {color: names.color, depth: names.depth, CAMERA_INFO_NAME: names.camera_info}
     return [
         "--ros-args",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
 
 from road_kd_seg.bags.cdr import IMAGE_TYPE, header_stamp_ns
-from road_kd_seg.node_interface import LABEL_TOPIC, NODE_NAME
+from road_kd_seg.node_interface import LABEL_TOPIC, NODE_NAME, STAGE_TOPICS
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class OutputRecorder(Node):
         """When the player published each color image, by its stamp."""
         self.label_sent_ns: dict[int, int] = {}
         """When the node published each label, by its stamp."""
+        self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGE_TOPICS}
+        """What each stage of the node took, frame by frame."""
         self.report = NodeReport()
         self._bag = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self._bag.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -67,6 +71,8 @@ class OutputRecorder(Node):
         # rclpy hands a callback of two arguments the message's times as well.
         self.create_subscription(color_type, color_topic, self._on_color, best_effort, raw=True)
         self.create_subscription(Image, LABEL_TOPIC, self._on_label, reliable, raw=True)
+        for stage, topic in STAGE_TOPICS.items():
+            self.create_subscription(Float64, topic, partial(self._on_stage, stage), reliable)
         for topic in also_subscribe:
             self.create_subscription(Image, topic, lambda _: None, reliable, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable)
@@ -87,6 +93,9 @@ class OutputRecorder(Node):
     def _on_label(self, cdr: bytes, info: dict[str, Any]) -> None:
         self.label_sent_ns[header_stamp_ns(cdr)] = info["source_timestamp"]
         self._bag.write(self._labels, info["received_timestamp"], cdr)
+
+    def _on_stage(self, stage: str, took_ms: Float64) -> None:
+        self.stages_ms[stage].append(took_ms.data)
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:

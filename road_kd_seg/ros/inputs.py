@@ -86,7 +86,6 @@ class Inputs:
         self._counters = counters
         self._monitor = monitor
         self._sinks = callbacks
-        self._compressed = settings.image_transport == "compressed"
         self._requires_same_frame = settings.require_same_frame
         self._camera_infos: deque[CameraInfo] = deque(maxlen=_MAX_CAMERA_INFOS)
         self._depth_watch = DepthWatch(settings.depth_timeout_s)
@@ -97,13 +96,11 @@ class Inputs:
             slop_s=settings.sync_slop_s,
             queue_size=settings.sync_queue_size,
         )
-        image_type, color_suffix, depth_suffix = (
-            (CompressedImage, "/compressed", "/compressedDepth") if self._compressed else (Image, "", "")
-        )
         self._subscriptions: list[Any] = []
         try:
-            self._subscribe(image_type, COLOR_NAME + color_suffix, self._on_color)
-            self._subscribe(image_type, DEPTH_NAME + depth_suffix, self._on_depth)
+            self._subscribe_images(settings.image_transport, COLOR_NAME, "/compressed", self._on_color)
+            depth_transport = settings.depth_image_transport or settings.image_transport
+            self._subscribe_images(depth_transport, DEPTH_NAME, "/compressedDepth", self._on_depth)
             self._subscribe(CameraInfo, CAMERA_INFO_NAME, self._on_camera_info)
         except RoadKdError:
             self.close()
@@ -122,6 +119,10 @@ class Inputs:
     def forget_newer_than(self, limit_ns: int) -> None:
         """The clock went back to `limit_ns`: what waits with a later stamp is from the past run."""
         self._synchronizer.forget_newer_than(limit_ns)
+
+    def _subscribe_images(self, transport: str, name: str, suffix: str, callback: Callable[..., None]) -> None:
+        kind, ending = (CompressedImage, suffix) if transport == "compressed" else (Image, "")
+        self._subscribe(kind, name + ending, callback)
 
     def _subscribe(self, kind: type, name: str, callback: Callable[..., None]) -> None:
         # Depth 1: a deeper queue only adds latency. Best effort matches every publisher.

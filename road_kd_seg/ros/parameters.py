@@ -102,6 +102,7 @@ class Settings:
         high=1.0,
     )
     image_transport: str = _parameter("raw", "raw, or compressed (topics .../compressed and .../compressedDepth).")
+    depth_image_transport: str = _parameter("", "The same for depth alone; empty: as image_transport.")
     autostart: bool = _parameter(True, "Configure and activate without being asked.")
 
 
@@ -185,9 +186,12 @@ def merge(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 
 def _checked(settings: Settings) -> Settings:
+    expected = " or ".join(IMAGE_TRANSPORTS)
     if settings.image_transport not in IMAGE_TRANSPORTS:
-        expected = " or ".join(IMAGE_TRANSPORTS)
         raise RoadKdError(f"parameter image_transport: got '{settings.image_transport}', expected {expected}")
+    if settings.depth_image_transport not in ("", *IMAGE_TRANSPORTS):
+        got = settings.depth_image_transport
+        raise RoadKdError(f"parameter depth_image_transport: got '{got}', expected {expected}, or nothing")
     if settings.rotate not in ROTATIONS:
         expected = ", ".join(map(str, ROTATIONS))
         raise RoadKdError(f"parameter rotate: got {settings.rotate}, expected one of {expected}")

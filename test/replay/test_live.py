@@ -4,16 +4,20 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from recorders import compressed_image, image, record, write_mcap
 from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.topics import COLOR_TOPIC, DEPTH_TOPIC
 from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.node_interface import LABEL_TOPIC
 from road_kd_seg.replay.child_process import ChildProcess
 from road_kd_seg.replay.cli import main
+from road_kd_seg.replay.labels import read_label_folder
 from road_kd_seg.replay.live import OUTPUTS, LiveOptions, replay_live
 
 SIZE = {"height": 96, "width": 160}
@@ -83,6 +87,11 @@ class TestLiveReplay:
         assert report["mode"] == "live"
         assert report["device"].startswith("cpu")
         assert report["latency_ms"]["p50"] > 0
+        assert list(report["stages_ms"]) == ["preprocess", "inference", "postprocess"]
+        for stage in report["stages_ms"].values():
+            assert stage["samples"] == frames["published"]
+            assert stage["p50"] > 0
+            assert stage["cdf"] == sorted(stage["cdf"])
 
         with BagReader(tmp_path / "bag") as reader, BagReader(out / OUTPUTS) as recorded:
             predictions = dict(recorded.label_images(LABEL_TOPIC))
@@ -91,6 +100,40 @@ class TestLiveReplay:
         # The node runs the same model on the same pixels, in another process.
         same = [np.mean(predictions[frame.stamp_ns] == tiny_segmenter(frame).label) for frame in asked]
         assert min(same) > 0.999
+
+    @pytest.mark.parametrize(
+        ("color_format", "depth_format"),
+        [("rgb8; png compressed bgr8", None), (None, "16UC1; compressedDepth png"), (None, None)],
+        ids=["color compressed", "depth compressed", "both raw"],
+    )
+    def test_masks_are_those_of_the_offline_run_however_color_and_depth_are_transported(
+        self, tmp_path, frames_of, tiny_bundle, color_format, depth_format
+    ):
+        records = []
+        for frame, _ in frames_of(range(10), **SIZE):
+            depth_mm = np.rint(frame.depth_m * 1000).astype(np.uint16)
+            for topic, pixels, encoding, format_, before in (
+                (COLOR_TOPIC, frame.rgb, "rgb8", color_format, b""),
+                (DEPTH_TOPIC, depth_mm, "16UC1", depth_format, bytes(12)),
+            ):
+                message = image(pixels, encoding, frame.stamp_ns)
+                if format_ is not None:
+                    stored = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
+                    message = compressed_image(format_, before + stored, frame.stamp_ns)
+                records.append(record(topic, message, frame.stamp_ns))
+        bag = write_mcap(tmp_path / "drive.mcap", records)
+        common = [bag, "--model", tiny_bundle, "--device", "cpu", "--save-predictions"]
+        found = {}
+        for mode in ([], ["--live"]):
+            out = tmp_path / f"out{len(mode)}"
+            assert main([str(argument) for argument in (*common, "--out", out, *mode)]) == 0
+            found[len(mode)] = dict(read_label_folder(out / "predictions"))
+        offline, live = found[0], found[1]
+        assert len(offline) == 10
+        assert len(live) >= 5
+        assert len(np.unique(offline[min(live)])) > 2
+        for stamp_ns, label in live.items():
+            assert np.array_equal(label, offline[stamp_ns])
 
     def test_a_node_that_cannot_be_configured_is_quoted(self, tmp_path, frames_of, tiny_bundle, capsys):
         write_bag(tmp_path / "bag", frames_of(range(2), **SIZE))
