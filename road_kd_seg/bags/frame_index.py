@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ class FrameIndex:
     """What a synchronizer has to allow to find the same pairs; 0 where all stamps are equal."""
     log_times_ns: Mapping[str, NDArray[np.int64]]
     """By topic (color, depth, label, camera_info): when each of its messages was recorded, in the order of reading."""
+    depth_after_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Stamp of depth minus stamp of color, of every pair in the order of recording."""
     by_stamp: bool = True
     """Whether header stamps alone tell the pairs, so that a node finds the same ones."""
     notes: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ def build_index(
         label=_pair(color, label, repeated, 0),
         slop_ns=0 if exact else slop,
         log_times_ns=log_times_ns,
+        depth_after_ns=_differences(color, depth, depth_of),
         by_stamp=by_stamp,
         notes=tuple(notes),
     )

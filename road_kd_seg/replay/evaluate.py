@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import BagError, FrameError, RoadKdError
-from road_kd_seg.frame import RgbdFrame
+from road_kd_seg.frame import RgbdFrame, Segmentation, StageTimes
 from road_kd_seg.metrics import confusion_matrix
 from road_kd_seg.metrics.boundary import boundary_counts
 from road_kd_seg.metrics.calibration import NUM_BINS, confidence_counts
 from road_kd_seg.replay.labels import Label, LabelStore
+from road_kd_seg.replay.prefetch import Afterwork, prefetch
 from road_kd_seg.replay.results import DROP_REASONS, FrameScore, ReplayCounts, ReplayRun, Scores
 from road_kd_seg.segmenter import Segmenter
+
+CONFIDENCE_EVERY = 4
+"""Of every fourth labeled frame confidences are counted: they cost more than labels, and neighbors are alike."""
 
 
 def check_depth(reader: BagReader, bundle: Bundle) -> None:
@@ -49,7 +54,7 @@ def segment_bag(
     """Segment every frame of a bag by one model or several in turn; nothing is superseded.
 
     Each frame is read once and goes through all models before the next one, so that whatever slows the machine down
-    hits all alike.
+    hits all alike. The next frame is read, and labels are kept, while a model runs.
 
     Args:
         reader: an open bag.
@@ -66,24 +71,29 @@ def segment_bag(
     for segmenter in segmenters:
         check_depth(reader, segmenter.bundle)
     recordings = [_Recording(segmenter) for segmenter in segmenters]
-    tell = on_frame or (lambda: None)
-
-    def drop_undecodable(error: FrameError) -> None:
-        for recording in recordings:
-            recording.drop_invalid(error)
-        tell()
-
-    since = time.perf_counter()
-    for frame, _ in reader.frames(on_invalid=drop_undecodable):
-        read_ms = (time.perf_counter() - since) * 1e3
-        label = None
-        if ground_truth is not None and frame.stamp_ns in ground_truth:
-            label = ground_truth.get(frame.stamp_ns)
-        for recording in recordings:
-            recording.segment(frame, label, read_ms)
-        tell()
-        since = time.perf_counter()
+    known = LabelStore() if ground_truth is None else ground_truth
+    with Afterwork() as afterwork:
+        for frame, read_ms in prefetch(_read_frames(reader)):
+            for recording in recordings:
+                if isinstance(frame, FrameError):
+                    recording.drop_invalid(frame)
+                else:
+                    recording.segment(frame, read_ms, known, afterwork)
+            if on_frame is not None:
+                on_frame()
     return [recording.finish(reader) for recording in recordings]
+
+
+def _read_frames(reader: BagReader) -> Iterator[tuple[RgbdFrame | FrameError, float]]:
+    """Frames, or why they cannot be decoded, and the milliseconds that each took to read and decode."""
+    invalid: list[FrameError] = []
+    since = time.perf_counter()
+    for frame, _ in reader.frames(on_invalid=invalid.append):
+        yield from ((error, 0.0) for error in invalid)
+        invalid.clear()
+        yield frame, (time.perf_counter() - since) * 1e3
+        since = time.perf_counter()
+    yield from ((error, 0.0) for error in invalid)
 
 
 class _Recording:
@@ -94,22 +104,25 @@ class _Recording:
         self._labels = LabelStore()
         self._latency_ms: dict[int, float] = {}
         self._read_ms: list[float] = []
+        self._times: list[StageTimes] = []
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self._first_problem = ""
         self._confidence = np.zeros((len(segmenter.taxonomy), NUM_BINS, 2), np.int64)
+        self._confidence_labeled = np.zeros(len(segmenter.taxonomy), np.int64)
+        self._num_known = 0
         self._begun = time.perf_counter()
 
     def drop_invalid(self, error: FrameError) -> None:
         self._dropped["invalid"] += 1
         self._first_problem = self._first_problem or str(error)
 
-    def segment(self, frame: RgbdFrame, label: Label | None, read_ms: float) -> None:
+    def segment(self, frame: RgbdFrame, read_ms: float, known: LabelStore, afterwork: Afterwork) -> None:
         segmenter = self._segmenter
         if segmenter.needs_depth and frame.depth_m is None:
             self._dropped["unsynchronized"] += 1
             return
         try:
-            if not self._labels:
+            if not self._latency_ms:
                 segmenter.warm_up(*frame.size)
             start = time.perf_counter()
             segmentation = segmenter(frame)
@@ -118,10 +131,22 @@ class _Recording:
             self.drop_invalid(error)
             return
         self._read_ms.append(read_ms)
-        self._labels.put(frame.stamp_ns, segmentation.label)
-        if label is not None and label.shape == segmentation.label.shape:
+        if segmentation.times is not None:
+            self._times.append(segmentation.times)
+        afterwork.call(lambda: self._keep(segmentation, known))
+
+    def _keep(self, segmentation: Segmentation, known: LabelStore) -> None:
+        self._labels.put(segmentation.stamp_ns, segmentation.label)
+        if segmentation.stamp_ns not in known:
+            return
+        self._num_known += 1
+        if self._num_known % CONFIDENCE_EVERY != 1:
+            return
+        label, count = known.get(segmentation.stamp_ns), len(self._segmenter.taxonomy)
+        if label.shape == segmentation.label.shape:
+            self._confidence_labeled += np.bincount(label[label < count], minlength=count)
             self._confidence += confidence_counts(
-                label, segmentation.label, segmentation.confidence, len(segmenter.taxonomy)
+                label, segmentation.label, segmentation.confidence, len(self._segmenter.taxonomy)
             )
 
     def finish(self, reader: BagReader) -> ReplayRun:
@@ -132,7 +157,7 @@ class _Recording:
             labels=self._labels,
             latency_ms=self._latency_ms,
             latency_definition="one call of the segmenter: preprocessing, network and upsampling, after a warm-up",
-            stages_ms={"read and decode": self._read_ms, "segment": list(self._latency_ms.values())},
+            stages_ms={"read and decode": self._read_ms, **stages_of(self._times)},
             counts=ReplayCounts(sent, sent, sent - sum(self._dropped.values()), self._dropped),
             device=self._segmenter.device_name,
             wall_s=time.perf_counter() - self._begun,
@@ -141,7 +166,13 @@ class _Recording:
                 *((f"first invalid frame: {self._first_problem}",) if self._first_problem else ()),
             ),
             confidence=self._confidence if self._confidence.any() else None,
+            confidence_labeled=self._confidence_labeled,
         )
+
+
+def stages_of(times: Sequence[StageTimes]) -> dict[str, list[float]]:
+    """By stage: the milliseconds of each frame."""
+    return {stage.name.removesuffix("_ms"): [getattr(t, stage.name) for t in times] for stage in fields(StageTimes)}
 
 
 def score(ground_truth: Iterable[tuple[int, Label]], predictions: LabelStore, num_classes: int) -> Scores:

@@ -24,6 +24,7 @@ def data_health(index: FrameIndex, names: TopicNames) -> dict[str, Any]:
     Returns:
         Plain data: `color` and `depth` (images, rate_hz, period_ms, gaps, missing, longest_gap_ms, each from the header
         stamps of color and the recording times of depth), `color_with_depth`, `allowed_difference_ms`,
+        `stamp_difference_ms` (depth minus color over the pairs: min, p5, p50, p95, max; None without pairs),
         `stamps_repeated`, `stamps_backwards`, `recording_delay_ms` (p50, p95: recording time minus stamp, None where
         the clocks differ by more than an hour).
     """
@@ -35,6 +36,7 @@ def data_health(index: FrameIndex, names: TopicNames) -> dict[str, Any]:
         "depth": _regularity(index.log_times_ns[names.depth]),
         "color_with_depth": index.num_with_depth,
         "allowed_difference_ms": index.slop_ns / 1e6,
+        "stamp_difference_ms": _spread(index.depth_after_ns / 1e6),
         "stamps_repeated": int(len(color_ns) - len(np.unique(color_ns))),
         "stamps_backwards": int((np.diff(color_ns) < 0).sum()),
         "recording_delay_ms": {
@@ -42,6 +44,12 @@ def data_health(index: FrameIndex, names: TopicNames) -> dict[str, Any]:
             "p95": float(np.percentile(delay_ms, 95)) if one_clock else None,
         },
     }
+
+
+def _spread(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Where (N,) values lie."""
+    percents = {"min": 0, "p5": 5, "p50": 50, "p95": 95, "max": 100}
+    return {name: float(np.percentile(values, p)) if values.size else None for name, p in percents.items()}
 
 
 def _regularity(times_ns: NDArray[np.int64]) -> dict[str, Any]:

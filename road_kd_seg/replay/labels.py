@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import weakref
-import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -26,6 +26,11 @@ from road_kd_seg.label_files import (
     read_label,
 )
 from road_kd_seg.taxonomy import Role, Taxonomy
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
 
 Label = NDArray[np.uint8]
 _WANTED = "expected one PNG of class ids per labeled frame, named <header stamp in ns>.png"
@@ -58,7 +63,7 @@ class LabelStore:
             RoadKdError: the temporary folder cannot be written.
         """
         height, width = label.shape
-        compressed = zlib.compress(label.tobytes(), level=1)
+        compressed = zstd.compress(label.tobytes(), level=1)
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long as the store
@@ -94,7 +99,7 @@ class LabelStore:
         size, start, length = self._stored[stamp_ns]
         assert self._file is not None
         self._file.seek(start)
-        return np.frombuffer(zlib.decompress(self._file.read(length)), np.uint8).reshape(size)
+        return np.frombuffer(zstd.decompress(self._file.read(length)), np.uint8).reshape(size)
 
 
 def read_label_folder(folder: Path) -> Iterator[tuple[int, Label]]:

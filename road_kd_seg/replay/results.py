@@ -89,6 +89,8 @@ class ReplayRun:
     """Time of each stage, frame by frame, where it was measured."""
     confidence: Counts | None = None
     """(K, B, 2) of `metrics.calibration.confidence_counts`; None without labels, or where only labels were recorded."""
+    confidence_labeled: Counts | None = None
+    """(K,) labeled pixels of the frames that `confidence` is of."""
 
     @cached_property
     def period_ms(self) -> float | None:

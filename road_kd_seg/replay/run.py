@@ -23,6 +23,7 @@ from road_kd_seg.replay.labels import LabelStore, read_ground_truth, save_label_
 from road_kd_seg.replay.overlay_bag import write_overlay_bag
 from road_kd_seg.replay.report.build import Replay, build_report
 from road_kd_seg.replay.report.write import write_report
+from road_kd_seg.replay.rerun_file import check_rerun, write_rerun_file
 from road_kd_seg.replay.results import ReplayRun
 from road_kd_seg.segmenter import Segmenter
 
@@ -44,6 +45,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
     others = [name for name in options.baseline if not name.endswith(".json")]
     earlier = [read_contender(Path(name)) for name in options.baseline if name.endswith(".json")]
     bundles = [bundle, *(load_bundle(name) for name in others)]
+    if options.rerun:
+        check_rerun()
     make_folder(options.out)
     load_before = os.getloadavg()[0]
     with BagReader(
@@ -61,11 +64,14 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
         contenders = (*(each.as_contender(build_report(reader, each)) for each in baselines), *earlier)
         replay = assess(reader, bundle, our_run, ground_truth, source, gates, load_before, contenders)
         report = write_report(options.out, reader, replay)
+        labels = our_run.labels
         if options.overlay:
-            frames = frames_at(reader, our_run.labels.stamps_ns)
-            write_overlay_bag(options.out, frames, our_run.labels, ground_truth, bundle.taxonomy)
+            write_overlay_bag(options.out, frames_at(reader, labels.stamps_ns), labels, ground_truth, bundle.taxonomy)
+        if options.rerun:
+            frames = frames_at(reader, labels.stamps_ns)
+            write_rerun_file(options.out, frames, labels, ground_truth, our_run.latency_ms, bundle.taxonomy)
     if options.save_predictions:
-        save_label_folder(options.out / PREDICTIONS, our_run.labels)
+        save_label_folder(options.out / PREDICTIONS, labels)
     return replay, report
 
 
@@ -78,6 +84,12 @@ def _ground_truth(reader: BagReader, bundle: Bundle, options: argparse.Namespace
     return labels, f"the PNG files in {options.labels.resolve().name}"
 
 
+def _segmenter(options: argparse.Namespace, bundle: Bundle) -> Segmenter:
+    return Segmenter.from_bundle(
+        bundle.path, device=options.device, precision=options.precision, backend=options.backend
+    )
+
+
 def _run_offline(
     options: argparse.Namespace,
     reader: BagReader,
@@ -85,10 +97,7 @@ def _run_offline(
     ground_truth: LabelStore,
     console: Console,
 ) -> list[ReplayRun]:
-    segmenters = [
-        Segmenter.from_bundle(bundle.path, device=options.device, precision=options.precision, backend=options.backend)
-        for bundle in bundles
-    ]
+    segmenters = [_segmenter(options, bundle) for bundle in bundles]
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("segmenting", total=len(reader.index))
         return segment_bag(reader, segmenters, ground_truth, lambda: progress.advance(task))

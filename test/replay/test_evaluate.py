@@ -72,6 +72,17 @@ class TestSegmentBag:
         assert (run.counts.sent, run.counts.received, run.counts.published) == (3, 3, 3)
         assert len(told) == 3
 
+    def test_each_stage_is_timed_frame_by_frame_and_their_sum_is_within_the_latency(
+        self, tmp_path, frames_of, tiny_segmenter
+    ):
+        write_bag(tmp_path / "bag", frames_of(range(4), height=48, width=80))
+        with BagReader(tmp_path / "bag") as reader:
+            (run,) = segment_bag(reader, [tiny_segmenter])
+        assert list(run.stages_ms) == ["read and decode", "preprocess", "inference", "postprocess"]
+        assert all(len(times_ms) == 4 and min(times_ms) > 0 for times_ms in run.stages_ms.values())
+        stages_ms = np.sum([run.stages_ms[stage] for stage in ("preprocess", "inference", "postprocess")], axis=0)
+        assert np.all(stages_ms <= list(run.latency_ms.values()))
+
     def test_it_predicts_as_the_segmenter_does(self, tmp_path, frames_of, tiny_segmenter):
         write_bag(tmp_path / "bag", frames_of([4], height=48, width=80))
         with BagReader(tmp_path / "bag") as reader:

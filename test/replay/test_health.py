@@ -9,12 +9,12 @@ NAMES = TopicNames()
 MS = 1_000_000
 
 
-def health_of(stamps_ms, *, delay_ms=5, depth_ms=None):
+def health_of(stamps_ms, *, delay_ms=5, depth_ms=None, depth_after_ms=()):
     stamps_ns = np.array(stamps_ms, np.int64) * MS
     depth_ns = stamps_ns if depth_ms is None else np.array(depth_ms, np.int64) * MS
     partner = np.arange(len(stamps_ns)) if depth_ms is None else np.full(len(stamps_ns), -1)
     log_times = {NAMES.color: stamps_ns + delay_ms * MS, NAMES.depth: depth_ns}
-    index = FrameIndex(stamps_ns, partner, np.full(len(stamps_ns), -1), 0, log_times)
+    index = FrameIndex(stamps_ns, partner, np.full(len(stamps_ns), -1), 0, log_times, np.array(depth_after_ms) * MS)
     return data_health(index, NAMES)
 
 
@@ -42,6 +42,13 @@ class TestDataHealth:
 
     def test_a_recorder_of_another_clock_has_no_delay(self):
         assert health_of([0, 100], delay_ms=10**9)["recording_delay_ms"]["p50"] is None
+
+    def test_the_stamp_differences_of_color_and_depth_are_spread_out(self):
+        spread = health_of([0, 100], depth_after_ms=range(-5, 16))["stamp_difference_ms"]
+        assert spread == {"min": -5.0, "p5": -4.0, "p50": 5.0, "p95": 14.0, "max": 15.0}
+
+    def test_without_pairs_there_is_no_stamp_difference(self):
+        assert set(health_of([0, 100])["stamp_difference_ms"].values()) == {None}
 
     @pytest.mark.parametrize("stamps_ms", [[], [7]])
     def test_too_few_images_have_no_rate(self, stamps_ms):

@@ -28,6 +28,8 @@ from road_kd_seg.replay.results import ReplayRun, Scores, summarize_latency
 from road_kd_seg.replay.verdict import give_verdict
 from road_kd_seg.taxonomy import Role
 
+CDF_STEPS = 50
+"""Parts of equal share that a distribution is told in: 0 %, 2 %, … 100 %."""
 SCHEMA_VERSION = 2
 """Rises when a key of report.json changes its meaning or goes away."""
 
@@ -187,10 +189,10 @@ def number(value: float) -> float | None:
 
 def build_calibration(replay: Replay) -> dict[str, Any] | None:
     """How far confidences can be trusted, and what a higher `min_confidence` buys; None where nobody recorded them."""
-    counts, scores = replay.run.confidence, replay.scores
-    if counts is None or not scores.counts.any():
+    counts, labeled, scores = replay.run.confidence, replay.run.confidence_labeled, replay.scores
+    if counts is None or labeled is None or not scores.counts.any():
         return None
-    precision, recall = precision_recall(counts, scores.counts.sum(1))
+    precision, recall = precision_recall(counts, labeled)
     total, right = counts.sum(0).T
     with np.errstate(invalid="ignore", divide="ignore"):
         accuracy = right / total
@@ -212,7 +214,15 @@ def build_calibration(replay: Replay) -> dict[str, Any] | None:
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, Any]:
     summary = summarize_latency(np.array(times_ms, np.float64))
-    return {"p50": summary.p50, "p95": summary.p95, "p99": summary.p99, "samples": summary.samples}
+    return {
+        "p50": summary.p50,
+        "p95": summary.p95,
+        "p99": summary.p99,
+        "samples": summary.samples,
+        "cdf": [float(value) for value in np.percentile(times_ms, np.linspace(0, 100, CDF_STEPS + 1))]
+        if len(times_ms)
+        else [],
+    }
 
 
 def describe_latency(latency_ms: Sequence[float], definition: str) -> dict[str, Any]:

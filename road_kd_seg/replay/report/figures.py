@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from io import BytesIO
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ INK = "#7d8590"
 """Mid gray: readable on white and on near-black alike."""
 BLUE, ORANGE = "#4c8dd6", "#e08a2e"
 """Told apart by every kind of color vision, and by lightness."""
+_LINES = ((BLUE, "-"), (ORANGE, "-"), (INK, "-"), (BLUE, "--"), (ORANGE, "--"))
 
 
 def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) -> str:
@@ -35,6 +37,28 @@ def latency_figure(latency_ms: NDArray[np.float64], marks_ms: dict[str, float]) 
     for axes in (histogram, cumulative):
         axes.set_xlim(left=0)
         _mark(axes, marks_ms, labeled=axes is cumulative)
+    return _svg_uri(figure)
+
+
+def stages_figure(stages_ms: Mapping[str, Mapping[str, Any]]) -> str:
+    """Cumulative share of the frames over the time of each stage; each has `cdf`, values at equal shares."""
+    figure = Figure(figsize=(7.2, 2.9))
+    axes = figure.subplots()
+    for (name, stage), (color, line) in zip(stages_ms.items(), cycle(_LINES), strict=False):
+        share = np.linspace(0, 100, len(stage["cdf"]))
+        axes.plot(stage["cdf"], share, line, color=color, label=name)
+    axes.set(xlabel="time of the stage (ms)", ylabel="frames within it (%)", ylim=(0, 103))
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right", frameon=False, labelcolor=INK, fontsize=8)
+    return _svg_uri(figure)
+
+
+def difference_figure(depth_after_ms: NDArray[np.float64]) -> str:
+    """Histogram of (N,) stamp differences, depth minus color."""
+    figure = Figure(figsize=(7.2, 2.2))
+    axes = figure.subplots()
+    axes.hist(depth_after_ms, bins=41, color=BLUE)
+    axes.set(xlabel="stamp of depth minus stamp of color (ms)", ylabel="pairs")
     return _svg_uri(figure)
 
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from road_kd_seg.metrics import Counts
 from road_kd_seg.metrics.objects import MIN_AREA_PX
 from road_kd_seg.replay.doctor import MAX_FRAMES
-from road_kd_seg.replay.report.figures import calibration_figure, latency_figure, timeline_figure
+from road_kd_seg.replay.report.figures import (
+    calibration_figure,
+    difference_figure,
+    latency_figure,
+    stages_figure,
+    timeline_figure,
+)
 from road_kd_seg.replay.report.gallery import Gallery
 from road_kd_seg.replay.report.pictures import ERROR_COLORS
 from road_kd_seg.replay.results import ReplayRun, Scores
@@ -26,8 +32,24 @@ DROP_MEANINGS = {
 }
 
 
-def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy: Taxonomy, gallery: Gallery) -> str:
-    """One HTML document; pictures, styles and its few lines of script are inside it."""
+def render_html(
+    report: dict[str, Any],
+    run: ReplayRun,
+    scores: Scores,
+    taxonomy: Taxonomy,
+    gallery: Gallery,
+    depth_after_ms: NDArray[np.float64],
+) -> str:
+    """One HTML document; pictures, styles and its few lines of script are inside it.
+
+    Args:
+        report: what report.json holds.
+        run: its latencies and labels.
+        scores: frame by frame.
+        taxonomy: of the model.
+        gallery: the pictures.
+        depth_after_ms: (N,) stamp of depth minus stamp of color.
+    """
     template = _templates().get_template("report.html.j2")
     return template.render(
         report=report,
@@ -35,6 +57,8 @@ def render_html(report: dict[str, Any], run: ReplayRun, scores: Scores, taxonomy
         gallery=gallery,
         confusion=_confusion_rows(scores.counts),
         latency_plot=_latency_plot(report, run),
+        stages_plot=stages_figure(report["stages_ms"]) if report["stages_ms"] else None,
+        difference_plot=difference_figure(depth_after_ms) if depth_after_ms.any() else None,
         timeline_plot=_timeline_plot(run, scores),
         calibration_plot=calibration_figure(report["calibration"], taxonomy) if report["calibration"] else None,
         drop_meanings=DROP_MEANINGS,

@@ -33,7 +33,8 @@ def write_report(folder: Path, reader: BagReader, replay: Replay) -> dict[str, A
     write_file(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     _write_per_frame(folder / "per_frame.csv", replay)
     pictures = make_gallery(reader, replay)
-    page = render_html(report, replay.run, replay.scores, replay.bundle.taxonomy, pictures)
+    depth_after_ms = reader.index.depth_after_ns / 1e6
+    page = render_html(report, replay.run, replay.scores, replay.bundle.taxonomy, pictures, depth_after_ms)
     write_file(folder / "report.html", page.encode(errors="backslashreplace"))
     return report
 
