@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from road_kd_seg.errors import BundleError, RoadKdError, printable, shown
 from road_kd_seg.files import read_file, write_file
@@ -112,7 +113,7 @@ class Bundle:
         try:
             if self.network in NETWORKS:
                 check_options(self.network, NETWORKS[self.network], self.network_kwargs)
-            with torch.device("meta"):
+            with torch.device("meta"), _WithoutInit():
                 return self._build()
         except RoadKdError as error:
             raise BundleError(f"model bundle {self.path}: {MANIFEST}: {error}. {_FIX}") from error
@@ -150,6 +151,15 @@ class Bundle:
             )
         limit = MAX_GOLDEN_BYTES if key == "golden" else MAX_WEIGHTS_BYTES
         return _read_checked(self.path, ATTACHMENTS[key], self.attachments[key].sha256, limit)
+
+
+class _WithoutInit(TorchFunctionMode):
+    """Random weights are not drawn, which takes most of the time where they have no memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 _FIX = "Fetch it again, or write a new bundle with 'road-kd export'."
