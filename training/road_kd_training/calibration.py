@@ -19,15 +19,16 @@ _TRAINING_SEED, _VALIDATION_SEED = 0, 1_000_000
 
 def calibration_frames(bundle: Bundle) -> list[RgbdFrame]:
     """Training frames of every dataset that is on this machine, and rendered scenes, in equal parts."""
-    return [frame for frame, _ in _frames(bundle.provenance.get("train") or [], NUM_CALIBRATION, _TRAINING_SEED)]
+    return [frame for frame, _ in _frames(bundle, "train", NUM_CALIBRATION, _TRAINING_SEED)]
 
 
 def scored_frames(bundle: Bundle) -> list[LabeledFrame]:
     """Validation frames, likewise."""
-    return list(_frames(bundle.provenance.get("validation_data") or [], NUM_SCORED, _VALIDATION_SEED))
+    return list(_frames(bundle, "validation_data", NUM_SCORED, _VALIDATION_SEED))
 
 
-def _frames(sources: Sequence[Mapping[str, Any]], count: int, first_seed: int) -> Iterator[LabeledFrame]:
+def _frames(bundle: Bundle, part: str, count: int, first_seed: int) -> Iterator[LabeledFrame]:
+    sources: Sequence[Mapping[str, Any]] = bundle.provenance.get(part) or []
     datasets = []
     for source in sources:
         if source.get("dataset") == "synthetic":  # rendering a few of its scenes takes less than opening it
@@ -42,4 +43,6 @@ def _frames(sources: Sequence[Mapping[str, Any]], count: int, first_seed: int) -
         each = min(len(dataset), rendered)
         for index in range(each):
             sample = dataset[index * len(dataset) // each]
+            if sample.depth_m is None and bundle.input.depth is not None:
+                continue  # trained on beside RGB-D frames; the model itself refuses it
             yield LabeledFrame(RgbdFrame(sample.rgb, sample.depth_m), sample.label)

@@ -55,7 +55,7 @@ class TestLabelFrames:
         out = tmp_path_factory.mktemp("labels")
         (out / "scenes").mkdir()
         source = DataConfig("synthetic", {"root": str(out / "scenes"), "num_scenes": 2})
-        label_frames(Segmenter.from_bundle("road_student_lite", device="cpu"), [source], out / "made", 0.8)
+        label_frames(Segmenter.from_bundle("road_student", device="cpu"), [source], out / "made", 0.8)
         return out / "made", source
 
     def test_the_folder_is_a_dataset_with_confidence_and_a_contact_sheet(self, labeled):
@@ -78,5 +78,5 @@ class TestLabelFrames:
     def test_what_is_complete_is_left_alone(self, labeled):
         folder, source = labeled
         before = (folder / SUMMARY).stat().st_mtime_ns
-        label_frames(Segmenter.from_bundle("road_student_lite", device="cpu"), [source], folder, 0.8)
+        label_frames(Segmenter.from_bundle("road_student", device="cpu"), [source], folder, 0.8)
         assert (folder / SUMMARY).stat().st_mtime_ns == before
