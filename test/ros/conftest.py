@@ -13,7 +13,7 @@ from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_seg.tools.onnx_export import to_onnx
-from ros_graph import HEIGHT, WIDTH, Graph
+from ros_graph import HEIGHT, WIDTH, Graph, assert_all_accounted_for
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iter
     yield graph
     assert process.stop() == 0, process.log
     assert "Traceback" not in process.log
+    assert_all_accounted_for(process.counters())
     graph.close()
 
 

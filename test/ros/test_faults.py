@@ -25,6 +25,13 @@ pytestmark = pytest.mark.ros
 SUBSCRIBED = ("/color/image_raw", "/aligned_depth_to_color/image_raw", "/color/camera_info")
 
 
+@pytest.fixture(autouse=True)
+def survival(graph, stamps):
+    """After every test."""
+    yield
+    graph.assert_survival(stamps)
+
+
 class TestSilence:
     """The tests follow each other on one node: nothing, color alone, both without matching stamps, pairs."""
 
@@ -34,6 +41,7 @@ class TestSilence:
         process = graph.start_node("-r", "color/image_raw:=/nobody", model=tiny_bundle)
         graph.process = process
         yield graph
+        graph.assert_survival(itertools.count(10**15, 10**8))
         graph.close()
 
     def test_a_topic_without_publisher_is_named_with_those_that_may_be_meant(self, silent):

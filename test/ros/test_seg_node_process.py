@@ -13,9 +13,11 @@ from road_kd_seg.segmenter import Segmenter
 pytestmark = pytest.mark.ros
 
 
-def identity_holds(counts):
-    dropped = sum(count for key, count in counts.items() if key.startswith("dropped."))
-    return counts["received"] == counts["published"] + dropped and counts["in_flight"] == 0
+@pytest.fixture(autouse=True)
+def survival(graph, stamps):
+    """After every test."""
+    yield
+    graph.assert_survival(stamps)
 
 
 class TestStart:
@@ -36,8 +38,6 @@ class TestStart:
         assert graph.change_state("activate")
         graph.outputs(stamps, label=Image)
         assert process.stop(signal.SIGTERM) == 0
-        assert "Traceback" not in process.log
-        assert identity_holds(process.counters())
 
 
 class TestEnd:
@@ -45,20 +45,15 @@ class TestEnd:
         process = graph.start_node(model=tiny_bundle)
         (labels,) = graph.outputs(stamps, label=Image)
 
-        def superseded() -> bool:
+        def both_kinds() -> bool:
             for _ in range(20):
                 graph.publish_pair(next(stamps))
                 graph.publish(graph.color_image(next(stamps)))
-            return graph.latest_counts.get("dropped.superseded", 0) > 0
+            return all(graph.latest_counts.get(f"dropped.{kind}", 0) for kind in ("superseded", "unsynchronized"))
 
-        graph.until(superseded, "superseded frames")
+        graph.until(both_kinds, "superseded frames and some without depth")
         assert process.stop(signal.SIGINT) == 0
-        counts = process.counters()
-        assert identity_holds(counts)
-        assert counts["dropped.superseded"] > 0
-        assert counts["dropped.unsynchronized"] > 0
-        assert counts["published"] >= len(labels)
-        assert "Traceback" not in process.log
+        assert process.counters()["published"] >= len(labels)
 
 
 class TestWithoutDepth:
@@ -86,7 +81,7 @@ class TestOnnx:
     def test_without_its_model_it_says_why_and_with_one_it_predicts_like_torch(
         self, graph, stamps, tiny_bundle, tiny_onnx_bundle
     ):
-        process = graph.start_node(model=tiny_bundle, backend="onnx")
+        graph.start_node(model=tiny_bundle, backend="onnx")
         status = graph.status()
         assert (status["state"], status["level"]) == ("unconfigured", b"\x02")
         assert "it has no model.onnx. Write a bundle with one by 'road-kd export" in status["message"]
@@ -104,8 +99,6 @@ class TestOnnx:
         published = np.frombuffer(label.data, np.uint8).reshape(expected.shape)
         assert len(np.unique(expected)) > 2
         assert (published == expected).mean() > 0.999
-        assert process.stop() == 0
-        assert "Traceback" not in process.log
 
 
 class TestCompressed:

@@ -93,6 +93,17 @@ class Process:
         return {key: int(value) for key, value in re.findall(r"([\w.]+)=(\d+)", lines[0])}
 
 
+def is_color(topic: str) -> bool:
+    return "depth" not in topic
+
+
+def assert_all_accounted_for(counts: dict[str, int]) -> None:
+    """received = published + Σ dropped, and nothing is on its way."""
+    dropped = sum(count for name, count in counts.items() if name.startswith("dropped."))
+    assert counts["received"] == counts["published"] + dropped, counts
+    assert counts["in_flight"] == 0, counts
+
+
 class Graph:
     """A ROS graph on a domain of its own: this process as camera and listener, our nodes as processes."""
 
@@ -179,6 +190,36 @@ class Graph:
 
         self.until(published, f"{', '.join(kinds)} of any pair", START_S)
         return listeners
+
+    def assert_survival(self, stamps: Iterator[int]) -> None:
+        """A node that runs segments the next good pair if it is active, and ends with code 0; none has lost a frame."""
+        for process in (process for process in self._processes if process.running):
+            self._segment_next_pair(stamps)
+            assert process.stop() == 0, process.log
+        for process in self._processes:
+            assert "Traceback" not in process.log
+            if "frame counters: " in process.log:
+                assert_all_accounted_for(process.counters())
+
+    def _segment_next_pair(self, stamps: Iterator[int]) -> None:
+        there = lambda: ("road_seg", "/") in self.node.get_node_names_and_namespaces()  # noqa: E731
+        self.until(there, "the node in the graph", START_S)
+        inputs = self.node.get_subscriber_names_and_types_by_node("road_seg", "/")
+        topics = sorted(name for name, kinds in inputs if "sensor_msgs/msg/Image" in kinds)
+        if not topics:  # not active, or it takes compressed images
+            return
+        depth, color = (self.node.create_publisher(Image, topic, 10) for topic in sorted(topics, key=is_color))
+        labels, next_s = self.listen(Image, "/road_seg/label"), 0.0
+
+        def segmented() -> bool:
+            nonlocal next_s
+            if time.monotonic() > next_s:
+                stamp_ns, next_s = next(stamps), time.monotonic() + 0.2
+                color.publish(self.color_image(stamp_ns))
+                depth.publish(self.depth_image(stamp_ns))
+            return bool(labels)
+
+        self.until(segmented, "a label of the next good pair", START_S)
 
     @property
     def has_listener(self) -> bool:
