@@ -7,9 +7,11 @@ import os
 import re
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
+from road_kd_seg.errors import RoadKdError, printable, shown
 from road_kd_seg.share import share_file
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -23,6 +25,27 @@ SHARED_MEMORY = Path("/dev/shm")
 _SEGMENT = re.compile(r"fastrtps_[0-9a-f]{16}")
 _MIN_LOCK_AGE_S = 10.0
 """A process that is just starting creates its lock file before it locks it."""
+
+
+def check_middleware() -> None:
+    """Refuse a middleware that is not installed, before rclpy is imported: with one, its import ends the process.
+
+    Raises:
+        RoadKdError: RMW_IMPLEMENTATION names none of those that the ament index lists.
+    """
+    wanted, rclpy = os.environ.get("RMW_IMPLEMENTATION"), find_spec("rclpy")
+    if not wanted or rclpy is None or rclpy.origin is None:
+        return
+    # PREFIX/lib/pythonX.Y/site-packages/rclpy/__init__.py, of ROS and of its wheels alike.
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), str(Path(rclpy.origin).parents[4])]
+    folders = [Path(prefix, "share/ament_index/resource_index/rmw_typesupport") for prefix in prefixes if prefix]
+    installed = {file.name for folder in folders if folder.is_dir() for file in folder.iterdir()}
+    installed.discard("rmw_implementation")
+    if installed and wanted not in installed:
+        raise RoadKdError(
+            f"RMW_IMPLEMENTATION is {shown(wanted)}, which is not installed: unset it, set it to"
+            f" {' or '.join(sorted(installed))}, or apt install ros-$ROS_DISTRO-{printable(wanted).replace('_', '-')}"
+        )
 
 
 def use_shared_memory_profile() -> str | None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from road_kd_seg.errors import run_tool
+from road_kd_seg.fastdds import check_middleware
 
 
 def main() -> int:
@@ -17,6 +18,7 @@ def _main() -> int:
     parser = _parser()
     if {"-h", "--help"} & set(sys.argv):  # works where no ROS is installed
         parser.parse_args(["--help"])
+    check_middleware()
     from rclpy.utilities import remove_ros_args
 
     from road_kd_seg.bags.playback import play

@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from road_kd_seg.errors import RoadKdError, run_tool
+from road_kd_seg.fastdds import check_middleware
 from road_kd_seg.host import share_machine
 from road_kd_seg.share import share_file
 from road_kd_seg.signals import StopSignal
@@ -44,6 +45,7 @@ def _run(argv: list[str], stop: StopSignal) -> int:
             f"arguments {' '.join(left_over)}: expected none before --ros-args; parameters are given as"
             " --ros-args -p NAME:=VALUE, and seg_node --help lists them"
         )
+    check_middleware()
     try:
         from road_kd_seg.ros.process import run_node
     except ModuleNotFoundError as error:

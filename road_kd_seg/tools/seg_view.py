@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from road_kd_seg.errors import FrameError, RoadKdError, printable, run_tool
+from road_kd_seg.fastdds import check_middleware, use_shared_memory_profile
 from road_kd_seg.node_interface import NODE_NAME
 
 OVERLAY_TOPIC = f"/{NODE_NAME}/overlay"
@@ -26,6 +27,7 @@ def _main() -> int:
     parser = _parser()
     if {"-h", "--help"} & set(sys.argv):  # works where no ROS is installed
         parser.parse_args(["--help"])
+    check_middleware()
     from rclpy.utilities import remove_ros_args
 
     return _view(parser.parse_args(remove_ros_args(sys.argv)[1:]))
@@ -49,7 +51,6 @@ def _view(options: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import Image
 
-    from road_kd_seg.fastdds import use_shared_memory_profile
     from road_kd_seg.signals import StopSignal
 
     if options.save is not None and options.save.suffix.lower() not in (".jpg", ".jpeg", ".png"):

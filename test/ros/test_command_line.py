@@ -95,6 +95,7 @@ class TestRefusal:
             ({"ROS_DOMAIN_ID": "999"}, "ROS_DOMAIN_ID is 999, expected 0 to 232"),
             ({"ROS_LOG_DIR": "/proc/no/such"}, "set ROS_LOG_DIR to a folder that can be written"),
             ({"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"}, "ROS_SECURITY_KEYSTORE is ''"),
+            ({"RMW_IMPLEMENTATION": "rmw_none_cpp"}, "RMW_IMPLEMENTATION is 'rmw_none_cpp', which is not installed"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
     )
