@@ -55,7 +55,7 @@ setup(
     install_requires=[
         "setuptools",
         "torch>=2.6",
-        "timm>=1.0",
+        "timm>=1.0.9",
         "safetensors",
         "numpy",
         "opencv-python-headless<5",  # cv_bridge breaks on 5
