@@ -7,12 +7,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
+CONSTRAINTS := $(VENV)/constraints.txt
 # With a ROS 2 environment sourced, its rclpy and messages are used; elsewhere real rclpy comes as wheels.
 ifdef ROS_DISTRO
 VENV_FLAGS := --system-site-packages
 EXTRAS := test,lint
+# ROS's packages (cv_bridge) are compiled for the system's NumPy: a newer one in .venv would end whoever imports them.
+KEEP_NUMPY := $(PYTHON) -c 'import numpy; print(f"numpy=={numpy.__version__}")'
 else
 EXTRAS := test,lint,ros
+KEEP_NUMPY := true
 endif
 
 BAG ?=
@@ -33,9 +37,11 @@ setup: $(STAMP) ## .venv with everything; the other targets call it
 
 $(STAMP): setup.py package.xml training/pyproject.toml
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+	$(KEEP_NUMPY) >$(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	# setuptools warns of folders that may shadow an editable package: here they are the package.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -e 'training[detection]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
+		-e 'training[detection]'
 	touch $(STAMP)
 
 # A bag in, masks on topics, a report out: BAG=… takes your own, otherwise a synthetic drive is rendered. COLOR=… and
@@ -71,8 +77,8 @@ fuzz: setup ## 10,000 damaged inputs; FUZZ_SEED=N draws others
 bench: setup ## every engine, the papers' networks, the naive way and the real node, in one run
 	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --peers --node 10 15 30 --json out/bench.json
 
-soak: setup ## twenty minutes: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity
-	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py
+soak: setup ## half an hour: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity; 100 potholes measured
+	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py test/test_obstacles.py
 
 models: setup ## train the RoadLite students from their recipes, in order; again: resume
 	$(BIN)/python -m pip install --quiet -e '.[pretrained]'

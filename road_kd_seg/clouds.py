@@ -87,3 +87,23 @@ def masked_depth(frame: RgbdFrame, segmentation: Segmentation, taxonomy: Taxonom
     millimeters: NDArray[np.uint16] = np.rint(frame.depth_m * np.float32(1000)).clip(max=65535).astype(np.uint16)
     millimeters[role_mask(segmentation, taxonomy, Role.OBSTACLE) > 0] = 0
     return millimeters
+
+
+def moved(
+    points: NDArray[np.void], rotation: tuple[float, float, float, float], translation_m: tuple[float, float, float]
+) -> NDArray[np.void]:
+    """Points of any shape, with the fields x, y and z, in another frame; the other fields stay.
+
+    Args:
+        points: where they are now.
+        rotation: unit quaternion x, y, z, w from their frame to the other.
+        translation_m: of their frame's origin in the other.
+    """
+    vector, scalar = np.array(rotation[:3]), rotation[3]
+    xyz = np.stack([points[axis] for axis in "xyz"], -1).astype(np.float64)
+    across = 2 * np.cross(vector, xyz)
+    there = xyz + scalar * across + np.cross(vector, across) + np.array(translation_m)
+    result: NDArray[np.void] = points.copy()
+    for index, axis in enumerate("xyz"):
+        result[axis] = there[..., index]
+    return result

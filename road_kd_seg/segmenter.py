@@ -26,6 +26,7 @@ from road_kd_seg.ground import beyond_depth
 from road_kd_seg.host import has_bf16
 from road_kd_seg.preprocess.resize import resize_color_array, resize_depth_array
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
+from road_kd_seg.smoothing import Smoother
 from road_kd_seg.taxonomy import Role, Taxonomy
 
 
@@ -195,15 +196,19 @@ class Segmenter:
                 f"model bundle {self.bundle.path}: {height}x{width} frames cannot be segmented: {problem}"
             )
 
-    def __call__(self, frame: RgbdFrame) -> Segmentation:
+    def __call__(self, frame: RgbdFrame, smoother: Smoother | None = None) -> Segmentation:
         """Segment one frame at the camera's resolution.
+
+        Args:
+            frame: with depth, if the model requires it.
+            smoother: has seen the frames before; steadies this one's logits.
 
         Raises:
             FrameError: the model requires depth and the frame has none.
         """
         spec, background_id = self.bundle.input, self._background_id
         start_ns = time.perf_counter_ns()
-        if self._pipeline is not None:
+        if self._pipeline is not None and smoother is None:
             self._require_depth(frame)
             pending = self._pipeline.start(frame)
             prepared_ns = time.perf_counter_ns()
@@ -214,6 +219,8 @@ class Segmenter:
                 inputs = self.prepare(frame)
                 prepared_ns = time.perf_counter_ns()
                 logits = self.backend.infer(*inputs)
+                if smoother is not None:
+                    logits = smoother(logits, frame.rgb, frame.stamp_ns)
                 inferred_ns = time.perf_counter_ns()
                 if logits.is_cuda:
                     label = classify(logits, frame.size, spec, background_id)[1][0].cpu().numpy()

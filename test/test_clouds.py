@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from road_kd_seg.clouds import costmap_points, ground_points, masked_depth, organized_points
+from road_kd_seg.clouds import costmap_points, ground_points, masked_depth, moved, organized_points
 from road_kd_seg.errors import FrameError
-from road_kd_seg.frame import RgbdFrame, Segmentation
+from road_kd_seg.frame import Intrinsics, RgbdFrame, Segmentation
 from road_kd_seg.ground import assess_depth
-from road_kd_seg.postprocess import obstacle_points
+from road_kd_seg.postprocess import POINT_DTYPE, obstacle_points
 from road_kd_seg.synthetic.drive import render_scene
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 
@@ -91,3 +91,18 @@ class TestMaskedDepth:
         assert masked_depth(blind, segmentation, DEFAULT_TAXONOMY) is None
         with pytest.raises(FrameError, match="this frame has no depth"):
             ground_points(blind, segmentation, DEFAULT_TAXONOMY, stride=1, max_range_m=9.0)
+
+
+class TestMoved:
+    def test_a_quarter_turn_about_z_and_a_step(self):
+        points = np.zeros(2, POINT_DTYPE)
+        points["x"], points["y"], points["z"], points["label"] = [1, 0], [0, 2], [3, 4], [3, 4]
+        half = np.sqrt(0.5)
+        there = moved(points, (0, 0, half, half), (10, 20, 30))
+        np.testing.assert_allclose(xyz(there), [[10, 21, 33], [8, 20, 34]], atol=1e-6)
+        np.testing.assert_array_equal(there["label"], points["label"])
+
+    def test_no_rotation_and_no_step_change_nothing_and_pixels_without_depth_stay_so(self):
+        points = organized_points(np.float32([[1.0, 0.0]]), Intrinsics(1, 1, 0, 0, 2, 1))
+        there = moved(points, (0, 0, 0, 1), (0, 0, 0))
+        np.testing.assert_array_equal(xyz(there), xyz(points))

@@ -24,8 +24,13 @@ WITHOUT_KEY = {"safetensors", "onnx", "onnxruntime", "onnxscript", "openvino", "
 """On PyPI under their own name, and unknown to rosdep: README says how to install them."""
 OF_ROSBAGS = {"backports", "compression", "lz4"}
 """Decompression, which rosbags requires itself."""
-ROS_WITHOUT_WHEELS = {"ament_index_python", "launch", "launch_ros", "message_filters", "sensor_msgs_py", "vision_msgs"}
+ROS_WITHOUT_WHEELS = {
+    *("ament_index_python", "launch", "launch_ros", "message_filters", "sensor_msgs_py"),
+    *("tf2_ros_py", "vision_msgs"),
+}
 """ROS packages that PyPI has not, or that come with others: used where they are installed."""
+NAMED_OTHERWISE = {"tf2_ros": "tf2_ros_py"}
+"""Module → its ROS package."""
 STARTED = {"realsense2_camera", "rviz2"}
 """What launch files start."""
 PLAYED = {"geometry_msgs", "tf2_msgs"}
@@ -48,7 +53,8 @@ def depends(kind: str) -> set[str]:
 
 
 def ros_modules() -> set[str]:
-    return imported() - PYTHON.keys() - WITHOUT_KEY
+    modules = imported() - PYTHON.keys() - WITHOUT_KEY
+    return {NAMED_OTHERWISE.get(module, module) for module in modules}
 
 
 def test_package_xml_names_what_is_imported_started_or_played():

@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         "--overlay", action="store_true", help="write OUT/overlay/overlay.mcap: predictions for RViz and Foxglove"
     )
     parser.add_argument("--rerun", action="store_true", help="write OUT/replay.rrd for the Rerun viewer (extra: rerun)")
+    parser.add_argument(
+        "--obstacles",
+        action="store_true",
+        help="write OUT/obstacles.csv and .geojson, every obstacle once, with depth, area and volume of potholes;"
+        " and obstacles.json, frame by frame",
+    )
     parser.add_argument("--save-predictions", action="store_true", help="keep the predicted labels in OUT/predictions")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")

@@ -14,12 +14,15 @@ from rich.progress import Progress, TaskID
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.bundle import Bundle, load_bundle
+from road_kd_seg.fastdds import check_middleware
 from road_kd_seg.files import make_folder
 from road_kd_seg.replay.assess import assess, frames_at
 from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
 from road_kd_seg.replay.gates import parse_gate
+from road_kd_seg.replay.gps import read_gps
 from road_kd_seg.replay.labels import LabelStore, read_ground_truth, save_label_folder
+from road_kd_seg.replay.obstacle_map import write_obstacle_map
 from road_kd_seg.replay.overlay_bag import write_overlay_bag
 from road_kd_seg.replay.report.build import Replay, build_report
 from road_kd_seg.replay.report.write import write_report
@@ -70,6 +73,9 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
         if options.rerun:
             frames = frames_at(reader, labels.stamps_ns)
             write_rerun_file(options.out, frames, labels, ground_truth, our_run.latency_ms, bundle.taxonomy)
+        if options.obstacles:
+            frames = frames_at(reader, labels.stamps_ns)
+            write_obstacle_map(options.out, frames, labels, bundle.taxonomy, read_gps(reader))
     if options.save_predictions:
         save_label_folder(options.out / PREDICTIONS, labels)
     return replay, report
@@ -110,6 +116,7 @@ def _run_live(
     ground_truth: LabelStore,
     console: Console,
 ) -> list[ReplayRun]:
+    check_middleware()
     from road_kd_seg.replay.live import LiveOptions, replay_live  # only this mode needs ROS
 
     live = LiveOptions(

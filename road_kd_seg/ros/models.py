@@ -8,6 +8,7 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.smoothing import Smoother
 from road_kd_seg.taxonomy import Taxonomy
 
 _CAMERA_SIZE = (720, 1280)
@@ -60,11 +61,12 @@ class Models:
         """Classes of every label image."""
         return self.main.taxonomy
 
-    def segment(self, frame: RgbdFrame, *, color_only: bool = False) -> Segmentation:
+    def segment(self, frame: RgbdFrame, smoother: Smoother | None = None, *, color_only: bool = False) -> Segmentation:
         """Segment with the model that fits the frame.
 
         Args:
             frame: with or without depth.
+            smoother: steadies the masks of consecutive frames.
             color_only: its depth is of no use: take the model that does without, if there is one.
 
         Raises:
@@ -72,7 +74,7 @@ class Models:
         """
         with_depth = frame.depth_m is not None and not color_only
         segmenter = self.main if with_depth else self.rgb_only or self.main
-        return segmenter(frame)
+        return segmenter(frame, smoother)
 
 
 def _load(name_or_path: str, settings: Settings) -> tuple[Segmenter, float]:

@@ -28,6 +28,7 @@ from road_kd_seg.ros.publishers import Outputs
 from road_kd_seg.ros.segmented_frame import SegmentedFrame
 from road_kd_seg.ros.worker import NewestOnlyWorker
 from road_kd_seg.rotation import plane_turned_back, turned_back, upright
+from road_kd_seg.smoothing import Smoother
 
 _THROTTLE_S = 5.0
 
@@ -38,6 +39,12 @@ class _Engine:
 
     settings: Settings
     models: Models
+    smoother: Smoother | None
+    """None: every frame for itself."""
+
+
+def _smoother(settings: Settings) -> Smoother | None:
+    return Smoother(settings.temporal_smoothing) if settings.temporal_smoothing else None
 
 
 _Worker = NewestOnlyWorker[FrameTask, SegmentedFrame]
@@ -102,8 +109,8 @@ class RoadSegNode(LifecycleNode):
         settings = parameters.read(self)
         started_ns = time.monotonic_ns()
         models = Models.load(settings)
-        self._outputs = Outputs(self)
-        self._engine = _Engine(settings, models)
+        self._outputs = Outputs(self, settings.target_frame)
+        self._engine = _Engine(settings, models, _smoother(settings))
         self._outputs.announce(models.taxonomy, settings)
         self._worker = NewestOnlyWorker(
             self._segment,
@@ -192,7 +199,7 @@ class RoadSegNode(LifecycleNode):
         settings, degrees = engine.settings, engine.settings.rotate
         frame = upright(job.frame, degrees)
         found = self._depth.assess(frame, settings.min_valid_depth, is_used=engine.models.main.needs_depth)
-        segmentation = turned_back(engine.models.segment(frame, color_only=self._depth.poor), degrees)
+        segmentation = turned_back(engine.models.segment(frame, engine.smoother, color_only=self._depth.poor), degrees)
         plane = plane_turned_back(found, degrees, job.frame.size)
         return SegmentedFrame(job.frame, segmentation, plane, job.header, engine.models.taxonomy, settings)
 
@@ -245,7 +252,9 @@ class RoadSegNode(LifecycleNode):
         try:
             settings = parameters.merge(engine.settings, {change.name: change.value for change in changes})
             same = (settings.model, settings.rgb_only_model) == (engine.settings.model, engine.settings.rgb_only_model)
-            self._candidate = _Engine(settings, engine.models if same else Models.load(settings))
+            models = engine.models if same else Models.load(settings)
+            same &= settings.temporal_smoothing == engine.settings.temporal_smoothing
+            self._candidate = _Engine(settings, models, engine.smoother if same else _smoother(settings))
         except RoadKdError as error:
             self.get_logger().error(f"parameters unchanged: {error}")
             return SetParametersResult(successful=False, reason=str(error))

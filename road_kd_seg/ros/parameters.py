@@ -64,6 +64,9 @@ class Settings:
     rotate: int = _parameter(
         0, "0, 90, 180 or 270 degrees clockwise that make the camera's image upright; outputs are as it sees."
     )
+    temporal_smoothing: float = _parameter(
+        0.0, "Share of past frames in the class probabilities where nothing moves; 0: none.", low=0.0, high=0.95
+    )
     min_confidence: float = _parameter(
         0.0, "Pixels less sure than this are left out of the masks and the points.", low=0.0, high=1.0
     )
@@ -79,6 +82,9 @@ class Settings:
         "~/points alike; costmap layers that compare it with the masks need 1.",
         low=1,
         high=100,
+    )
+    target_frame: str = _parameter(
+        "", "Frame of all points, by tf2 at the moment of the image; empty: the camera's optical frame."
     )
     min_valid_depth: float = _parameter(
         0.1,
@@ -110,6 +116,7 @@ LIVE = frozenset(
     {
         "model",
         "rgb_only_model",
+        "temporal_smoothing",
         "min_confidence",
         "max_range_m",
         "negative_obstacle_height_m",

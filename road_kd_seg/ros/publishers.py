@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Float64, String
+from std_msgs.msg import Float64, Header, String
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import StageTimes
+from road_kd_seg.obstacle_tracker import ObstacleTracker
 from road_kd_seg.ros.conversions import cloud_from_points, image_from_array
+from road_kd_seg.ros.detections import detections
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.ros.segmented_frame import CLOUDS, IMAGES, SegmentedFrame
+from road_kd_seg.ros.target_frame import TargetFrame
 from road_kd_seg.ros.topics import explained
 from road_kd_seg.taxonomy import Taxonomy
 
 try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:  # PyPI has no wheels of vision_msgs; ~/legend says the same
-    LabelInfo = None
+    from vision_msgs import msg as vision
+except ImportError:  # PyPI has no wheels of vision_msgs; ~/legend and ~/obstacles_json say the same
+    vision = None
 
 _THROTTLE_S = 5.0
 _STAGES = tuple(field.name for field in fields(StageTimes))
@@ -31,21 +37,27 @@ _STAGES = tuple(field.name for field in fields(StageTimes))
 class Outputs:
     """Publishers of everything but diagnostics. `publish` may be called from the worker's thread."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, target_frame: str) -> None:
         self._node = node
+        self._target = TargetFrame(node, target_frame) if target_frame else None
         self._publishers: list[Any] = []
+        self._tracker = ObstacleTracker()
         try:
             self._images = {name: self._create(Image, name) for name in IMAGES}
             self._clouds = {name: self._create(PointCloud2, name) for name in CLOUDS}
             self._times = {name: self._create(Float64, f"~/debug/processing_time/{name}") for name in _STAGES}
             self._legend = self._create(String, "~/legend", latched=True)
-            self._label_info = self._create(LabelInfo, "~/label_info", latched=True) if LabelInfo else None
+            self._obstacles_json = self._create(String, "~/obstacles_json")
+            self._label_info = self._create(vision.LabelInfo, "~/label_info", latched=True) if vision else None
+            self._obstacles = self._create(vision.Detection3DArray, "~/obstacles") if vision else None
         except RoadKdError:
             self.close()
             raise
 
     def close(self) -> None:
         """Destroy the publishers."""
+        if self._target is not None:
+            self._target.close()
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
@@ -53,8 +65,8 @@ class Outputs:
         """Publish what the label values mean; late subscribers get it too."""
         self._legend.publish(String(data=taxonomy.to_json()))
         if self._label_info is not None:
-            classes = [VisionClass(class_id=c.id, class_name=c.name) for c in taxonomy.classes]
-            info = LabelInfo(class_map=classes, threshold=float(settings.min_confidence))
+            classes = [vision.VisionClass(class_id=c.id, class_name=c.name) for c in taxonomy.classes]
+            info = vision.LabelInfo(class_map=classes, threshold=float(settings.min_confidence))
             info.header.stamp = self._node.get_clock().now().to_msg()
             self._label_info.publish(info)
 
@@ -67,11 +79,35 @@ class Outputs:
                     self._images[name].publish(image_from_array(array, encoding, frame.header))
         for name, points in CLOUDS.items():
             if self._clouds[name].get_subscription_count() and self._has_points(frame):
-                self._clouds[name].publish(cloud_from_points(points(frame), frame.header))
-
+                self._publish_cloud(name, points(frame), frame.header)
+        self._publish_obstacles(frame)
         for name, publisher in self._times.items():
             if frame.segmentation.times is not None and publisher.get_subscription_count():
                 publisher.publish(Float64(data=getattr(frame.segmentation.times, name)))
+
+    def _publish_cloud(self, name: str, points: NDArray[np.void], header: Header) -> None:
+        if self._target is not None:
+            there = self._target.move(points, header)
+            if there is None:
+                return
+            points, header = there
+        self._clouds[name].publish(cloud_from_points(points, header))
+
+    def _publish_obstacles(self, frame: SegmentedFrame) -> None:
+        boxes, text = (
+            publisher if publisher is not None and publisher.get_subscription_count() else None
+            for publisher in (self._obstacles, self._obstacles_json)
+        )
+        if not (boxes or text) or not self._has_points(frame):
+            return
+        found = frame.obstacles()
+        numbers = self._tracker.update(found, frame.frame.stamp_ns)
+        if boxes is not None:
+            boxes.publish(detections(vision, found, numbers, frame.taxonomy, frame.header))
+        if text is not None:
+            described = [each.describe(frame.taxonomy, number) for each, number in zip(found, numbers, strict=True)]
+            whole = {"stamp_ns": frame.frame.stamp_ns, "frame_id": frame.header.frame_id, "obstacles": described}
+            text.publish(String(data=json.dumps(whole)))
 
     def _has_points(self, frame: SegmentedFrame) -> bool:
         if frame.frame.depth_m is not None and frame.frame.intrinsics is not None:

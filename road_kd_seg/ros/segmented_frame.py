@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from road_kd_seg.clouds import costmap_points, ground_points, masked_depth, organized_points
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.ground import GroundPlane
+from road_kd_seg.obstacles import Obstacle, find_obstacles
 from road_kd_seg.postprocess import obstacle_points, overlay, role_mask
 from road_kd_seg.ros.parameters import Settings
 from road_kd_seg.taxonomy import Role, Taxonomy
@@ -62,6 +63,10 @@ class SegmentedFrame:
         """Every pixel as a point, (H, W) at a stride of 1."""
         assert self.frame.depth_m is not None and self.frame.intrinsics is not None  # noqa: PT018
         return organized_points(self.frame.depth_m, self.frame.intrinsics, self.settings.points_stride)
+
+    def obstacles(self) -> list[Obstacle]:
+        """Obstacles as objects, nearest first; needs depth and intrinsics, as the points do."""
+        return find_obstacles(self.frame, self.segmentation, self.taxonomy, self.plane, **self._limits())
 
     def masked_depth(self) -> NDArray[np.uint16] | None:
         """Depth without obstacles, millimeters, (H, W)."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.bags.topics import COLOR_OPTICAL_FRAME
-from road_kd_seg.frame import LabeledFrame
+from road_kd_seg.frame import Intrinsics, LabeledFrame
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
+from road_kd_seg.synthetic.canvas import see_ground
 from road_kd_seg.synthetic.render import paint_scene, render
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Road, Weather
-from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look
+from road_kd_seg.synthetic.sensor import SensorLook, draw_sensor_look, measure_depth
 from road_kd_seg.synthetic.variety import draw_lens, draw_mast, vary_look, vary_road
 from road_kd_seg.taxonomy import ROAD
 
@@ -113,6 +114,44 @@ def render_wet_mask(seed: int, height: int = 576, width: int = 1024, *, variety:
     scene = _plan_scene(seed, height, width, variety=variety)
     canvas = paint_scene(scene.road, scene.view)
     return np.asarray((canvas.gloss > _WET_GLOSS) & (canvas.label == ROAD))
+
+
+class SceneDepth(NamedTuple):
+    """Depth of a scene as it is and as cameras of several qualities measure it; all (H, W), meters, 0 for none."""
+
+    label: NDArray[np.uint8]
+    true_m: NDArray[np.float32]
+    road_m: NDArray[np.float32]
+    """Of the plane in which the road lies: potholes are beyond it."""
+    measured_m: list[NDArray[np.float32]]
+    """One for each quality."""
+    camera: Intrinsics
+    camera_height_m: float
+    """Above that plane."""
+
+
+def render_scene_depth(seed: int, height: int, width: int, disparity_noise_px: Sequence[float]) -> SceneDepth:
+    """The geometry of `render_scene(seed)`, for measurements.
+
+    Args:
+        seed: of the scene.
+        height: H.
+        width: W.
+        disparity_noise_px: deviation of a match in a 1024 px wide image, of each camera.
+    """
+    scene = _plan_scene(seed, height, width, variety=False)
+    canvas = paint_scene(scene.road, scene.view)
+    ground = see_ground(scene.road, scene.view)
+    road_m = np.zeros((height, width), np.float32)
+    road_m[ground.top :] = np.where(np.isfinite(ground.depth_m), ground.depth_m, 0)
+    measured_m = [
+        measure_depth(
+            canvas.depth_m, canvas.hole_chance, scene.view.camera, replace(scene.look, disparity_noise_px=noise), rng
+        )
+        for noise, rng in zip(disparity_noise_px, scene.rng.spawn(len(disparity_noise_px)), strict=True)
+    ]
+    true_m = np.where(np.isfinite(canvas.depth_m), canvas.depth_m, 0).astype(np.float32)
+    return SceneDepth(canvas.label, true_m, road_m, measured_m, scene.view.camera, scene.view.pose.height_m)
 
 
 class _Scene(NamedTuple):

@@ -41,7 +41,7 @@ class TestSros2Policy:
         published = names(node.get_publisher_names_and_types_by_node("road_seg", "/"))
         subscribed = names(node.get_subscriber_names_and_types_by_node("road_seg", "/"))
         served = names(node.get_service_names_and_types_by_node("road_seg", "/"))
-        with_vision_msgs = {"/road_seg/label_info"}
+        with_vision_msgs = {"/road_seg/label_info", "/road_seg/obstacles"}
         assert self.allowed("topics[@publish='ALLOW']") - with_vision_msgs == published - with_vision_msgs
         assert self.allowed("topics[@subscribe='ALLOW']") == subscribed
         assert self.allowed("services[@reply='ALLOW']") == served
@@ -56,3 +56,10 @@ class TestViewers:
         assert set(re.findall(r'"(/(?:camera|road_seg)/[\w/]+)"', text)) == shown
         published = names(node.get_publisher_names_and_types_by_node("road_seg", "/"))
         assert {topic for topic in shown if topic.startswith("/road_seg/")} <= published
+
+    def test_rviz_has_a_dock_for_every_panel_and_image(self):
+        rviz = yaml.safe_load((ROOT / "config" / "seg.rviz").read_text())
+        panels = {item["Name"] for item in rviz["Panels"]}
+        images = {item["Name"] for item in rviz["Visualization Manager"]["Displays"] if item["Class"].endswith("Image")}
+        state = bytes.fromhex(rviz["Window Geometry"]["QMainWindow State"])
+        assert all(name.encode("utf-16-be") in state for name in panels | images)

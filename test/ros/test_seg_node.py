@@ -11,6 +11,7 @@ from std_srvs.srv import SetBool
 
 from road_kd_seg.ros.compat.point_cloud2 import read_points
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role
+from ros_graph import FRAME_ID
 
 pytestmark = pytest.mark.ros
 
@@ -31,6 +32,14 @@ def segment(graph, stamp_ns, *outputs):
     header = graph.publish_pair(stamp_ns).header
     graph.until(lambda: all(at(messages, header) for messages in outputs), f"the outputs of {stamp_ns}")
     return [at(messages, header) for messages in outputs]
+
+
+@pytest.fixture(autouse=True)
+def survival(running, stamps):
+    """After every test the node segments the next good pair; at the end, `running` asks where every frame went."""
+    yield
+    (labels,) = running.outputs(stamps, label=Image)
+    segment(running, next(stamps), labels)
 
 
 class TestOutputs:
@@ -77,6 +86,20 @@ class TestOutputs:
         assert len(points) == np.count_nonzero(is_obstacle[pixels(label)])
         assert np.all(points["z"] == np.float32(3))
         assert np.all(is_obstacle[points["label"]])
+
+    def test_obstacles_are_told_as_objects_with_the_stamp_of_their_image(self, running, stamps):
+        told = running.listen(String, "/road_seg/obstacles_json")
+
+        def of_any() -> bool:
+            stamp_ns = next(stamps)
+            running.publish(running.color_image(stamp_ns), running.depth_image(stamp_ns), running.camera_info(stamp_ns))
+            return bool(told)
+
+        running.until(of_any, "obstacles")
+        found = json.loads(told[-1].data)
+        assert found["frame_id"] == FRAME_ID
+        names = {item.name for item in DEFAULT_TAXONOMY.classes if item.role is Role.OBSTACLE}
+        assert all(each["class"] in names and each["id"] > 0 for each in found["obstacles"])
 
 
 def with_(msg, **fields):
@@ -178,6 +201,24 @@ class TestRequests:
         assert running.set_parameters(min_confidence=0.0).successful
         assert pixels(before).any()
         assert not pixels(after).any()
+
+    def test_smoothing_remembers_the_frames_before_of_a_picture_that_stands_still(self, running, stamps):
+        (labels,) = running.outputs(stamps, label=Image)
+        still = running.color_image(next(stamps))
+
+        def last_label(*depths_mm) -> np.ndarray:
+            for millimeters in depths_mm:
+                still.header = running.header(next(stamps))
+                running.publish(still, with_(running.depth_image(0, millimeters=millimeters), header=still.header))
+                running.until(lambda: at(labels, still.header), "a label")
+            return pixels(at(labels, still.header))
+
+        alone = last_label(9000, 1000)
+        assert running.set_parameters(temporal_smoothing=0.9).successful
+        smoothed = last_label(9000, 1000)
+        assert running.set_parameters(temporal_smoothing=0.0).successful
+        assert (last_label(9000, 1000) == alone).all()
+        assert (smoothed != alone).any()
 
     def test_parameters_change_together_or_not_at_all(self, running, stamps):
         (masks,) = running.outputs(stamps, obstacle_mask=Image)
