@@ -47,5 +47,4 @@ def seg_node(camera: str, is_one_of_several: bool, value: dict[str, str]) -> Nod
         parameters=[value["params_file"], chosen, {"use_sim_time": value["use_sim_time"].lower() == "true"}],
         remappings=[(topic, f"{camera}/{topic}") for topic in INPUTS],
         ros_arguments=["--log-level", f"road_seg:={value['log_level']}"],
-        sigterm_timeout="20",  # it finishes the frame in progress; a second signal would end it at once
     )

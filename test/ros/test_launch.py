@@ -148,6 +148,13 @@ def no_orphans(process: Process) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in children(process))
 
 
+def interrupt(process: Process) -> int:
+    """Signal every process, as Ctrl-C in a terminal does and launch counts on; returns its exit code."""
+    for pid in children(process):
+        os.kill(pid, signal.SIGINT)
+    return process.stop(signal.SIGINT)
+
+
 def warnings(process: Process) -> list[str]:
     """What launch and the launch files say; not what programs, tested elsewhere, do, nor what is said of our Ctrl-C."""
     lines = [line for line in process.log.splitlines() if re.search("warn|error", line, re.IGNORECASE)]
@@ -160,7 +167,7 @@ class TestSeg:
         process = start("seg.launch.py", prefix, model=tiny_bundle, device="cpu", camera="")
         (labels,) = graph.outputs(stamps, label=Image)
         assert labels
-        assert process.stop(signal.SIGINT) == 0
+        assert interrupt(process) == 0
         assert no_orphans(process)
         assert "has finished cleanly" in process.log
         assert warnings(process) == []
@@ -173,7 +180,7 @@ class TestSeg:
             graph.until(lambda: graph.node.count_publishers(label), label, START_S)  # noqa: B023
             color = f"/{side}/camera/color/image_raw"
             graph.until(lambda: graph.node.count_subscribers(color) == 1, color, START_S)  # noqa: B023
-        assert process.stop(signal.SIGINT) == 0
+        assert interrupt(process) == 0
         assert no_orphans(process)
         assert warnings(process) == []
 
@@ -200,7 +207,7 @@ class TestRealsense:
         assert "'-f', 'front_color_optical_frame'" in shown
         assert f"/camera/camera/color/image_raw:={topic}" in shown
         assert process.log.count("fastdds_shm.xml") == 2  # driver and RViz
-        assert process.stop(signal.SIGINT) == 0
+        assert interrupt(process) == 0
         assert no_orphans(process)
 
 
