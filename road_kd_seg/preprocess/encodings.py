@@ -31,17 +31,18 @@ def encode_depth(
     """
     if encoding.kind == "normals":
         return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
-    depth_m = depth_m.nan_to_num(0, 0, 0).clamp(min=0)[:, None]
+    # In place wherever the memory is ours: on a CPU, fetching more of it costs as much as computing.
+    depth_m = depth_m.nan_to_num(0, 0, 0).clamp_(min=0)[:, None]
     valid = depth_m.sign()
     if encoding.kind in ("metric", "jet_depth"):
         scaled = ((depth_m - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
         return valid * (jet(scaled) if encoding.kind == "jet_depth" else scaled)
-    inverse_depth = valid / depth_m.clamp(min=_MIN_DEPTH_M)
+    inverse_depth = valid / depth_m.clamp_(min=_MIN_DEPTH_M)
     if encoding.kind == "inverse":
         return valid * ((inverse_depth - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
     if encoding.kind == "relative_height":
         height = relative_height(inverse_depth[:, 0], road_plane)[:, None]
-        return height / (height.abs() + encoding.high)
+        return height.div_(height.abs().add_(encoding.high))
     residual = plane_residual(inverse_depth[:, 0], road_plane)[:, None]
     scaled = (residual / encoding.high).clamp(-1, 1)
     return scaled if encoding.kind == "plane_residual" else valid * jet((scaled + 1) / 2)

@@ -48,7 +48,7 @@ def plane_residual(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor
     plane, found = fit_road_plane(inverse_depth) if plane is None else (plane, plane.any(-1))
     fitted = plane_inverse_depth(plane, inverse_depth.shape[-2], inverse_depth.shape[-1])
     # Masks are multiplied as floats: on a CPU, torch.where takes ten times as long.
-    return (inverse_depth - fitted) * (inverse_depth.sign() * found[:, None, None].float())
+    return fitted.neg_().add_(inverse_depth).mul_(inverse_depth.sign().mul_(found[:, None, None]))
 
 
 def relative_height(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor:
@@ -65,7 +65,7 @@ def relative_height(inverse_depth: Tensor, plane: Tensor | None = None) -> Tenso
         0 on the plane, 1 at the camera's height, negative below the road, (B, h, w); 0 where invalid or without a
         plane.
     """
-    return plane_residual(inverse_depth, plane) / inverse_depth.clamp(min=_MIN_INVERSE_DEPTH_PER_M)
+    return plane_residual(inverse_depth, plane).div_(inverse_depth.clamp(min=_MIN_INVERSE_DEPTH_PER_M))
 
 
 def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:
