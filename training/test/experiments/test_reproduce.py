@@ -165,7 +165,7 @@ class TestFailure:
         code, report, _ = reproduce(table("tiny/one", broken, PLAIN, DISTILLED))
         assert code == 1
         assert states(report) == {"teacher": "failed", "baseline": "done", "kd": "failed"}
-        assert report["rows"][2]["failures"] == ["seed 0: its teacher teacher has failed"]
+        assert report["rows"][2]["failures"] == ["seed 0: teacher, which it needs, has failed"]
 
     def test_a_diverging_row_says_so(self, reproduce):
         wild = dataclasses.replace(PROTOCOL, settings={**PROTOCOL.settings, "optimizer": "sgd", "learning_rate": 1e30})
