@@ -107,7 +107,7 @@ def plan_table(plan: Plan) -> Table:
         methods = " + ".join(method.method for method in config.distillers) or "supervised"
         teachers = ", ".join([*one.row.teachers, *one.row.peers]) or (one.row.peer_of and f"with {one.row.peer_of}")
         steps = f"{config.steps}" if one.trains else "–"
-        state = "finished" if read_record(one, plan.tests, plan.out) else _state_of(plan, number - 1)
+        state = "finished" if read_record(one, plan.tests_of(one), plan.out) else _state_of(plan, number - 1)
         table.add_row(f"{number}", one.row.key, f"{one.seed}", config.network.name, methods, teachers, steps, state)
     return table
 

@@ -15,6 +15,11 @@ class DatasetFacts(NamedTuple):
     """Summed up in a word: read the original."""
 
 
+def lacks_depth(dataset: str) -> bool:
+    """Whether a dataset never has depth; False of datasets of other packages."""
+    return dataset in FACTS and FACTS[dataset].depth == "none"
+
+
 FACTS: Mapping[str, DatasetFacts] = {
     "ade20k": DatasetFacts("none", "images for non-commercial research and education; annotations BSD-3"),
     "apolloscape_lane": DatasetFacts("none", "own terms"),

@@ -85,7 +85,7 @@ NEW_CAMERA = Experiment(
     labeled_share=LABELED / SCENES,
     real_frames=False,
     zero_shot={
-        ROADS: DataConfig("real_roads", {"split": "all", "weak_lanes": True}),
+        ROADS: DataConfig("real_roads", {"split": "validation", "weak_lanes": True}),
         POTHOLES: DataConfig("stereo_pothole", {"split": "all"}),
     },
     notes=(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.config import DataConfig, DistillerConfig, InputConfig, NetworkConfig, TeacherConfig, TrainConfig
+from road_kd_training.datasets.facts import lacks_depth
 from road_kd_training.experiments.base import Experiment, Method, Protocol, Row, Share
 from road_kd_training.experiments.scales import FULL_SETTINGS, protocol_at
 
@@ -22,6 +23,8 @@ SCENES = "synthetic"
 CACHE = "cache"
 """Folder of decoded samples there, at scale reduced, where decoding would cost as much as training."""
 MAX_WORKERS = 8
+SMOKE_CONFIDENCE = 0.22
+"""Least confidence of labels that a network makes at scale smoke: hardly more than chance among five classes."""
 SNAPSHOTS = 12
 """Of a run whose features are followed over training."""
 FREE = ("name", "output", "num_workers", "sample_cache")
@@ -50,6 +53,8 @@ class Run:
     """Whose weights it starts from."""
     to_label: tuple[DataConfig, ...] = ()
     """The sources of the frames that it labels."""
+    min_confidence: float = 0.0
+    """Of these labels."""
 
     @property
     def folder(self) -> Path:
@@ -84,6 +89,12 @@ class Plan:
     def folder(self) -> Path:
         """Of the runs."""
         return self.out / self.experiment.id.replace("/", "_") / self.name
+
+    def tests_of(self, run: Run) -> dict[str, DataConfig]:
+        """The test sets that a run's network can be scored on: those without depth are for networks that need none."""
+        needs_depth = run.config.input.depth not in (None, "none")
+        without = {name for name, source in self.experiment.zero_shot.items() if lacks_depth(source.dataset)}
+        return {name: source for name, source in self.tests.items() if not (needs_depth and name in without)}
 
     def runs_of(self, row: Row) -> list[Run]:
         """The runs of one row, by seed."""
@@ -166,19 +177,21 @@ class _Planner:
 
     def _run(self, row: Row, seed: int) -> Run:
         teachers = tuple(self.add(self.experiment.row(key), 0) for key in row.teachers)
+        # The few steps of smoke make no network sure of anything.
+        min_confidence = min(row.min_confidence, SMOKE_CONFIDENCE) if self.scale == "smoke" else row.min_confidence
         labeler = self.add(self.experiment.row(row.labels_from), 0) if row.labels_from else None
         config = self._config(row, seed, [bundle_of(teacher) for teacher in teachers])
         if labeler is not None:
-            labels = {"root": str(labeler.folder / f"labels_{row.min_confidence:g}"), "part": "labeled"}
+            labels = {"root": str(labeler.folder / f"labels_{min_confidence:g}"), "part": "labeled"}
             # Labels that are made again, in the same folder, must not be read from a cache.
             config = dataclasses.replace(config, train=[DataConfig("frames", labels)], sample_cache=None)
         start = self.add(self.experiment.row(row.starts_from), seed) if row.starts_from else None
         if start is not None:
             config = dataclasses.replace(config, init_from=str(bundle_of(start)))
         learned_from = [*teachers, *filter(None, (labeler, start))]
-        told = fingerprint(config, [f"{one.fingerprint}{row.min_confidence or ''}" for one in learned_from])
+        told = fingerprint(config, [f"{one.fingerprint}{min_confidence or ''}" for one in learned_from])
         to_label = tuple(self.rooted(source) for source in self.protocol.unlabeled) if labeler else ()
-        return Run(row, seed, config, told, teachers, labeler, start, to_label)
+        return Run(row, seed, config, told, teachers, labeler, start, to_label, min_confidence)
 
     def _name(self, row: Row) -> str:
         return f"{self.experiment.id.replace('/', '_')}_{row.key}"

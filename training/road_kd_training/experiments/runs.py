@@ -121,13 +121,13 @@ class Runner:
         self.processes.wait_for_everyone()
         try:
             if self.processes.is_main_process:
-                write_record(run, self._score(run, trained), self.plan.tests, self.plan.out)
+                write_record(run, self._score(run, trained), self.plan.tests_of(run), self.plan.out)
                 (run.folder / FAILURE).unlink(missing_ok=True)
         finally:
             self.processes.wait_for_everyone()
 
     def _read(self, run: Run) -> Record | None:
-        return read_record(run, self.plan.tests, self.plan.out)
+        return read_record(run, self.plan.tests_of(run), self.plan.out)
 
     def _make_room(self, run: Run) -> None:
         if self.replace and changed_fields(run) and self.processes.is_main_process:
@@ -159,7 +159,7 @@ class Runner:
             bundle = bundle_of(run.labeler, self._trained(run.labeler))
             segmenter = Segmenter.from_bundle(bundle, device="auto")
             folder = Path(run.config.train[0].options["root"])
-            label_frames(segmenter, run.to_label, folder, run.row.min_confidence)
+            label_frames(segmenter, run.to_label, folder, run.min_confidence)
 
     def _trained(self, teacher: Run) -> Path:
         """Where the weights of a run that another needs are; trains it if they were deleted since it was scored."""
@@ -183,7 +183,7 @@ class Runner:
         return dataclasses.replace(config, teachers=teachers, **shares)
 
     def _score(self, run: Run, trained: Path) -> Record:
-        outcome = self.task.score(bundle_of(run, trained), self.plan.tests)
+        outcome = self.task.score(bundle_of(run, trained), self.plan.tests_of(run))
         result = read_result(trained)
         if result is None:
             raise TrainingError(f"{trained} holds no result: delete it to run it again")

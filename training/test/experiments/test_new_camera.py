@@ -43,6 +43,14 @@ class TestPlan:
         for run in plan.runs:
             assert {source.dataset for source in (*run.config.train, *run.config.unlabeled)} == {"synthetic"}
 
+    def test_a_teacher_that_needs_depth_is_not_scored_where_there_is_none(self, tmp_path):
+        (tmp_path / "real_roads").mkdir()
+        (tmp_path / "stereo_pothole").mkdir()
+        plan = make_plan(find_experiment("overview/new_camera"), "smoke", out=tmp_path, data_root=tmp_path)
+        scored = {run.row.key: list(plan.tests_of(run)) for run in plan.runs}
+        assert scored["teacher"] == ["synthetic scenes", "stereo_pothole"]
+        assert scored["baseline"] == ["synthetic scenes", "real_roads", "stereo_pothole"]
+
     def test_other_features_make_another_run_of_the_head(self, tmp_path):
         options = {"out": tmp_path, "data_root": tmp_path, "rows": ["two_stage"], "budget": "cpu"}
         experiment = with_learning_curve(find_experiment("overview/new_camera"))
