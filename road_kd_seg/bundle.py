@@ -33,7 +33,8 @@ WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 INT8 = "model.int8.onnx"
 GOLDEN = "golden.safetensors"
-ATTACHMENTS = {"onnx": ONNX, "int8": INT8, "golden": GOLDEN}
+THRESHOLDS = "thresholds.yaml"
+ATTACHMENTS = {"onnx": ONNX, "int8": INT8, "golden": GOLDEN, "thresholds": THRESHOLDS}
 """Files that a bundle may hold beside its weights, by their key in model.yaml."""
 MIN_AGREEMENT = 0.995
 """Share of a golden frame's pixels on which an engine in floating point has to agree with the exporter's label."""
@@ -303,10 +304,12 @@ def save_bundle(
     return folder
 
 
-def add_attachment(path: str | Path, key: str, content: bytes, *, min_agreement: float = MIN_AGREEMENT) -> None:
+def add_attachment(path: str | Path, key: str, content: bytes, *, min_agreement: float | None = MIN_AGREEMENT) -> None:
     """Write a file of `ATTACHMENTS` into the bundle that lies in the folder `path`; an older one is replaced."""
     folder, file = Path(path), ATTACHMENTS[key]
-    entry = {"file": file, "sha256": _sha256(content), "min_agreement": round(min_agreement, 4)}
+    entry: dict[str, Any] = {"file": file, "sha256": _sha256(content)}
+    if min_agreement is not None:
+        entry["min_agreement"] = round(min_agreement, 4)
     text = _manifest_text(folder, _read_manifest(folder) | {key: entry})
     write_file(folder / file, content, error=BundleError)
     write_file(folder / MANIFEST, text, error=BundleError)

@@ -6,6 +6,7 @@ the time. B batch, K classes, H W camera size, h w size of the logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,6 +52,12 @@ def class_probabilities(logits: Tensor, size: tuple[int, int], spec: InputSpec, 
         inside, probability = torch.ones_like(probability[:, 0]), F.pad(probability, margins)
         probability[:, background_id] += 1 - F.pad(inside, margins)
     return probability
+
+
+def probabilities_of(class_ids: Sequence[int], logits: Tensor, size: tuple[int, int], spec: InputSpec) -> Tensor:
+    """Probabilities of some classes, (B, len(class_ids), H, W), 0 outside the crop; arguments as for `classify`."""
+    probability = _probabilities_in_crop(logits, size, spec, class_ids)
+    return probability if probability.shape[2:] == size else F.pad(probability, _margins(size, spec))
 
 
 def label_array(
@@ -153,9 +160,13 @@ def _axis(new: int, old: int) -> _Axis:
     return _Axis(cell.clip(max=old - 1), begin < end, pixels, (position - before).astype(np.float32)[pixels])
 
 
-def _probabilities_in_crop(logits: Tensor, size: tuple[int, int], spec: InputSpec) -> Tensor:
+def _probabilities_in_crop(
+    logits: Tensor, size: tuple[int, int], spec: InputSpec, class_ids: Sequence[int] | None = None
+) -> Tensor:
     top, left, bottom, right = spec.crop_box(*size)
     probability = logits.softmax(dim=1)
+    if class_ids is not None:
+        probability = probability[:, list(class_ids)]
     if probability.shape[2:] != (bottom - top, right - left):
         probability = F.interpolate(probability, (bottom - top, right - left), mode="bilinear", align_corners=False)
     return probability

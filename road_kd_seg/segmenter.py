@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from road_kd_seg.preprocess.resize import resize_color_array, resize_depth_array
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.smoothing import Smoother
 from road_kd_seg.taxonomy import Role, Taxonomy
+from road_kd_seg.thresholds import ObstacleRaiser, read_thresholds
 
 
 class Segmenter:
@@ -43,6 +44,10 @@ class Segmenter:
         if isinstance(backend, TorchBackend) and backend.device.type == "cuda":
             self._pipeline = DevicePipeline(backend, bundle.input, self._background_id)
         self._negative_table = np.isin(np.arange(256), bundle.taxonomy.negative_ids).astype(np.uint8)
+        self.thresholds = read_thresholds(bundle)
+        """From which probability on pixels are obstacles; None: where no other class is likelier."""
+        self._raiser = ObstacleRaiser(bundle)
+        self._threshold_by_id = {} if self.thresholds is None else self.thresholds.by_id(bundle.taxonomy)
 
     @classmethod
     def from_bundle(
@@ -88,6 +93,12 @@ class Segmenter:
                 continue
             if precision not in ("auto", segmenter.backend.precision):
                 notes.append(f"precision {precision}: not here, running {segmenter.backend.precision}")
+            thresholds = segmenter.thresholds
+            if thresholds is not None and thresholds.precision != segmenter.backend.precision:
+                notes.append(
+                    f"thresholds were calibrated in {thresholds.precision} and run in {segmenter.backend.precision}:"
+                    " their promise does not hold here"
+                )
             segmenter.notes = tuple(notes)
             return segmenter
         raise AssertionError("there is always a way to try")
@@ -122,7 +133,7 @@ class Segmenter:
         bound = attachments[self.backend.precision if self.backend.precision in attachments else "golden"].min_agreement
         worst = 1.0
         for number, golden in enumerate(unpack_golden(self.bundle.read_attachment("golden")), start=1):
-            label = self(golden.frame).label
+            label = self._segment(golden.frame, {}).label
             agreement = float((label == golden.label).mean())
             if agreement < bound:
                 difference = describe_difference(label, golden.label, self.taxonomy.names)
@@ -206,6 +217,11 @@ class Segmenter:
         Raises:
             FrameError: the model requires depth and the frame has none.
         """
+        return self._segment(frame, self._threshold_by_id, smoother)
+
+    def _segment(
+        self, frame: RgbdFrame, thresholds: Mapping[int, np.float32], smoother: Smoother | None = None
+    ) -> Segmentation:
         spec, background_id = self.bundle.input, self._background_id
         start_ns = time.perf_counter_ns()
         if self._pipeline is not None and smoother is None:
@@ -228,6 +244,8 @@ class Segmenter:
                     label = label_array(logits[0].numpy(), frame.size, spec, background_id)
         if self.needs_depth and frame.depth_m is not None:
             label = self._without_beyond_depth(label, frame.depth_m)
+        with torch.inference_mode():
+            label = self._raiser.raised(label, logits, frame, thresholds)
         ends_ns = (start_ns, prepared_ns, inferred_ns, time.perf_counter_ns())
         times = StageTimes(*((end - begin) / 1e6 for begin, end in pairwise(ends_ns)))
 
@@ -255,6 +273,19 @@ class Segmenter:
             every = class_probabilities(self._infer(frame), frame.size, self.bundle.input, self._background_id)
         probabilities: NDArray[np.float32] = every[0].cpu().numpy()
         return probabilities
+
+    def obstacle_scores(self, frame: RgbdFrame) -> dict[int, NDArray[np.float32]]:
+        """By obstacle class: the highest threshold at which each pixel is labeled as an obstacle, (H, W).
+
+        inf where it is an obstacle without thresholds, -inf where it is none with any.
+
+        Raises:
+            FrameError: the model requires depth and the frame has none.
+        """
+        class_ids = [c.id for c in self.taxonomy.classes if c.role is Role.OBSTACLE]
+        label = self._segment(frame, {}).label
+        with torch.inference_mode():
+            return self._raiser.scores(label, self._infer(frame), frame, class_ids)
 
     def _infer(self, frame: RgbdFrame) -> Tensor:
         return self.backend.infer(*self.prepare(frame))

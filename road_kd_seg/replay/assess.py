@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bundle import Bundle
@@ -26,6 +27,7 @@ def assess(
     gates: tuple[Gate, ...] = (),
     load_before: float | None = None,
     baselines: tuple[Contender, ...] = (),
+    unpromised: Mapping[str, str] = MappingProxyType({}),
 ) -> Replay:
     """Score a run in every way that its bag allows.
 
@@ -38,6 +40,7 @@ def assess(
         gates: what is required; their distance bands are scored beside the usual ones.
         load_before: one-minute load average before the run.
         baselines: what to compare with.
+        unpromised: by obstacle class that calibration gave no threshold: why.
 
     Raises:
         RoadKdError: a label that does not fit its frame.
@@ -63,6 +66,7 @@ def assess(
         gates=gates,
         load_before=load_before,
         baselines=baselines,
+        unpromised=unpromised,
     )
 
 

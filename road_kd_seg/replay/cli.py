@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODEL_OR_REPORT",
         help="compare with another model on the same frames, or with an earlier run's report.json; may be repeated",
     )
+    parser.add_argument(
+        "--calibrate",
+        metavar="miss=P",
+        help="before the run, pick thresholds on the labeled bag so that at most this share of an obstacle's pixels is"
+        " missed (in 9 of 10 blocks of 5 s), and write them into the bundle, which the node then uses",
+    )
     parser.add_argument("--workers", type=_workers, default=1, help="evaluate this many of several bags at a time")
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="with several bags: on a Ray cluster ('local': one on this machine) instead"

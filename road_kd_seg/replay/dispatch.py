@@ -13,7 +13,7 @@ from road_kd_seg.replay.run import evaluate
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate as the parsed command line says; 0, or 1 if a requirement is not met.
+    """Evaluate as the parsed command line says; 0, or 1 if a requirement is not met or nothing can be promised.
 
     Raises:
         RoadKdError: an argument, a bag, the model or a process of a live replay is not as it should be.
@@ -30,4 +30,8 @@ def run(options: argparse.Namespace) -> int:
     for gate in failing:
         found = "nothing" if gate["value"] is None else f"{gate['value']:.4g}"
         print(f"requirement not met: {gate['gate']}, measured {found}", file=sys.stderr)
-    return 1 if failing else 0
+    promise = report.get("promise")
+    for name, problem in promise["problems"].items() if promise else ():
+        print(f"no promise for {name}: {problem}", file=sys.stderr)
+    unpromised = promise is not None and not promise["classes"]
+    return 1 if failing or unpromised else 0

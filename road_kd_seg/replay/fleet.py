@@ -57,6 +57,8 @@ def run_fleet(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     names = bag_names(options.bag)
     if options.live and (options.workers > 1 or options.ray):
         raise RoadKdError("--live replays in real time, several at once would slow each other down: use one worker")
+    if options.calibrate is not None:
+        raise RoadKdError("--calibrate picks thresholds on one bag: give the one that has the labels, alone")
     class_names = load_bundle(options.model).taxonomy.names
     for text in options.require:
         parse_gate(text, class_names)

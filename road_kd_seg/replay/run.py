@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.fastdds import check_middleware
 from road_kd_seg.files import make_folder
 from road_kd_seg.replay.assess import assess, frames_at
+from road_kd_seg.replay.calibrate import calibrate, parse_target, save_thresholds
 from road_kd_seg.replay.compare import PREDICTIONS, read_contender
 from road_kd_seg.replay.evaluate import check_depth, segment_bag
 from road_kd_seg.replay.gates import parse_gate
@@ -47,6 +48,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
     gates = tuple(parse_gate(text, bundle.taxonomy.names) for text in options.require)
     others = [name for name in options.baseline if not name.endswith(".json")]
     earlier = [read_contender(Path(name)) for name in options.baseline if name.endswith(".json")]
+    max_missed = None if options.calibrate is None else parse_target(options.calibrate)
     bundles = [bundle, *(load_bundle(name) for name in others)]
     if options.rerun:
         check_rerun()
@@ -58,6 +60,10 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
         for each in bundles:
             check_depth(reader, each)
         ground_truth, source = _ground_truth(reader, bundle, options)
+        problems: Mapping[str, str] = {}
+        if max_missed is not None:
+            problems = _calibrate(options, reader, bundle, ground_truth, max_missed, console)
+            bundle = bundles[0] = load_bundle(options.model)
         replay_bag = _run_live if options.live else _run_offline
         our_run, *other_runs = replay_bag(options, reader, bundles, ground_truth, console)
         baselines = [
@@ -65,7 +71,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[Replay, dic
             for other, other_run in zip(bundles[1:], other_runs, strict=True)
         ]
         contenders = (*(each.as_contender(build_report(reader, each)) for each in baselines), *earlier)
-        replay = assess(reader, bundle, our_run, ground_truth, source, gates, load_before, contenders)
+        replay = assess(reader, bundle, our_run, ground_truth, source, gates, load_before, contenders, problems)
         report = write_report(options.out, reader, replay)
         labels = our_run.labels
         if options.overlay:
@@ -88,6 +94,24 @@ def _ground_truth(reader: BagReader, bundle: Bundle, options: argparse.Namespace
     frames = set(reader.index.stamps_ns.tolist())
     labels = read_ground_truth(options.labels, frames, bundle.taxonomy, first.size, options.label_map)
     return labels, f"the PNG files in {options.labels.resolve().name}"
+
+
+def _calibrate(
+    options: argparse.Namespace,
+    reader: BagReader,
+    bundle: Bundle,
+    ground_truth: LabelStore,
+    max_missed: float,
+    console: Console,
+) -> Mapping[str, str]:
+    """Write the bundle's thresholds; by class that got none: why."""
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("calibrating", total=len(ground_truth))
+        calibration = calibrate(
+            reader, _segmenter(options, bundle), ground_truth, max_missed, lambda: progress.advance(task)
+        )
+    save_thresholds(bundle, calibration)
+    return calibration.problems
 
 
 def _segmenter(options: argparse.Namespace, bundle: Bundle) -> Segmenter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +19,7 @@ from road_kd_seg.errors import printable
 from road_kd_seg.metrics import Counts, f1, frequency_weighted_iou, iou, mean_iou, precision, recall
 from road_kd_seg.metrics.boundary import boundary_f1, mean_boundary_f1
 from road_kd_seg.metrics.calibration import bin_centers, expected_calibration_error, precision_recall
+from road_kd_seg.replay.calibrate import promise_outcome
 from road_kd_seg.replay.compare import Contender, compare, own_intervals, pixels_of
 from road_kd_seg.replay.gates import Gate
 from road_kd_seg.replay.health import data_health
@@ -27,6 +28,7 @@ from road_kd_seg.replay.obstacles import ObstacleScores
 from road_kd_seg.replay.results import ReplayRun, Scores, summarize_latency
 from road_kd_seg.replay.verdict import give_verdict
 from road_kd_seg.taxonomy import Role
+from road_kd_seg.thresholds import read_thresholds
 
 CDF_STEPS = 50
 """Parts of equal share that a distribution is told in: 0 %, 2 %, … 100 %."""
@@ -55,6 +57,8 @@ class Replay:
     """One-minute load average before the run began; None where the system does not tell."""
     baselines: tuple[Contender, ...] = ()
     """What to compare with."""
+    unpromised: Mapping[str, str] = field(default_factory=dict)
+    """By obstacle class that calibration gave no threshold: why."""
 
     def as_contender(self, report: Mapping[str, Any]) -> Contender:
         """This result, to compare another with."""
@@ -115,6 +119,7 @@ def build_report(reader: BagReader, replay: Replay) -> dict[str, Any]:
     if report["metrics"] is not None:
         report["metrics"]["intervals"] = own_intervals(ours)
     report["calibration"] = build_calibration(replay)
+    report["promise"] = build_promise(replay, report["bag"]["name"])
     report["doctor"] = [dict(finding) for finding in replay.findings]
     report["data_health"] = data_health(reader.index, reader.names)
     report["comparison"] = [compare(ours, other) for other in replay.baselines]
@@ -210,6 +215,17 @@ def build_calibration(replay: Replay) -> dict[str, Any] | None:
             for c in obstacles
         },
     }
+
+
+def build_promise(replay: Replay, bag_name: str) -> dict[str, Any] | None:
+    """What the bundle's thresholds promise and what became of it here; None for a bundle without, never calibrated."""
+    thresholds = read_thresholds(replay.bundle)
+    if thresholds is None:
+        return {"classes": {}, "problems": dict(replay.unpromised)} if replay.unpromised else None
+    promised = {key: getattr(thresholds, key) for key in ("max_missed", "share", "block_s", "precision", "recording")}
+    outcome = promise_outcome(thresholds, replay.ground_truth, replay.run.labels, replay.bundle.taxonomy)
+    same = thresholds.recording == bag_name
+    return {**promised, "same_recording": same, **outcome, "problems": dict(replay.unpromised)}
 
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, Any]:

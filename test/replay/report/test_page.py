@@ -12,7 +12,7 @@ import pytest
 
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.writer import write_bag
-from road_kd_seg.bundle import load_bundle
+from road_kd_seg.bundle import add_attachment, load_bundle
 from road_kd_seg.replay.assess import assess
 from road_kd_seg.replay.evaluate import segment_bag
 from road_kd_seg.replay.gates import parse_gate
@@ -20,10 +20,11 @@ from road_kd_seg.replay.labels import LabelStore
 from road_kd_seg.replay.report.build import build_report
 from road_kd_seg.replay.report.write import write_report
 from road_kd_seg.segmenter import Segmenter
+from road_kd_seg.thresholds import KEY, ClassThreshold, Thresholds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECTIONS = {"verdict", "doctor", "health", "pictures", "latency", "timeline", "counters", "environment"}
-WITH_LABELS = {"accuracy", "confusion", "obstacles", "calibration", "comparison"}
+WITH_LABELS = {"accuracy", "confusion", "obstacles", "calibration", "comparison", "promise"}
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
 
@@ -56,14 +57,18 @@ def pages(tmp_path_factory, tiny_bundle):
 
     folder = tmp_path_factory.mktemp("pages")
     write_bag(folder / "bag", [make_frame(number, 96, 160) for number in range(30)])
-    bundle = load_bundle(tiny_bundle)
+    promised = shutil.copytree(tiny_bundle, folder / "bundle")
+    classes = {"negative_obstacle": ClassThreshold(0.125, 12)}
+    thresholds = Thresholds(0.05, 0.9, 5.0, "fp32", "another drive", classes)
+    add_attachment(promised, KEY, thresholds.to_yaml(), min_agreement=None)
+    bundle, unpromised = load_bundle(promised), {"positive_obstacle": "8 blocks of 5 s show it, 9 are needed"}
     with BagReader(folder / "bag") as reader:
         labels = LabelStore.of(reader.label_images())
-        (run,) = segment_bag(reader, [Segmenter.from_bundle(tiny_bundle, device="cpu")], labels)
+        (run,) = segment_bag(reader, [Segmenter.from_bundle(promised, device="cpu")], labels)
         gates = tuple(parse_gate(text, bundle.taxonomy.names) for text in ("miou>=0.9", "latency_ms/p50<=1e6"))
         first = assess(reader, bundle, run, labels, "the test")
         other = first.as_contender(build_report(reader, first))
-        full = assess(reader, bundle, run, labels, "the test", gates, 0.0, (other,))
+        full = assess(reader, bundle, run, labels, "the test", gates, 0.0, (other,), unpromised)
         write_report(folder / "labeled", reader, full)
         write_report(folder / "unlabeled", reader, assess(reader, bundle, run, LabelStore(), "nobody"))
     return folder
