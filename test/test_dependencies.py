@@ -20,7 +20,7 @@ PYTHON = {
     "yaml": ("python3-yaml", "pyyaml"),
 }
 """Module → its key in rosdep and its name on PyPI."""
-WITHOUT_KEY = {"safetensors", "onnx", "onnxruntime", "onnxscript", "openvino", "model_signing", "ray"}
+WITHOUT_KEY = {"safetensors", "onnx", "onnxruntime", "onnxscript", "openvino", "model_signing", "ray", "rerun"}
 """On PyPI under their own name, and unknown to rosdep: README says how to install them."""
 OF_ROSBAGS = {"backports", "compression", "lz4"}
 """Decompression, which rosbags requires itself."""

@@ -17,6 +17,7 @@ from road_kd_seg.bundle import Bundle
 from road_kd_seg.device_pipeline import MAX_SIZES, NUM_SLOTS, DevicePipeline, FrameNetwork
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.networks import build_network
+from road_kd_seg.preprocess import encodings, resize, road_plane, tensors
 from road_kd_seg.preprocess.input_spec import DepthEncoding, DepthKind, InputSpec
 from road_kd_seg.preprocess.tensors import meters, preprocess
 from road_kd_seg.segmenter import Segmenter
@@ -94,7 +95,15 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def forget_tables():
+    for module in (encodings, resize, road_plane, tensors):
+        for function in vars(module).values():
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
+
+
 def operators(call):
+    forget_tables()  # those of other tests may be tensors of inference mode, on which other operators run
     with torch.no_grad():  # inference_mode would show composite operators whole
         call()  # tables that are kept
         with Operators() as seen:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from drives import COUNT, HEIGHT, WIDTH, Moment
 from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.replay.cli import main
 from road_kd_seg.segmenter import Segmenter
@@ -21,6 +20,8 @@ def tiny_segmenter(tiny_bundle: Path) -> Segmenter:
 
 @pytest.fixture
 def drive(tiny_segmenter):
+    from drives import COUNT, HEIGHT, WIDTH, Moment  # needs rosbags, which a collection without extras has not
+
     moments = []
     for number in range(COUNT):
         random = np.random.default_rng(number)

@@ -31,7 +31,7 @@ def miou(tmp_path):
 
     def evaluate(bag, *options):
         out = tmp_path / f"out_{bag.stem}"
-        arguments = [bag, "--model", "road_student_lite", "--out", out, "--device", "cpu", *options]
+        arguments = [bag, "--model", "road_student", "--out", out, "--device", "cpu", *options]
         assert main([str(argument) for argument in arguments]) == 0
         return json.loads((out / "report.json").read_text())["metrics"]["miou"]
 

@@ -61,22 +61,22 @@ class TestLabels:
         check_right(evaluate(bag, "--labels", folder))
 
     def test_a_mask_of_one_class_is_read_with_a_map(self, tmp_path, drive, bag, refused, evaluate):
-        folder = save_labels(tmp_path / "labels", drive, lambda label: Picture.fromarray(label == 3))
+        folder = save_labels(tmp_path / "labels", drive, lambda label: Picture.fromarray(label == 2))
         assert "--label-map 255=negative_obstacle" in refused(bag, "--labels", folder)
-        report = evaluate(bag, "--labels", folder, "--label-map", "255=negative_obstacle,0=background")
-        assert report["metrics"]["recall"]["negative_obstacle"] == 1.0
+        report = evaluate(bag, "--labels", folder, "--label-map", "255=lane_marking,0=background")
+        assert report["metrics"]["recall"]["lane_marking"] == 1.0
 
     @pytest.mark.parametrize(
         ("picture", "name", "reason"),
         [
             (lambda label: Picture.fromarray(label[::2, ::2]), "{}.png", "40x24 pixels, the images have 80x48"),
             (lambda label: Picture.fromarray(np.where(label == 1, 7, label).astype(np.uint8)), "{}.png", "7"),
-            (Picture.fromarray, "{}5.png", "are of no frame of this recording"),
+            (Picture.fromarray, "{1}.png", "are of no frame of this recording"),
             (Picture.fromarray, "{}.jpg", "JPEG"),
             (Picture.fromarray, "frame{}.png", "named by a stamp"),
         ],
         ids=["another size", "an id that is no class", "another recording", "jpeg", "names without stamps"],
     )
     def test_what_cannot_be_scored_is_found_before_the_run(self, tmp_path, drive, bag, refused, picture, name, reason):
-        folder = save_labels(tmp_path / "labels", drive, picture, lambda stamp_ns: name.format(stamp_ns))
+        folder = save_labels(tmp_path / "labels", drive, picture, lambda stamp_ns: name.format(stamp_ns, stamp_ns + 7))
         assert reason in refused(bag, "--labels", folder)

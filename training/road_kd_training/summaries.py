@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from road_kd_training.datasets import DATASETS, RgbdDataset
-from road_kd_training.datasets.facts import FACTS
+from road_kd_training.datasets.common.facts import FACTS
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.distillers.common.base import Needs
 from road_kd_training.experiments import EXPERIMENTS, Experiment

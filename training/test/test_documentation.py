@@ -39,7 +39,7 @@ TOOLS: dict[str, Callable[[], object]] = {
     "seg_benchmark": seg_benchmark._parser,
     "seg_view": seg_view._parser,
 }
-OTHERS = {"rosdep", "colcon", "openssl", "pre-commit", "export", "ros2 security", "for", "done"}
+OTHERS = {"rosdep", "colcon", "openssl", "pre-commit", "export", "pytest", "ros2 security", "trtexec", "for", "done"}
 """Programs of other people: their own documentation says what they take."""
 
 

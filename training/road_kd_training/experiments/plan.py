@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_training.config import DataConfig, DistillerConfig, InputConfig, NetworkConfig, TeacherConfig, TrainConfig
-from road_kd_training.datasets.facts import lacks_depth
+from road_kd_training.datasets.common.facts import lacks_depth
 from road_kd_training.experiments.base import Experiment, Method, Protocol, Row, Share
 from road_kd_training.experiments.scales import FULL_SETTINGS, protocol_at
 

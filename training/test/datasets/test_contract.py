@@ -9,7 +9,7 @@ import pytest
 
 from road_kd_seg.taxonomy import Role
 from road_kd_training.datasets import DATASETS, build_dataset
-from road_kd_training.datasets.facts import FACTS
+from road_kd_training.datasets.common.facts import FACTS
 from road_kd_training.errors import DatasetError
 
 CLASSES = {
