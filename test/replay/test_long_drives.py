@@ -1,4 +1,4 @@
-"""What a long drive costs beyond the model itself: time beside it, and memory. docs/REPLAY.md has measured figures."""
+"""What a long drive costs beyond the model itself: time beside it, and memory."""
 
 import os
 import subprocess

@@ -60,15 +60,16 @@ def learning_curves(lines: Sequence[Line], metric: Metric) -> list[str]:
         # Rows of fewer seeds have the first ones: pairs of one seed.
         rise = Figure(None, [b - a for a, b in zip(before, last, strict=False)])
         end = interval_of(rise.reproduced)
-        climbs = "one seed does not tell whether it still climbs"
+        gave, climbs = reproduced(rise, metric, sign=True), "one seed does not tell whether it still climbs"
         if end is not None:
+            gave += f" {interval(rise, metric)}"
             sure = end[1] < 0 if metric.lower_is_better else end[0] > 0
             climbs = (
                 "it still climbs" if sure else "no further rise can be told: its plateau, as far as these seeds tell"
             )
         found.append(
             f"Learning curve of {line.row.label}, each schedule a run of its own: {points}. The last doubling gave"
-            f" {reproduced(rise, metric, sign=True)} {interval(rise, metric)}: {climbs}."
+            f" {gave}: {climbs}."
         )
     return found
 
