@@ -18,7 +18,7 @@ from road_kd_seg.bags.ros1_file import Ros1File
 from road_kd_seg.bags.ros1_messages import is_convertible, to_cdr
 from road_kd_seg.bags.sqlite_file import SqliteFile
 from road_kd_seg.bags.storage import Source, StorageFile, StoredMessage, Topic, merge_by_time
-from road_kd_seg.errors import BagError, RoadKdError
+from road_kd_seg.errors import BagError, RoadKdError, shown
 from road_kd_seg.files import read_file
 from road_kd_seg.plain_data import parse_yaml
 
@@ -94,6 +94,9 @@ class Recording:
             if any(file.counts.get(name) for name in (file.topics if topics is None else topics))
         )
         for message in stream:
+            if message.topic not in self.topics:  # a channel that only a damaged part of the file has
+                self._note(f"messages of {shown(message.topic)}, which the recording does not list, are left out")
+                continue
             yield message._replace(data=self._as_cdr(self.topics[message.topic], message.data))
 
     def is_ros2(self, topic: str) -> bool:

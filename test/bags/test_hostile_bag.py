@@ -16,6 +16,8 @@ from recorders import Record, numbered_images, numbers_of, record, string, write
 from road_kd_seg.bags import chunked, recording
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.recording import Recording
+from road_kd_seg.bags.topics import LABEL_TOPIC
+from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.errors import BagError
 
 SECONDS = 10.0
@@ -187,3 +189,12 @@ def test_numbers_of_a_sound_recording_are_what_was_recorded(tmp_path):
     with BagReader(file) as reader:
         assert list(numbers_of(reader.messages())) == [("/one", n) for n in range(3)]
     assert np.isfinite(reader.duration_ns)
+
+
+def test_messages_of_a_channel_that_the_recording_does_not_list_are_left_out_with_a_note(tmp_path, frames_of):
+    write_bag(tmp_path / "bag", frames_of(range(2)))
+    opened = Recording(tmp_path / "bag")
+    del opened.topics[LABEL_TOPIC]  # as where a damaged index lacks a channel that a chunk has
+    assert LABEL_TOPIC not in {message.topic for message in opened.messages()}
+    assert [note for note in opened.notes if LABEL_TOPIC in note and "left out" in note]
+    opened.close()
