@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegmentationNetwork, SegOutput
 from road_kd_training.config import DistillerConfig, TrainConfig
 from road_kd_training.distillers import DISTILLERS, Distiller, NetworkInfo
-from road_kd_training.distillers.common.functional import align_spatial, resize_labels
+from road_kd_training.distillers.common.functional import align_spatial, resize_labels, supervised_loss
 from road_kd_training.errors import TrainingError, suggest
 
 CROSS_ENTROPY, PEER_CROSS_ENTROPY = "cross_entropy", "peer_cross_entropy"
@@ -34,20 +32,6 @@ def measuring_step(config: TrainConfig) -> int:
     """The step (from 0) whose batch tells the terms' gradients: the first after the warm-up with every method begun."""
     starts = [method.start_step for method in config.distillers]
     return min(config.steps - 1, max([config.warmup_steps, *starts]))
-
-
-def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross entropy, averaged over the labeled pixels by the weights of their classes; 0 where none is labeled.
-
-    Args:
-        logits: (B, K, H, W).
-        target: class ids (B, H, W), 255 = ignore.
-        class_weights: (K,), or None for equal ones.
-    """
-    weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
-    total = F.cross_entropy(logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    counts = torch.bincount(target[target != IGNORE_INDEX], minlength=len(weights))
-    return total / (counts * weights).sum().clamp_min(torch.finfo(logits.dtype).tiny)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.networks import SegOutput
 from road_kd_training.distillers.common.base import Distiller, Needs, NetworkInfo
-from road_kd_training.distillers.common.functional import check_same_shape, class_weight_tensor, paired_logits
+from road_kd_training.distillers.common.functional import (
+    check_same_shape,
+    class_weight_tensor,
+    paired_logits,
+    supervised_loss,
+)
 from road_kd_training.errors import TrainingError
 
 
@@ -61,10 +65,7 @@ def pseudo_label_loss(
     """
     check_same_shape("pseudo_label_loss", student, teacher, hint="feed both networks the same images")
     label = confident_labels(teacher, min_confidence, target)
-    weights = student.new_ones(student.shape[1]) if class_weights is None else class_weights
-    total = torch.nn.functional.cross_entropy(student, label, weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    counts = torch.bincount(label[label != IGNORE_INDEX], minlength=len(weights))
-    return total / (counts * weights).sum().clamp_min(torch.finfo(student.dtype).tiny)
+    return supervised_loss(student, label, class_weights)
 
 
 @dataclass(frozen=True)

@@ -34,27 +34,9 @@ def contents(folder):
 
 
 @pytest.fixture
-def trained(stereo_tree, tmp_path):
+def trained(recipe, tmp_path):
     """A run of two steps, of which the first was validated and is the best."""
-
-    def data(split):
-        return [{"dataset": "stereo_pothole", "options": {"root": str(stereo_tree), "split": split}}]
-
-    settings = {
-        "name": "tiny",
-        "output": str(tmp_path / "run"),
-        "network": {"name": "erfnet", "options": {"depth_channels": 1}},
-        "input": {"height": 32, "width": 64},
-        "train": data("train"),
-        "validation": data("validation"),
-        "steps": 2,
-        "batch_size": 2,
-        "num_workers": 0,
-        "mixed_precision": "no",
-        "validate_every": 1,
-    }
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["train", "--config", str(tmp_path / "recipe.yaml")]) == 0
+    assert main(["train", "--config", str(recipe), "--steps", "2"]) == 0
     return tmp_path / "run"
 
 

@@ -182,3 +182,17 @@ def class_weight_tensor(method: str, weights: Sequence[float], num_classes: int)
             f"{method}: class_weights are {tuple(weights)}, expected {num_classes} positive numbers, or none"
         )
     return torch.tensor(weights) if weights else None
+
+
+def supervised_loss(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross entropy, averaged over the labeled pixels by the weights of their classes; 0 where none is labeled.
+
+    Args:
+        logits: (B, K, H, W).
+        target: class ids (B, H, W), 255 = ignore.
+        class_weights: (K,), or None for equal ones.
+    """
+    weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
+    total = F.cross_entropy(logits, target, weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    counts = torch.bincount(target[target != IGNORE_INDEX], minlength=len(weights))
+    return total / (counts * weights).sum().clamp_min(torch.finfo(logits.dtype).tiny)
