@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import re
+import sys
 import time
 from contextlib import suppress
 from importlib.util import find_spec
@@ -46,6 +48,20 @@ def check_middleware() -> None:
             f"RMW_IMPLEMENTATION is {shown(wanted)}, which is not installed: unset it, set it to"
             f" {' or '.join(sorted(installed))}, or apt install ros-$ROS_DISTRO-{printable(wanted).replace('_', '-')}"
         )
+
+
+def parse_beside_ros(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """A tool's own arguments of the command line, without those of ROS; `--help` works where no ROS is installed.
+
+    Raises:
+        RoadKdError: as `check_middleware`.
+    """
+    if {"-h", "--help"} & set(sys.argv):
+        parser.parse_args(["--help"])
+    check_middleware()
+    from rclpy.utilities import remove_ros_args
+
+    return parser.parse_args(remove_ros_args(sys.argv)[1:])
 
 
 def use_shared_memory_profile() -> str | None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from road_kd_seg.errors import run_tool
-from road_kd_seg.fastdds import check_middleware
+from road_kd_seg.fastdds import parse_beside_ros
 
 
 def main() -> int:
@@ -15,15 +15,10 @@ def main() -> int:
 
 
 def _main() -> int:
-    parser = _parser()
-    if {"-h", "--help"} & set(sys.argv):  # works where no ROS is installed
-        parser.parse_args(["--help"])
-    check_middleware()
-    from rclpy.utilities import remove_ros_args
-
+    arguments = parse_beside_ros(_parser())
     from road_kd_seg.bags.playback import play
 
-    return play(parser.parse_args(remove_ros_args(sys.argv)[1:]))
+    return play(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

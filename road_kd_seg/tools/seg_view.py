@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from road_kd_seg.errors import FrameError, RoadKdError, printable, run_tool
-from road_kd_seg.fastdds import check_middleware, use_shared_memory_profile
+from road_kd_seg.fastdds import parse_beside_ros, use_shared_memory_profile
 from road_kd_seg.node_interface import NODE_NAME
 
 OVERLAY_TOPIC = f"/{NODE_NAME}/overlay"
@@ -24,13 +24,7 @@ def main() -> int:
 
 
 def _main() -> int:
-    parser = _parser()
-    if {"-h", "--help"} & set(sys.argv):  # works where no ROS is installed
-        parser.parse_args(["--help"])
-    check_middleware()
-    from rclpy.utilities import remove_ros_args
-
-    return _view(parser.parse_args(remove_ros_args(sys.argv)[1:]))
+    return _view(parse_beside_ros(_parser()))
 
 
 def _parser() -> argparse.ArgumentParser:
