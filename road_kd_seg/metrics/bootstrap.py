@@ -1,4 +1,4 @@
-"""Intervals for figures of a drive, whose neighboring frames are alike: block bootstrap over frames. N frames.
+"""Intervals for results of a drive, whose neighboring frames are alike: block bootstrap over frames. N frames.
 
 Circular blocks (Politis and Romano, 1992) keep what neighbors share. Their number is fixed, because lengths that are
 estimated from the frames are too short just when it matters, and percentiles are taken further out than the nominal

@@ -22,7 +22,7 @@ from road_kd_seg.preprocess.road_plane import fit_road_plane
 MAX_FRAMES = 40
 """Measured, evenly over the bag."""
 WIDTH_PX = 512
-"""Width that frames are measured at, so that no figure depends on the camera's resolution."""
+"""Width that frames are measured at, so that no measurement depends on the camera's resolution."""
 REACH_PX = 40
 """Largest shift of depth that is looked for."""
 JUMP = 0.3
@@ -35,7 +35,7 @@ Gray = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure of the recording, and where it lies on the drives that the models are trained on."""
+    """One measurement of the recording, and where it lies on the drives that the models are trained on."""
 
     key: str
     title: str

@@ -75,11 +75,11 @@ class TestElsewhere:
         assert evaluate(bags, tiny_bundle, tmp_path / "alone") == 0
         return report_of(tmp_path / "alone")
 
-    def test_two_workers_give_the_figures_of_one_process(self, tmp_path, bags, tiny_bundle, alone):
+    def test_two_workers_give_the_results_of_one_process(self, tmp_path, bags, tiny_bundle, alone):
         assert evaluate(bags, tiny_bundle, tmp_path / "out", "--workers", 2) == 0
         assert report_of(tmp_path / "out")["metrics"] == alone["metrics"]
 
-    def test_a_ray_cluster_gives_the_figures_of_one_process(self, tmp_path, bags, tiny_bundle, alone):
+    def test_a_ray_cluster_gives_the_results_of_one_process(self, tmp_path, bags, tiny_bundle, alone):
         pytest.importorskip("ray")
         assert evaluate(bags, tiny_bundle, tmp_path / "out", "--ray", "local") == 0
         assert report_of(tmp_path / "out")["metrics"] == alone["metrics"]

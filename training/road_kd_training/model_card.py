@@ -78,13 +78,13 @@ def _scores(bundle: Bundle) -> str:
     names = [c.name for c in bundle.taxonomy.classes]
     rows = [["data", "frames", "mIoU", *names], ["---"] * (3 + len(names))]
     for what, score in zip(described, validation.values(), strict=True):
-        ious = [_figure(score.get("iou", {}).get(name)) for name in names]
-        rows.append([what, str(score.get("frames", "–")), _figure(score.get("miou")), *ious])
+        ious = [_number(score.get("iou", {}).get(name)) for name in names]
+        rows.append([what, str(score.get("frames", "–")), _number(score.get("miou")), *ious])
     note = "IoU per class; classes that the data never labels have none. The checkpoint was chosen by these scores."
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{note}"
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""Adapting to a drive: labels that agree over time, figures of held-back frames, and no bundle that got worse."""
+"""Adapting to a drive: labels that agree over time, scores on held-back frames, and no bundle that got worse."""
 
 import json
 
@@ -78,7 +78,7 @@ def adapt(drive, model, teacher, out, *more):
 
 
 class TestAdapt:
-    def test_a_student_that_learned_from_its_teacher_is_shipped_with_its_figures(
+    def test_a_student_that_learned_from_its_teacher_is_shipped_with_its_scores(
         self, drive, tiny_bundle, teacher, tmp_path
     ):
         assert adapt(drive, tiny_bundle, teacher, tmp_path / "out", "--steps", "25", "--frames", "12") == 0

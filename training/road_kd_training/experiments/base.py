@@ -1,4 +1,4 @@
-"""What a table of a paper is, as data: rows with the paper's figures and a recipe each, and what all rows share."""
+"""What a table of a paper is, as data: rows with the reported results and a recipe each, and what all rows share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from road_kd_training.errors import TrainingError, suggest
 from road_kd_training.experiments.metrics import Outcome
 
 RowRole = Literal["teacher", "baseline", "distilled", "cited"]
-"""baseline: a student without distillation, what gains are measured against. cited: a figure that the paper prints of a
+"""baseline: a student without distillation, what gains are measured against. cited: a result that the paper prints of a
 network or method that is not here; it is shown and not run."""
 
 TaskName = Literal["segmentation", "detection"]
@@ -19,8 +19,8 @@ TaskName = Literal["segmentation", "detection"]
 REAL_FRAMES, WET_ROAD = "real frames", "wet road"
 """Names of the test sets that synthetic scales add."""
 
-Figures = Mapping[str, float | None]
-"""The paper's figures by name of the metric; None where it prints none."""
+Reported = Mapping[str, float | None]
+"""The paper's results by name of the metric; None where it prints none."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Row:
     label: str
     """As the paper prints it."""
     role: RowRole
-    paper: Figures = field(default_factory=dict)
+    paper: Reported = field(default_factory=dict)
     network: str = ""
     """Name in `NETWORKS`; empty for a cited row, and for one that is `peer_of` another."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of figures."""
+    """A column of results."""
 
     name: str
     """As the paper prints it."""
@@ -192,7 +192,7 @@ class Experiment:
     followed: tuple[tuple[str, str], ...] = ()
     """(student tap, teacher tap) pairs whose agreement is followed over training, in `SNAPSHOTS` steps."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of the paper's figures."""
+    """What a reader must know of the reported results."""
 
     def __post_init__(self) -> None:
         keys = [row.key for row in self.rows]

@@ -9,7 +9,7 @@ from road_kd_training.experiments.base import Metric
 from road_kd_training.experiments.budget import LONGER, longer_key
 from road_kd_training.experiments.ledger import half_width, interval_of
 from road_kd_training.experiments.plan import Budget, Plan
-from road_kd_training.experiments.results import Figure, Line
+from road_kd_training.experiments.results import Line, Result
 
 NOTHING = "–"
 
@@ -52,13 +52,13 @@ def learning_curves(lines: Sequence[Line], metric: Metric) -> list[str]:
     found = []
     for line in lines:
         curve = [line, *(by_key[key] for key in (longer_key(line.row, f) for f in LONGER) if key in by_key)]
-        curve = [one for one in curve if one.figures[metric.name].reproduced]
+        curve = [one for one in curve if one.results[metric.name].reproduced]
         if len(curve) < 2:
             continue
-        points = ", ".join(f"{one.steps:,} steps {reproduced(one.figures[metric.name], metric)}" for one in curve)
-        before, last = (one.figures[metric.name].reproduced for one in curve[-2:])
+        points = ", ".join(f"{one.steps:,} steps {reproduced(one.results[metric.name], metric)}" for one in curve)
+        before, last = (one.results[metric.name].reproduced for one in curve[-2:])
         # Rows of fewer seeds have the first ones: pairs of one seed.
-        rise = Figure(None, [b - a for a, b in zip(before, last, strict=False)])
+        rise = Result(None, [b - a for a, b in zip(before, last, strict=False)])
         end = interval_of(rise.reproduced)
         gave, climbs = reproduced(rise, metric, sign=True), "one seed does not tell whether it still climbs"
         if end is not None:
@@ -79,7 +79,7 @@ def number(value: float | None, metric: Metric, *, sign: bool = False) -> str:
     return NOTHING if value is None else f"{value:{'+' if sign else ''}.{metric.decimals}f}"
 
 
-def interval(gain: Figure, metric: Metric) -> str:
+def interval(gain: Result, metric: Metric) -> str:
     """The 95 % interval of the mean."""
     found = interval_of(gain.reproduced)
     return (
@@ -87,9 +87,9 @@ def interval(gain: Figure, metric: Metric) -> str:
     )
 
 
-def reproduced(figure: Figure, metric: Metric, *, sign: bool = False) -> str:
+def reproduced(result: Result, metric: Metric, *, sign: bool = False) -> str:
     """Mean ± standard deviation (number of runs)."""
-    if figure.mean is None:
+    if result.mean is None:
         return NOTHING
-    spread = "" if figure.sd is None else f" ± {figure.sd:.{metric.decimals}f}"
-    return f"{number(figure.mean, metric, sign=sign)}{spread} ({len(figure.reproduced)})"
+    spread = "" if result.sd is None else f" ± {result.sd:.{metric.decimals}f}"
+    return f"{number(result.mean, metric, sign=sign)}{spread} ({len(result.reproduced)})"

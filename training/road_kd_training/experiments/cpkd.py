@@ -5,7 +5,7 @@ from __future__ import annotations
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.cpkd import VARIANTS
-from road_kd_training.experiments.base import REAL_FRAMES, Experiment, Figures, Method, Metric, Protocol, Row
+from road_kd_training.experiments.base import REAL_FRAMES, Experiment, Method, Metric, Protocol, Reported, Row
 from road_kd_training.experiments.metrics import forward_ms, of_both, of_class
 
 OBSTACLE = "negative_obstacle"
@@ -59,21 +59,21 @@ FULL = Protocol(
     ),
 )
 
-_TEACHER_FIGURES: Figures = {
+_TEACHER_REPORTED: Reported = {
     "Background Pre": 99.44, "Background F1": 99.17, "Background IoU": 98.35, "Obstacle Pre": 82.36,
     "Obstacle F1": 86.12, "Obstacle IoU": 75.62, "mPre": 90.90, "mF1": 92.64, "mIoU": 86.98, "ms": 119.95,
 }  # fmt: skip
-STUDENT_S_FIGURES: Figures = {
+STUDENT_S_REPORTED: Reported = {
     "Background Pre": 99.34, "Background F1": 99.03, "Background IoU": 98.08, "Obstacle Pre": 79.80,
     "Obstacle F1": 83.91, "Obstacle IoU": 72.28, "mPre": 89.57, "mF1": 91.47, "mIoU": 85.18, "ms": 18.43,
 }  # fmt: skip
 
 
-def _teacher(paper: Figures) -> Row:
+def _teacher(paper: Reported) -> Row:
     return Row("teacher", "Teacher", "teacher", paper, "mafnet_r152", depth=True, pretrained=True)
 
 
-def _supervised(key: str, label: str, paper: Figures, *, scale: float = 0.5) -> Row:
+def _supervised(key: str, label: str, paper: Reported, *, scale: float = 0.5) -> Row:
     options = {"input_scale": scale}
     return Row(key, label, "baseline", paper, "mafnet_r18", options, depth=True, pretrained=True)
 
@@ -81,7 +81,7 @@ def _supervised(key: str, label: str, paper: Figures, *, scale: float = 0.5) -> 
 def _distilled(
     key: str,
     label: str,
-    paper: Figures,
+    paper: Reported,
     *,
     variant: str = "E",
     position: float = 0.5,
@@ -107,7 +107,7 @@ def _distilled(
     )
 
 
-def _means(pre: float, f1: float, iou: float) -> Figures:
+def _means(pre: float, f1: float, iou: float) -> Reported:
     return {"mPre": pre, "mF1": f1, "mIoU": iou}
 
 
@@ -123,12 +123,12 @@ TABLE_1 = Experiment(
     dataset="NO-4K, test",
     metrics=(*MEANS, *_BOTH_CLASSES, REAL, Metric("ms", forward_ms, lower_is_better=True)),
     rows=(
-        _teacher(_TEACHER_FIGURES),
+        _teacher(_TEACHER_REPORTED),
         _supervised("student_u", "Student-u", {
             "Background Pre": 99.39, "Background F1": 99.04, "Background IoU": 98.09, "Obstacle Pre": 79.49,
             "Obstacle F1": 84.16, "Obstacle IoU": 72.66, "mPre": 89.44, "mF1": 91.60, "mIoU": 85.37, "ms": 24.00,
         }, scale=1.0),
-        _supervised("student_s", "Student-s", STUDENT_S_FIGURES),
+        _supervised("student_s", "Student-s", STUDENT_S_REPORTED),
         _distilled("student_c", "Student-c", {
             "Background Pre": 99.31, "Background F1": 99.23, "Background IoU": 98.48, "Obstacle Pre": 85.54,
             "Obstacle F1": 86.76, "Obstacle IoU": 76.61, "mPre": 92.43, "mF1": 92.99, "mIoU": 87.54, "ms": 18.52,
@@ -150,8 +150,8 @@ TABLE_2 = Experiment(
     rows=(
         *_FROM_TABLE_1,
         *(
-            _distilled(key, f"{key}: {', '.join(VARIANTS[key])}", _means(*figures), variant=key)
-            for key, figures in {
+            _distilled(key, f"{key}: {', '.join(VARIANTS[key])}", _means(*reported), variant=key)
+            for key, reported in {
                 "A": (89.97, 91.94, 85.89),
                 "B": (90.80, 92.28, 86.42),
                 "C": (91.01, 92.56, 86.86),

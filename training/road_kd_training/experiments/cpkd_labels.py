@@ -7,8 +7,8 @@ from typing import Any
 
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig
-from road_kd_training.experiments.base import WET_ROAD, Experiment, Figures, Method, Metric, Row
-from road_kd_training.experiments.cpkd import FULL, MEANS, OBSTACLE, REAL, STUDENT_S_FIGURES
+from road_kd_training.experiments.base import WET_ROAD, Experiment, Method, Metric, Reported, Row
+from road_kd_training.experiments.cpkd import FULL, MEANS, OBSTACLE, REAL, STUDENT_S_REPORTED
 from road_kd_training.experiments.metrics import false_positives, of_all, of_class
 
 _WET_NETWORK = "mfnet_rgb"
@@ -69,7 +69,7 @@ def _no4k(split: str) -> DataConfig:
     return DataConfig("no4k", {"split": split})
 
 
-def _student(key: str, label: str, role: Any, paper: Figures, **fields: Any) -> Row:
+def _student(key: str, label: str, role: Any, paper: Reported, **fields: Any) -> Row:
     return Row(key, label, role, paper, "mafnet_r18", {"input_scale": 0.5}, depth=True, pretrained=True, **fields)
 
 
@@ -90,7 +90,7 @@ LABELING = Experiment(
             "generated",
             "Student, generated labels",
             "distilled",
-            {name: STUDENT_S_FIGURES[name] for name in ("mIoU", "mPre", "mF1")},
+            {name: STUDENT_S_REPORTED[name] for name in ("mIoU", "mPre", "mF1")},
             labels_from="labeler",
             note="Table I's student-s, who learned from the labels that were published",
         ),

@@ -59,13 +59,13 @@ def _points(report: Report, sweep: Sweep) -> dict[str, list[tuple[float, float, 
     """x, mean and standard deviation (0 of a single run) of each curve's rows that have run."""
     curves: dict[str, list[tuple[float, float, float]]] = {}
     for line in report.lines:
-        figure = line.figures[report.primary.name]
-        if line.row.key in sweep.points and figure.mean is not None:
+        result = line.results[report.primary.name]
+        if line.row.key in sweep.points and result.mean is not None:
             name, x = sweep.points[line.row.key]
-            curves.setdefault(name, []).append((x, figure.mean, figure.sd or 0.0))
+            curves.setdefault(name, []).append((x, result.mean, result.sd or 0.0))
     return curves
 
 
 def _levels(report: Report, sweep: Sweep) -> list[tuple[str, float]]:
-    found = {line.row.key: (line.row.label, line.figures[report.primary.name].mean) for line in report.lines}
+    found = {line.row.key: (line.row.label, line.results[report.primary.name].mean) for line in report.lines}
     return [(found[key][0], mean) for key in sweep.levels if (mean := found[key][1]) is not None]

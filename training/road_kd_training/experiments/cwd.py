@@ -9,7 +9,7 @@ from typing import Any
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.common.functional import TapPair
-from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Sweep
+from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Reported, Row, Sweep
 from road_kd_training.experiments.metrics import gflops, of_all, of_class, parameters_m
 
 MIOU = Metric("mIoU", of_all(metrics.mean_iou))
@@ -50,11 +50,11 @@ SCORES: tuple[TapPair, ...] = (("scores", "scores"),)
 _PIXELS, _HOLISTIC = Method("pi", {"taps": SCORES, "per_channel": True}), Method("ho", {"taps": SCORES})
 
 
-def _teacher(paper: Figures) -> Row:
+def _teacher(paper: Reported) -> Row:
     return Row("teacher", "Teacher: PSPNet-R101", "teacher", paper, "pspnet_r101", pretrained=True)
 
 
-def _student(paper: Figures) -> Row:
+def _student(paper: Reported) -> Row:
     return Row("student", "Student: PSPNet-R18", "baseline", paper, "pspnet_r18", pretrained=True)
 
 
@@ -67,7 +67,7 @@ def _distilled(key: str, label: str, method: Method, miou: float | None, group: 
 
 def _table_2() -> tuple[Row, ...]:
     """Each method on the feature map and on the score map."""
-    figures: Mapping[str, tuple[str, str, float | None, float]] = {
+    reported: Mapping[str, tuple[str, str, float | None, float]] = {
         "at": ("AT", "Spatial Distillation", 72.37, 72.32),
         "pi": ("PI", "Spatial Distillation", 70.02, 71.74),
         "local": ("LOCAL", "Spatial Distillation", 69.81, 69.75),
@@ -77,7 +77,7 @@ def _table_2() -> tuple[Row, ...]:
         "cwd": ("CD (Ours)", "Channel Distillation", 74.87, 72.82),
     }
     rows = []
-    for method, (label, group, on_features, on_scores) in figures.items():
+    for method, (label, group, on_features, on_scores) in reported.items():
         if on_features is not None:
             on = (
                 Method(method, {"taps": PYRAMID})
@@ -241,12 +241,12 @@ def _family(
         "ours": ("+Ours", (_PIXELS, Method("cwd", {"taps": taps}), _HOLISTIC)),
     }
 
-    def figures(value: float) -> Figures:
+    def reported(value: float) -> Reported:
         return {"mIoU": value, "Params (M)": cost[0], "FLOPs (G)": cost[1]}
 
     full: Mapping[str, Any] = {} if with_auxiliary else {"auxiliary_weight": 0.0}
     rows = [
-        Row(key, f"S: {label}", "baseline", figures(miou[0]), network, pretrained=pretrained, group=label, full=full)
+        Row(key, f"S: {label}", "baseline", reported(miou[0]), network, pretrained=pretrained, group=label, full=full)
     ]
     for (name, (text, terms)), value in zip(methods.items(), miou[1:], strict=True):
         rows.append(
@@ -254,7 +254,7 @@ def _family(
                 f"{key}_{name}",
                 text,
                 "distilled",
-                figures(value),
+                reported(value),
                 network,
                 pretrained=pretrained,
                 methods=terms,
@@ -266,7 +266,7 @@ def _family(
         )
         if name == "skds" and skdd is not None:
             note = "not run: the journal version of SKDS has the same terms"
-            rows.append(Row(f"{key}_skdd", "+SKDD", "cited", figures(skdd), baseline=key, group=label, note=note))
+            rows.append(Row(f"{key}_skdd", "+SKDD", "cited", reported(skdd), baseline=key, group=label, note=note))
     return tuple(rows)
 
 
@@ -302,7 +302,7 @@ TABLE_5 = Experiment(
         " benchmark's server",
         "SKDS is PI + PA + HO, IFVD is PI + IFVD + HO, ours is PI + CWD + HO; PI and HO act on the score map, the"
         " third on the feature map",
-        "of the table's figures of other works (ENet to OCNet) none is on val",
+        "of the table's results of other works (ENet to OCNet) none is on val",
     ),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from road_kd_training.config import MIRRORED_ONLY, DataConfig, InputConfig
-from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row
+from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Reported, Row
 from road_kd_training.experiments.metrics import box_metric, frames_per_second, parameters_m
 
 EPOCH = 7330
@@ -52,35 +52,35 @@ METRICS = (
 )  # fmt: skip
 
 
-def _figures(*values: float) -> Figures:
+def _reported(*values: float) -> Reported:
     """In the order of the columns."""
     return dict(zip((metric.name for metric in METRICS), values, strict=True))
 
 
 def _family(
     key: str, label: str, group: str, network: str, cost: tuple[float, float], finest: int, rate: float,
-    figures: dict[str, tuple[float, ...]],
+    reported: dict[str, tuple[float, ...]],
 ) -> tuple[Row, ...]:  # fmt: skip
     """Teacher, baseline, the rows of other works, and ours; without a network all are cited."""
     levels = tuple((f"p{level}", f"p{level}") for level in range(finest, finest + 4))
     method = Method("cwd", {"taps": levels, "temperature": 1.0}, {"channel_kl": 5.0})
     full = {"learning_rate": rate}
-    plain, *others, ours = figures
+    plain, *others, ours = reported
     rows = [
-        Row(key, f"{label}, R50", "baseline" if network else "cited", _figures(*figures[plain], *cost),
+        Row(key, f"{label}, R50", "baseline" if network else "cited", _reported(*reported[plain], *cost),
             network and f"{network}_r50", pretrained=True, group=group, full=full)
     ]  # fmt: skip
     rows += [
-        Row(f"{key}_{other.split()[0].lower()}", f"+{other}", "cited", _figures(*figures[other], *cost), baseline=key,
+        Row(f"{key}_{other.split()[0].lower()}", f"+{other}", "cited", _reported(*reported[other], *cost), baseline=key,
             group=group)
         for other in others
     ]  # fmt: skip
     if not network:
-        return (*rows, Row(f"{key}_ours", "+Our Method", "cited", _figures(*figures[ours], *cost), baseline=key,
+        return (*rows, Row(f"{key}_ours", "+Our Method", "cited", _reported(*reported[ours], *cost), baseline=key,
                            group=group, note="not run: torchvision has no RepPoints"))  # fmt: skip
     teacher = Row(f"{key}_teacher", f"Teacher: {label}, X101", "teacher", {}, f"{network}_x101", pretrained=True,
                   group=group, full=full, note="the table does not print its teachers")  # fmt: skip
-    distilled = Row(f"{key}_ours", "+Our Method", "distilled", _figures(*figures[ours], *cost), f"{network}_r50",
+    distilled = Row(f"{key}_ours", "+Our Method", "distilled", _reported(*reported[ours], *cost), f"{network}_r50",
                     pretrained=True, methods=(method,), teachers=(teacher.key,), baseline=key, group=group,
                     full=full)  # fmt: skip
     return (teacher, *rows, distilled)

@@ -9,7 +9,7 @@ from typing import Any
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.common.functional import TapPair
-from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row
+from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Reported, Row
 from road_kd_training.experiments.metrics import dataset_metric, forward_ms, of_all, of_class, parameters_m, share
 
 MIDDLE: TapPair = ("block2", "encoder3")
@@ -93,28 +93,28 @@ LLAMAS = _protocol(
 )
 
 
-def _cited(key: str, label: str, group: str, paper: Figures) -> Row:
+def _cited(key: str, label: str, group: str, paper: Reported) -> Row:
     return Row(key, label, "cited", paper, group=group, note="not run: another network")
 
 
-def _unet(paper: Figures, full: Mapping[str, Any] | None = None) -> Row:
+def _unet(paper: Reported, full: Mapping[str, Any] | None = None) -> Row:
     return Row(
         "unet_r34", "UNet-ResNet-34", "baseline", paper, "unet_r34", pretrained=True, group=_BASELINE, full=full or {}
     )  # fmt: skip
 
 
-def teacher_row(paper: Figures) -> Row:
-    """The paper's ResNet-101 with its figures of one table."""
+def teacher_row(paper: Reported) -> Row:
+    """The paper's ResNet-101 with its results of one table."""
     options = {"variant": "intra_kd"}
     return Row("teacher", "ResNet-101", "teacher", paper, "pspnet_r101", options, pretrained=True, group="Teacher")
 
 
-def student_row(paper: Figures) -> Row:
+def student_row(paper: Reported) -> Row:
     """ERFNet without distillation, likewise."""
     return Row("erfnet", "ERFNet", "baseline", paper, "erfnet", group="Student")
 
 
-def erfnet_row(key: str, label: str, paper: Figures, method: Method, *, teacher: bool = True) -> Row:
+def erfnet_row(key: str, label: str, paper: Reported, method: Method, *, teacher: bool = True) -> Row:
     """ERFNet with one method, distilled from that teacher unless it teaches itself."""
     return Row(
         key,

@@ -56,8 +56,8 @@ FIG_10 = Experiment(
 )
 
 
-def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, figures: Sequence[float]) -> Experiment:
-    """`figures`: of ERFNet, and of IntRA-KD with each coefficient."""
+def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, reported: Sequence[float]) -> Experiment:
+    """`reported`: of ERFNet, and of IntRA-KD with each coefficient."""
     return Experiment(
         id=id_,
         title="IntRA-KD, Section 4.2: both loss coefficients",
@@ -65,7 +65,7 @@ def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, figure
         metrics=(metric,),
         rows=(
             teacher_row({}),
-            student_row({metric.name: figures[0]}),
+            student_row({metric.name: reported[0]}),
             *(
                 erfnet_row(
                     f"alpha_{alpha:g}",
@@ -73,7 +73,7 @@ def _coefficients(id_: str, dataset: str, full: Protocol, metric: Metric, figure
                     {metric.name: value},
                     intra(affinity=alpha, attention=alpha),
                 )
-                for alpha, value in zip((0.05, 0.10, 0.15), figures[1:], strict=True)
+                for alpha, value in zip((0.05, 0.10, 0.15), reported[1:], strict=True)
             ),
         ),
         full=full,
@@ -100,7 +100,7 @@ KERNEL_SIZE = Experiment(
     ),
     full=APOLLOSCAPE,
     notes=(
-        'the paper has 5x5 and says "our results are not sensitive to the kernel size", with no figures: rows that'
+        'the paper has 5x5 and says "our results are not sensitive to the kernel size", with no numbers: rows that'
         " differ by less than the table can tell apart agree with it",
     ),
 )

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.distillers.common.functional import TapPair
-from road_kd_training.experiments.base import Experiment, Figures, Method, Metric, Protocol, Row, Share, Sweep
-from road_kd_training.experiments.lix_figures import KITTI_SEMANTICS, NUIMAGES, VKITTI2, Eight
+from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Reported, Row, Share, Sweep
+from road_kd_training.experiments.lix_results import KITTI_SEMANTICS, NUIMAGES, VKITTI2, Eight
 from road_kd_training.experiments.metrics import of_all
 
 DEEPEST: tuple[TapPair, ...] = (("encoder5", "encoder5"),)
@@ -51,7 +51,7 @@ class Family(NamedTuple):
     teacher: str
     student: str
     first: int
-    """Where its four figures begin."""
+    """Where its four results begin."""
     pretrained: bool
     full: Mapping[str, Any]
     """What the paper's schedule says of it, beside the number of steps."""
@@ -128,10 +128,10 @@ NUIMAGES_DATA = Dataset(
 )  # fmt: skip
 
 
-def _four(figures: Eight | None, family: Family) -> Figures:
-    if figures is None:
+def _four(reported: Eight | None, family: Family) -> Reported:
+    if reported is None:
         return {}
-    mfsc, fwfsc, miou, fwiou = figures[family.first : family.first + 4]
+    mfsc, fwfsc, miou, fwiou = reported[family.first : family.first + 4]
     return {"mFsc": mfsc, "fwFsc": fwfsc, "mIoU": miou, "fwIoU": fwiou}
 
 
@@ -141,7 +141,7 @@ def _schedule(family: Family, data: Dataset) -> Mapping[str, Any]:
     return {**family.full, "batch_size": batch_size, "steps": steps, "validate_every": steps // 100}
 
 
-def _baselines(family: Family, data: Dataset, teacher: Figures, student: Figures) -> tuple[Row, Row]:
+def _baselines(family: Family, data: Dataset, teacher: Reported, student: Reported) -> tuple[Row, Row]:
     full = _schedule(family, data)
     return (
         Row(f"{family.key}_teacher", f"{family.label}: Teacher Network", "teacher", teacher, family.teacher, depth=True,
@@ -151,7 +151,7 @@ def _baselines(family: Family, data: Dataset, teacher: Figures, student: Figures
     )  # fmt: skip
 
 
-def _distilled(key: str, label: str, method: Method, paper: Figures, family: Family, data: Dataset, group: str) -> Row:
+def _distilled(key: str, label: str, method: Method, paper: Reported, family: Family, data: Dataset, group: str) -> Row:
     return Row(
         f"{family.key}_{key}", label, "distilled", paper, family.student, pretrained=family.pretrained,
         methods=(method,), teachers=(f"{family.key}_teacher",), baseline=f"{family.key}_student",
@@ -159,12 +159,12 @@ def _distilled(key: str, label: str, method: Method, paper: Figures, family: Fam
     )  # fmt: skip
 
 
-def _comparison(number: str, id_: str, data: Dataset, figures: Mapping[str, Eight]) -> Experiment:
+def _comparison(number: str, id_: str, data: Dataset, reported: Mapping[str, Eight]) -> Experiment:
     rows: list[Row] = []
     for family in (SNE, MF):
-        rows += _baselines(family, data, _four(figures["teacher"], family), _four(figures["student"], family))
+        rows += _baselines(family, data, _four(reported["teacher"], family), _four(reported["student"], family))
         rows += [
-            _distilled(key, f"{family.label}: {label}", method, _four(figures[key], family), family, data, group)
+            _distilled(key, f"{family.label}: {label}", method, _four(reported[key], family), family, data, group)
             for key, (label, group, method) in METHODS.items()
         ]
     return Experiment(
@@ -183,11 +183,11 @@ _MF_TEACHER, _MF_STUDENT = _baselines(
 _SHOWN = "teacher and student are in Table I; they are here because a gain needs them"
 
 
-def _ablation(key: str, label: str, method: Method, paper: Figures) -> Row:
+def _ablation(key: str, label: str, method: Method, paper: Reported) -> Row:
     return _distilled(key, label, method, paper, MF, VKITTI2_DATA, "")
 
 
-def _figures(mfsc: float, fwfsc: float, miou: float, fwiou: float) -> Figures:
+def _reported(mfsc: float, fwfsc: float, miou: float, fwiou: float) -> Reported:
     return {"mFsc": mfsc, "fwFsc": fwfsc, "mIoU": miou, "fwIoU": fwiou}
 
 
@@ -199,11 +199,11 @@ TABLE_4 = Experiment(
     rows=(
         _MF_TEACHER,
         _MF_STUDENT,
-        Row("unknown", "(label lost)", "cited", _figures(90.90, 96.84, 84.12, 94.03), baseline="mf_student",
+        Row("unknown", "(label lost)", "cited", _reported(90.90, 96.84, 84.12, 94.03), baseline="mf_student",
             note="not run: the first row's label is a formula that was not available"),
         _ablation("probabilities", "probabilities", Method("dwld", {"with_confidence": False}),
-                  _figures(91.42, 96.93, 84.96, 94.22)),
-        _ablation("confidence", "probabilities and confidence", Method("dwld"), _figures(92.29, 97.22, 85.94, 94.68)),
+                  _reported(91.42, 96.93, 84.96, 94.22)),
+        _ablation("confidence", "probabilities and confidence", Method("dwld"), _reported(92.29, 97.22, 85.94, 94.68)),
     ),
     full=VKITTI2_DATA.protocol,
     notes=(
@@ -235,10 +235,10 @@ TABLE_5 = Experiment(
                 f"{kernel}_{consistency}",
                 f"{_KERNELS[kernel]}, {name}",
                 Method("arfd", {"taps": ALL_DEPTHS, "kernel": kernel, "consistency": consistency}),
-                {"mFsc": figure},
+                {"mFsc": mfsc},
             )
-            for kernel, figures in _TABLE_5.items()
-            for (consistency, name), figure in zip(_CONSISTENCIES.items(), figures, strict=True)
+            for kernel, reported in _TABLE_5.items()
+            for (consistency, name), mfsc in zip(_CONSISTENCIES.items(), reported, strict=True)
         ),
     ),
     full=VKITTI2_DATA.protocol,

@@ -46,7 +46,7 @@ Measure = Callable[[Outcome], float]
 
 
 def of_all(derive: Callable[[Counts], float], *, test: str = "") -> Measure:
-    """A figure of all classes at once.
+    """A number of all classes at once.
 
     Args:
         derive: `metrics.mean_iou`, `mean_f1`, `frequency_weighted_iou`, …
@@ -82,7 +82,7 @@ def overall_accuracy(name: str) -> Measure:
 
 
 def of_class(name: str, derive: Callable[[Counts], metrics.PerClass], *, test: str = "", rest: bool = False) -> Measure:
-    """A figure of one class against all others.
+    """A number of one class against all others.
 
     Args:
         name: of the class.

@@ -75,7 +75,7 @@ NEW_CAMERA = Experiment(
             FEATURES,
             cross_entropy=0.0,
             schedule=0.5,
-            note="no labels: its head knows nothing yet, and its figures mean nothing",
+            note="no labels: its head knows nothing yet, and its results mean nothing",
         ),
         _head("two_stage", "Features, freeze, then the head (primary)", freeze=ENCODER, baseline="one_stage"),
         _head("two_stage_free", "Features, then everything on labels", freeze=[]),

@@ -25,7 +25,7 @@ from road_kd_training.experiments.claims import (
 )
 from road_kd_training.experiments.plan import Plan
 from road_kd_training.experiments.records import Record
-from road_kd_training.experiments.results import Figure, Line, gather
+from road_kd_training.experiments.results import Line, Result, gather
 from road_kd_training.experiments.runs import Key
 from road_kd_training.experiments.scales import meaning_of
 from road_kd_training.experiments.settings import describe_settings
@@ -86,15 +86,15 @@ class Report:
 
     def cells(self, line: Line) -> list[str]:
         """One line of the main table."""
-        metric, figure, gain = self.primary, line.figures[self.primary.name], line.gains.get(self.primary.name)
+        metric, result, gain = self.primary, line.results[self.primary.name], line.gains.get(self.primary.name)
         return [
             line.row.label,
             line.network or NOTHING,
             NOTHING if line.parameters is None else f"{line.parameters / 1e6:.2f}",
             NOTHING if line.steps is None else f"{line.steps:,}",
-            number(figure.paper, metric),
-            reproduced(figure, metric) if figure.reproduced else line.state if line.state != "cited" else NOTHING,
-            NOTHING if gain is None else number(gain.paper, metric, sign=True),
+            number(result.reported, metric),
+            reproduced(result, metric) if result.reproduced else line.state if line.state != "cited" else NOTHING,
+            NOTHING if gain is None else number(gain.reported, metric, sign=True),
             NOTHING if gain is None else reproduced(gain, metric, sign=True),
             NOTHING if gain is None else interval(gain, metric),
             *([_over_longest(line, metric)] if self.has_curve else []),
@@ -213,9 +213,9 @@ def _line_as_data(line: Line) -> dict[str, Any]:
         "state": line.state,
         "network": line.network,
         "parameters": line.parameters,
-        "figures": {name: _figure_as_data(figure) for name, figure in line.figures.items()},
-        "gain_over_longest_baseline": None if line.over_longest is None else _figure_as_data(line.over_longest),
-        "gains": {name: _figure_as_data(figure) for name, figure in line.gains.items()},
+        "results": {name: _result_as_data(result) for name, result in line.results.items()},
+        "gain_over_longest_baseline": None if line.over_longest is None else _result_as_data(line.over_longest),
+        "gains": {name: _result_as_data(result) for name, result in line.gains.items()},
         "steps": line.steps,
         "gradient_shares": dict(line.shares),
         "alignments": [[list(point) for point in run] for run in line.alignments],
@@ -227,8 +227,8 @@ def _line_as_data(line: Line) -> dict[str, Any]:
     }
 
 
-def _figure_as_data(figure: Figure) -> dict[str, Any]:
-    return {"paper": figure.paper, "mean": figure.mean, "sd": figure.sd, "runs": list(figure.reproduced)}
+def _result_as_data(result: Result) -> dict[str, Any]:
+    return {"reported": result.reported, "mean": result.mean, "sd": result.sd, "runs": list(result.reproduced)}
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
@@ -250,8 +250,8 @@ def _main_rows(report: Report) -> Iterator[list[str]]:
 
 def _all_rows(report: Report) -> Iterator[list[str]]:
     for line in report.lines:
-        figures = [(line.figures[metric.name], metric) for metric in report.plan.experiment.metrics]
-        yield [line.row.label, *(f"{number(f.paper, metric)} / {reproduced(f, metric)}" for f, metric in figures)]
+        results = [(line.results[metric.name], metric) for metric in report.plan.experiment.metrics]
+        yield [line.row.label, *(f"{number(f.reported, metric)} / {reproduced(f, metric)}" for f, metric in results)]
 
 
 def _alignment_rows(report: Report) -> Iterator[list[str]]:

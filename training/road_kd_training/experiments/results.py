@@ -17,10 +17,10 @@ from road_kd_training.experiments.runs import Key
 
 
 @dataclass(frozen=True)
-class Figure:
+class Result:
     """One number of the paper, and the same of our runs, by seed."""
 
-    paper: float | None = None
+    reported: float | None = None
     reproduced: Sequence[float] = ()
 
     @property
@@ -41,13 +41,13 @@ class Line:
     row: Row
     state: str
     """done, not run, failed or cited; `2 of 3 done` while seeds are missing."""
-    figures: Mapping[str, Figure]
+    results: Mapping[str, Result]
     """By name of the metric."""
-    gains: Mapping[str, Figure]
+    gains: Mapping[str, Result]
     """Over the baseline student; empty for rows that have none. Reproduced gains are paired by seed."""
     verdict: Verdict | None = None
     """On the paper's gain in the first metric; None without a claim, and where results rank nothing."""
-    over_longest: Figure | None = None
+    over_longest: Result | None = None
     """Gain in the first metric over the baseline's longest schedule, by seed; None where there is none."""
     network: str = ""
     """What ran, with substitutes."""
@@ -76,14 +76,14 @@ def _line(plan: Plan, row: Row, records: Mapping[Key, Record], failures: Mapping
     runs = plan.runs_of(row)
     done = [(run, records[row.key, run.seed]) for run in runs if (row.key, run.seed) in records]
     baseline = experiment.baseline_of(row)
-    figures = {metric.name: _figure(row, metric, done) for metric in experiment.metrics}
+    results = {metric.name: _result(row, metric, done) for metric in experiment.metrics}
     gains = {m.name: _gain(row, baseline, m, done, records) for m in experiment.metrics} if baseline is not None else {}
     if plan.scale == "smoke":  # its results rank nothing
-        gains = {name: Figure(gain.paper) for name, gain in gains.items()}
+        gains = {name: Result(gain.reported) for name, gain in gains.items()}
     return Line(
         row,
         _state(row, runs, len(done), failures),
-        figures,
+        results,
         gains,
         verdict=_verdict(plan, gains.get(experiment.metrics[0].name)) if done else None,
         over_longest=_over_longest(plan, row, baseline, done, records),
@@ -110,19 +110,19 @@ def _shares(records: Sequence[Record]) -> dict[str, float]:
     }
 
 
-def _figure(row: Row, metric: Metric, done: Sequence[tuple[Run, Record]]) -> Figure:
+def _result(row: Row, metric: Metric, done: Sequence[tuple[Run, Record]]) -> Result:
     values = [metric.measure(record.outcome) for _, record in done]
-    return Figure(row.paper.get(metric.name), [value for value in values if not math.isnan(value)])
+    return Result(row.paper.get(metric.name), [value for value in values if not math.isnan(value)])
 
 
 def _gain(
     row: Row, baseline: Row, metric: Metric, done: Sequence[tuple[Run, Record]], records: Mapping[Key, Record]
-) -> Figure:
+) -> Result:
     with_method, without = row.paper.get(metric.name), baseline.paper.get(metric.name)
-    paper = None if with_method is None or without is None else with_method - without
+    reported = None if with_method is None or without is None else with_method - without
     pairs = [(record, records[baseline.key, run.seed]) for run, record in done if (baseline.key, run.seed) in records]
     values = [metric.measure(one.outcome) - metric.measure(other.outcome) for one, other in pairs]
-    return Figure(paper, [value for value in values if not math.isnan(value)])
+    return Result(reported, [value for value in values if not math.isnan(value)])
 
 
 def _over_longest(
@@ -131,7 +131,7 @@ def _over_longest(
     baseline: Row | None,
     done: Sequence[tuple[Run, Record]],
     records: Mapping[Key, Record],
-) -> Figure | None:
+) -> Result | None:
     if baseline is None or plan.scale == "smoke":
         return None
     trained = {key for key, _ in records}
@@ -139,15 +139,15 @@ def _over_longest(
     if not curve:
         return None
     longest = plan.experiment.row(curve[-1])
-    return Figure(None, _gain(row, longest, plan.experiment.metrics[0], done, records).reproduced)
+    return Result(None, _gain(row, longest, plan.experiment.metrics[0], done, records).reproduced)
 
 
-def _verdict(plan: Plan, gain: Figure | None) -> Verdict | None:
+def _verdict(plan: Plan, gain: Result | None) -> Verdict | None:
     if plan.scale == "smoke" or gain is None:
         return None
     if not plan.experiment.dataset:  # ours: each row claims to help
         return judge(gain.reproduced, None)
-    return judge(gain.reproduced, gain.paper) if gain.paper else None
+    return judge(gain.reproduced, gain.reported) if gain.reported else None
 
 
 def _state(row: Row, runs: Sequence[Run], done: int, failures: Mapping[Key, str]) -> str:

@@ -38,7 +38,7 @@ FULL = Protocol(
         " without its tenfold smaller rate for the backbone",
         "distillation and cross-model supervision begin after a tenth of the steps, and terms are added unweighted: the"
         " paper says neither how long the start on labels is nor any weight",
-        "networks know the five classes of the default taxonomy, of which RoadNet labels two; figures are of road"
+        "networks know the five classes of the default taxonomy, of which RoadNet labels two; results are of road"
         " against all else",
     ),
 )

@@ -189,15 +189,15 @@ def test_table_6_is_reproduced_at_smoke(scenes, tmp_path, capsys):
     assert main([*command, "--rows", "retinanet_ours"]) == 0
     report = json.loads((tmp_path / "out" / "cwd_table6_smoke.json").read_text())
     rows = {row["key"]: row for row in report["rows"]}
-    assert sum(bool(row["figures"]["AP"]["paper"]) for row in rows.values()) == 13
+    assert sum(bool(row["results"]["AP"]["reported"]) for row in rows.values()) == 13
     assert {key for key, row in rows.items() if row["state"] == "done"} == {
         "retinanet_teacher", "retinanet", "retinanet_ours",
     }  # fmt: skip
     assert {row["state"] for key, row in rows.items() if key.startswith("reppoints")} == {"cited"}
-    ours = rows["retinanet_ours"]["figures"]
+    ours = rows["retinanet_ours"]["results"]
     assert 0 <= ours["AP"]["mean"] <= 100
     assert ours["FPS"]["mean"] > 0
-    assert ours["Params (M)"]["mean"] == pytest.approx(rows["retinanet"]["figures"]["Params (M)"]["mean"])
+    assert ours["Params (M)"]["mean"] == pytest.approx(rows["retinanet"]["results"]["Params (M)"]["mean"])
     assert rows["retinanet_ours"]["gradient_shares"]["cwd/channel_kl"] > 0
     text = (tmp_path / "out" / "cwd_table6_smoke.md").read_text()
     assert "the detector's own" in text

@@ -191,7 +191,7 @@ class TestCpkd:
             assert augment.flip == augment.brightness == augment.contrast == augment.saturation == augment.hue == 0
 
     def test_networks_know_roads_and_negative_obstacles(self, table):
-        """Fig. 3's legend: "roads and negative obstacles"; Table I has the figures of both."""
+        """Fig. 3's legend: "roads and negative obstacles"; Table I has the results of both."""
         plan = plan_of(f"cpkd/{table}")
         sources = [*plan.runs[0].config.train, *plan.runs[0].config.validation, *plan.tests.values()]
         assert all(source.options["two_classes"] for source in sources)

@@ -65,7 +65,7 @@ class TestJudge:
         assert judge([0.5, 0.5], 1.0).outcome == "holds"
         assert judge([0.0, 0.0], 1.0).outcome == "vanishes"
 
-    def test_a_claim_without_a_figure_is_that_there_is_a_gain(self):
+    def test_a_claim_without_a_number_is_that_there_is_a_gain(self):
         assert judge([1.0, 1.1, 1.2], None).outcome == "holds"
         assert judge([-1.0, -1.1, -1.2], None).outcome == "vanishes"
         assert judge([-1.0, 0.1, 1.2], None).outcome == "cannot tell"

@@ -76,8 +76,8 @@ class TestATable:
         assert states(report) == {"teacher": "done", "baseline": "done", "kd": "done"}
         rows = {row["key"]: row for row in report["rows"]}
         assert rows["teacher"]["parameters"] > rows["baseline"]["parameters"]
-        assert rows["kd"]["gains"]["IoU"]["paper"] == 10
-        ours = [rows[key]["figures"]["IoU"]["mean"] for key in ("kd", "baseline")]
+        assert rows["kd"]["gains"]["IoU"]["reported"] == 10
+        ours = [rows[key]["results"]["IoU"]["mean"] for key in ("kd", "baseline")]
         assert rows["kd"]["gains"]["IoU"]["mean"] == pytest.approx(ours[0] - ours[1])
         assert rows["kd"]["verdict"]["outcome"] == "cannot tell"
         assert "A tiny table" in printed
@@ -96,7 +96,7 @@ class TestATable:
         reproduce(table("tiny/one", PLAIN))
         before = trained(tmp_path)
         _, report, _ = reproduce(table("tiny/one", PLAIN), "--seeds", "0", "1")
-        assert len(report["rows"][0]["figures"]["IoU"]["runs"]) == 2
+        assert len(report["rows"][0]["results"]["IoU"]["runs"]) == 2
         assert report["command"].endswith("--seeds 0 1")
         assert len(before) == 1
         assert before.items() <= trained(tmp_path).items()
@@ -109,7 +109,7 @@ class TestATable:
     def test_costs_are_counted_and_timed_where_a_table_shows_them(self, reproduce):
         columns = (Metric("ms", forward_ms), Metric("GFLOPs", gflops))
         _, report, _ = reproduce(table("tiny/one", TEACHER, PLAIN, metrics=columns, speed=True))
-        teacher, baseline = (row["figures"] for row in report["rows"])
+        teacher, baseline = (row["results"] for row in report["rows"])
         assert teacher["GFLOPs"]["mean"] > baseline["GFLOPs"]["mean"] > 1
         assert baseline["ms"]["mean"] > 0
 

@@ -1,4 +1,4 @@
-"""Figures, gains, tables: computed by hand from confusion matrices."""
+"""Results, gains, tables: computed by hand from confusion matrices."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ class TestMetrics:
         missed = outcome([[100, 0, 0], [20, 0, 0], [0, 0, 0]])
         assert of_class("hole", metrics.precision)(missed) == 0
 
-    def test_a_class_that_neither_occurs_nor_is_predicted_has_no_figure(self):
+    def test_a_class_that_neither_occurs_nor_is_predicted_has_no_result(self):
         assert np.isnan(of_class("box", metrics.iou)(outcome([[9, 0, 0], [0, 1, 0], [0, 0, 0]])))
 
     def test_means_run_over_classes_that_occur(self):
@@ -61,7 +61,7 @@ class TestMetrics:
         assert overall_accuracy("hole")(outcome()) == pytest.approx(100 * 105 / 120)
         assert false_positives("hole", "test")(outcome()) == pytest.approx(100 * 25 / 120)
 
-    def test_a_test_set_that_is_not_there_has_no_figure(self):
+    def test_a_test_set_that_is_not_there_has_no_result(self):
         assert np.isnan(false_positives("hole", "wet")(outcome()))
         assert np.isnan(of_class("hole", metrics.iou, test="wet")(outcome()))
 
@@ -118,9 +118,9 @@ def report(tmp_path):
 class TestGather:
     def test_means_deviations_and_paired_gains(self, report):
         good = next(line for line in report.lines if line.row.key == "good")
-        figure, gain = good.figures["IoU"], good.gains["IoU"]
-        assert (figure.paper, figure.mean, figure.sd) == (55.5, pytest.approx(62.5), pytest.approx(17.67767))
-        assert (gain.paper, list(gain.reproduced)) == (5.5, [pytest.approx(10), pytest.approx(25)])
+        result, gain = good.results["IoU"], good.gains["IoU"]
+        assert (result.reported, result.mean, result.sd) == (55.5, pytest.approx(62.5), pytest.approx(17.67767))
+        assert (gain.reported, list(gain.reproduced)) == (5.5, [pytest.approx(10), pytest.approx(25)])
         assert gain.sd == pytest.approx(10.60660)
 
     def test_states(self, report):
@@ -132,8 +132,8 @@ class TestGather:
         line = next(line for line in gather(report.plan, done, {}) if line.row.key == "baseline")
         assert line.state == "1 of 2 done"
 
-    def test_figures_that_are_no_number_are_left_out(self, report):
-        assert all(line.figures["box IoU"].mean is None for line in report.lines)
+    def test_results_that_are_no_number_are_left_out(self, report):
+        assert all(line.results["box IoU"].mean is None for line in report.lines)
 
 
 def report_records(report):
@@ -146,8 +146,8 @@ class TestSmoke:
         smoke = make_plan(EXPERIMENT, "smoke", out=report.plan.out, data_root=report.plan.out, seeds=[0, 1])
         records = {(run.row.key, run.seed): next(report_records(report)) for run in smoke.runs}
         good = next(line for line in gather(smoke, records, {}) if line.row.key == "good")
-        assert good.figures["IoU"].mean == pytest.approx(40)
-        assert good.gains["IoU"].paper == 5.5
+        assert good.results["IoU"].mean == pytest.approx(40)
+        assert good.gains["IoU"].reported == 5.5
         assert good.gains["IoU"].mean is None
         assert good.verdict is None
 
@@ -185,7 +185,7 @@ class TestData:
     def test_it_is_json_without_nan(self, report):
         data = json.loads(json.dumps(as_data(report), allow_nan=False))
         rows = {row["key"]: row for row in data["rows"]}
-        assert rows["good"]["figures"]["IoU"]["runs"] == [pytest.approx(50), pytest.approx(75)]
+        assert rows["good"]["results"]["IoU"]["runs"] == [pytest.approx(50), pytest.approx(75)]
         assert rows["bad"]["failures"][0] == "seed 0: cross_entropy is nan at step 3"
         assert data["scale"] == "reduced"
 

@@ -37,7 +37,7 @@ def paper(name, row, metric):
     return EXPERIMENTS[name].row(row).paper[metric]
 
 
-class TestFiguresOfThePapers:
+class TestReportedResults:
     def test_all_tables_are_there(self):
         assert sorted(EXPERIMENTS) == sorted(ASKED_FOR)
 
@@ -49,8 +49,8 @@ class TestFiguresOfThePapers:
         assert paper("cpkd/table1", row, mean) == pytest.approx(sum(both) / 2, abs=0.011)
 
     def test_cpkds_method_is_the_same_in_its_three_tables(self):
-        figures = {paper(f"cpkd/table{n}", row, "mIoU") for n, row in ((1, "student_c"), (2, "E"), (3, "both"))}
-        assert figures == {87.54}
+        results = {paper(f"cpkd/table{n}", row, "mIoU") for n, row in ((1, "student_c"), (2, "E"), (3, "both"))}
+        assert results == {87.54}
 
     @pytest.mark.parametrize(("row", "gain"), [
         ("at_features", 3.27), ("at_scores", 3.22), ("pi_features", 0.92), ("pi_scores", 2.64),
@@ -112,7 +112,7 @@ class TestFiguresOfThePapers:
         ("lix/table3", "mf_nst", "fwIoU", 87.26),
         ("lix/table5", "mf_gaussian_euclidean", "mFsc", 91.26),
     ])  # fmt: skip
-    def test_figures_are_as_printed(self, name, row, metric, printed):
+    def test_results_are_as_printed(self, name, row, metric, printed):
         assert paper(name, row, metric) == printed
 
     def test_every_method_is_in_some_table(self):
@@ -120,7 +120,7 @@ class TestFiguresOfThePapers:
         assert {method.name for row in rows for method in row.methods} == set(DISTILLERS)
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
-    def test_figures_are_of_the_tables_metrics(self, experiment):
+    def test_results_are_of_the_tables_metrics(self, experiment):
         known = {metric.name for metric in experiment.metrics}
         assert all(set(row.paper) <= known for row in experiment.rows)
 

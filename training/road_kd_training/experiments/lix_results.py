@@ -1,4 +1,4 @@
-"""The figures of LIX's Tables I to III, by dataset and method.
+"""The reported results of LIX's Tables I to III, by dataset and method.
 
 Four each of SNE-RoadSeg and of MFNet: mFsc, fwFsc, mIoU, fwIoU, in percent.
 """
