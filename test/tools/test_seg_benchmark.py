@@ -101,7 +101,14 @@ def test_the_node_is_timed_as_a_process_and_every_frame_accounted_for(tiny_onnx_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["--model", "nowhere"], "no model.yaml"), (["--rounds", "0"], "at least 1")]
+    ("arguments", "message"),
+    [
+        (["--model", "nowhere"], "no model.yaml"),
+        (["--rounds", "0"], "at least 1"),
+        (["--model", "nowhere", "--json", "/proc/nowhere/x.json"], "/proc/nowhere: cannot be written"),
+        (["--model", "nowhere", "--json", "/dev/null/x.json"], "/dev/null: cannot be written"),
+        (["--model", "nowhere", "--json", "/tmp"], "/tmp: cannot be written, it is a folder"),
+    ],
 )
 def test_bad_arguments_are_one_line_and_exit_code_1(arguments, message, capsys):
     assert main(arguments) == 1

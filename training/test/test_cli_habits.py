@@ -5,12 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+from road_kd_seg.bags.writer import write_bag
 from road_kd_training.cli import main
+from road_kd_training.commands import import_labels, pack
 from road_kd_training.commands.arguments import COMMANDS
+from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.stereo_pothole import StereoPothole
 
 
@@ -41,19 +45,50 @@ class TestWhatIsNext:
 
 
 NOWHERE = ["/proc/nowhere", "/dev/null/x"]
+WRITE_A_FILE = [
+    ["evaluate", "DATASET", "--model", "MODEL", "--json"],
+    ["benchmark", "data", "DATASET", "--seconds", "0.1", "--json"],
+]
+WRITE_A_FOLDER = [
+    ["pseudo-label", "DATASET", "--model", "MODEL", "--out"],
+    ["synth", "--scenes", "1"],
+    ["export", "MODEL", "--force", "--out"],
+    ["reproduce", "cwd/table2", "--out"],
+    ["dataset-to-bag", "DATASET", "--out"],
+    ["bag-to-dataset", "BAG", "--out"],
+    ["import-labels", "coco", "ROOT", "--out"],
+    ["adapt", "BAG", "--model", "MODEL", "--teacher", "MODEL", "--out"],
+    ["pack", "ROOT", "--out"],
+    ["train", "--config", "RECIPE", "--output"],
+    ["distill", "--config", "RECIPE", "--distillers", '[{"method": "dense_kd"}]', "--output"],
+]
 
 
 class TestOutputIsCheckedBeforeTheWork:
     @pytest.fixture
-    def refused(self, monkeypatch, capsys, stereo_tree, tiny_bundle):
+    def refused(self, monkeypatch, capsys, stereo_tree, tiny_bundle, recipe, tmp_path, frames_of):
         """Runs a command, which must fail with one line before it reads a sample."""
 
         def read(*_):
             raise AssertionError("the work has begun")
 
+        write_bag(tmp_path / "drive", frames_of(range(2), height=48, width=80))
+        words = {
+            "DATASET": ["stereo_pothole", f"root={stereo_tree}", "split=all"],
+            "ROOT": [str(stereo_tree)],
+            "MODEL": [str(tiny_bundle)],
+            "BAG": [str(tmp_path / "drive")],
+            "RECIPE": [str(recipe)],
+        }
+        for owner, name in (
+            (StereoPothole, "__getitem__"),
+            (Bag, "__getitem__"),
+            (import_labels, "read_export"),
+            (pack, "shrink"),
+        ):
+            monkeypatch.setattr(owner, name, read)
+
         def run(*arguments):
-            monkeypatch.setattr(StereoPothole, "__getitem__", read)
-            words = {"DATASET": ["stereo_pothole", f"root={stereo_tree}", "split=all"], "MODEL": [str(tiny_bundle)]}
             assert main([word for part in arguments for word in words.get(part, [str(part)])]) == 1
             (line,) = capsys.readouterr().err.splitlines()
             assert line.startswith("error: ")
@@ -62,23 +97,19 @@ class TestOutputIsCheckedBeforeTheWork:
         return run
 
     @pytest.mark.parametrize("out", NOWHERE)
-    @pytest.mark.parametrize(
-        "command",
-        [
-            ["evaluate", "DATASET", "--model", "MODEL", "--json"],
-            ["benchmark", "data", "DATASET", "--seconds", "0.1", "--json"],
-            ["pseudo-label", "DATASET", "--model", "MODEL", "--out"],
-            ["synth", "--scenes", "1"],
-            ["export", "MODEL", "--force", "--out"],
-            ["reproduce", "cwd/table2", "--out"],
-            ["dataset-to-bag", "DATASET", "--out"],
-        ],
-        ids=lambda words: words[0],
-    )
+    @pytest.mark.parametrize("command", [*WRITE_A_FILE, *WRITE_A_FOLDER], ids=lambda words: words[0])
     def test_a_place_that_cannot_be_written(self, refused, command, out):
-        assert re.search("cannot be (written|made)|exists already", refused(*command, out))
+        line = refused(*command, out)
+        assert re.search("cannot be (written|made|used)|exists already", line)
+        assert str(Path(out).parent) in line
 
-    @pytest.mark.parametrize("command", [["evaluate", "DATASET", "--model", "MODEL", "--json"]])
+    @pytest.mark.parametrize("command", WRITE_A_FOLDER, ids=lambda words: words[0])
+    def test_a_file_where_a_folder_is_written(self, refused, command, tmp_path):
+        (tmp_path / "file").write_text("somebody's work")
+        assert str(tmp_path / "file") in refused(*command, tmp_path / "file")
+        assert (tmp_path / "file").read_text() == "somebody's work"
+
+    @pytest.mark.parametrize("command", WRITE_A_FILE, ids=lambda words: words[0])
     def test_a_folder_where_a_file_is_written(self, refused, command, tmp_path):
         assert "it is a folder" in refused(*command, tmp_path)
 

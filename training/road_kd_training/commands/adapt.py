@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 
-from road_kd_seg.files import write_file
+from road_kd_seg.files import make_folder, write_file
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.adapt import Gain, adaptation_recipe, measure_gain, write_drive
 from road_kd_training.commands.options import key_values
@@ -45,6 +45,7 @@ def run(options: Namespace) -> None:
         )
     console = plain_console()
     out = Path(options.out).expanduser()
+    make_folder(out, error=DatasetError)
     before, teacher = (Segmenter.from_bundle(name, device=options.device) for name in (options.model, options.teacher))
     bag = {"root": options.bag, **key_values(options.options)}
     train, validation = (build_dataset("bag", **{**bag, "split": split}) for split in ("train", "validation"))

@@ -10,6 +10,7 @@ from PIL import Image
 from rich.progress import track
 
 from road_kd_seg.label_files import visible_files
+from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.errors import DatasetError
 from road_kd_training.terminal import plain_console
 
@@ -28,8 +29,7 @@ def run(options: Namespace) -> None:
         raise DatasetError(f"pack: {source} is no folder: name a dataset's root")
     if options.width < 1:
         raise DatasetError(f"pack: width is {options.width}: expected pixels, e.g. 640")
-    if out.exists() and any(out.iterdir()):
-        raise DatasetError(f"pack: {out} holds something already: name another folder with --out, or remove it")
+    new_folder(out)
     files = [path for path in visible_files(source) if path.is_file()]
     for path in track(files, description="packing", transient=True):
         target = out / path.relative_to(source)

@@ -49,7 +49,7 @@ def test_what_cannot_be_packed_is_named(dataset, tmp_path, capsys):
     (dataset / "rgb" / "1.png").write_bytes(b"no image")
     for arguments, message in (
         ([tmp_path / "none", "--out", tmp_path / "p"], "none is no folder"),
-        ([dataset, "--out", dataset], "holds something already"),
+        ([dataset, "--out", dataset], "holds files already"),
         ([dataset, "--out", tmp_path / "p", "--width", "0"], "width is 0"),
         ([dataset, "--out", tmp_path / "p", "--width", "60"], "1.png cannot be copied"),
     ):
