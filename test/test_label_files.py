@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -121,3 +122,12 @@ class TestFolder:
         assert foreign_labels(tmp_path) == ""
         (tmp_path / name).write_text(content)
         assert f"road-kd import-labels {kind} {tmp_path} --out DATASET" in foreign_labels(tmp_path)
+
+    @pytest.mark.parametrize("name", ["a.json", "_classes.csv", "annotations.xml", "a.png", "task-1-annotation-1.txt"])
+    def test_a_pipe_among_them_keeps_nobody_waiting(self, tmp_path, name):
+        os.mkfifo(tmp_path / name)
+        (tmp_path / "b.json").write_text("[" * 100_000)
+        assert foreign_labels(tmp_path) == "" or "export" in foreign_labels(tmp_path)
+        for path in label_files(tmp_path).values():
+            with pytest.raises(FrameError, match="is no regular file"):
+                read_label(path, class_ids(len(NAMES)))

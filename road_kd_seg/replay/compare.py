@@ -6,6 +6,7 @@ What is compared is what per_frame.csv holds, so an earlier report serves as wel
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,17 +62,17 @@ def read_contender(path: Path) -> Contender:
     try:
         report = parse_json(read_file(path, _MAX_REPORT_BYTES), "it", _MAX_REPORT_BYTES)
         names = tuple((report["metrics"] or {"iou": {}})["iou"])
-        with table.open(newline="", encoding="utf-8") as stream:
-            pixels = {
-                int(row["stamp_ns"]): np.array(
-                    [[int(row[f"{kind}_px_{name}"]) for kind in PIXELS] for name in names], np.int64
-                )
-                for row in csv.DictReader(stream)
-                if names and row[f"{PIXELS[0]}_px_{names[0]}"]
-            }
+        rows = csv.DictReader(io.StringIO(read_file(table, _MAX_REPORT_BYTES).decode(), newline=""))
+        pixels = {
+            int(row["stamp_ns"]): np.array(
+                [[int(row[f"{kind}_px_{name}"]) for kind in PIXELS] for name in names], np.int64
+            )
+            for row in rows
+            if names and row[f"{PIXELS[0]}_px_{names[0]}"]
+        }
         for key in ("model", "model_info", "latency_ms", "frames", "device"):
             report[key]
-    except (RoadKdError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RoadKdError, ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise RoadKdError(
             f"--baseline {path}: {type(error).__name__}: {error}: expected the report.json of an earlier"
             f" replay_eval of this version, with {table.name} beside it"

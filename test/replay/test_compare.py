@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -70,7 +71,11 @@ class TestOwnIntervals:
 
 
 class TestEarlierReport:
-    @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"metrics": None})])
+    @pytest.mark.parametrize(
+        "content",
+        ["", "[]", "{}", json.dumps({"metrics": None}), "[" * 200_000, '{"metrics": ' * 200_000, '{"a": ' + "9" * 5000],
+        ids=["empty", "list", "map", "without metrics", "deep list", "deep map", "long number"],
+    )
     def test_what_is_no_report_is_named_with_what_is_expected(self, tmp_path, content):
         (tmp_path / "report.json").write_text(content)
         with pytest.raises(RoadKdError, match=r"expected the report\.json of an earlier replay_eval"):
@@ -79,3 +84,22 @@ class TestEarlierReport:
     def test_a_missing_one_is_named(self, tmp_path):
         with pytest.raises(RoadKdError, match=r"--baseline .*none\.json"):
             read_contender(tmp_path / "none.json")
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda table: os.mkfifo(table),
+            lambda table: table.symlink_to("/dev/zero"),
+            lambda table: table.write_text(
+                "stamp_ns,correct_px_road,labeled_px_road,predicted_px_road\n1,1" + "0" * 30
+            ),
+            lambda table: table.write_text('stamp_ns,correct_px_road\n"' + "1" * 200_000),
+            lambda table: table.write_bytes(b"stamp_ns\0,\xff\n"),
+        ],
+        ids=["pipe", "device", "huge number", "huge field", "bytes"],
+    )
+    def test_a_table_beside_it_that_was_made_to_hurt_is_named(self, tmp_path, spoil):
+        (tmp_path / "report.json").write_text(json.dumps({"metrics": {"iou": {"road": 1.0}}}))
+        spoil(tmp_path / "per_frame.csv")
+        with pytest.raises(RoadKdError, match=r"with per_frame\.csv beside it"):
+            read_contender(tmp_path / "report.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -130,8 +131,9 @@ _CVAT_SHAPES: dict[str, Callable[[ElementTree.Element], Paint]] = {
 def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """Roboflow's 'Semantic Segmentation Masks': NAME.jpg, NAME_mask.png and _classes.csv in each split's folder."""
     for table in [path for path in visible_files(source) if path.name == "_classes.csv" and path.is_file()]:
-        with table.open(newline="", encoding="utf-8-sig") as stream, _as_dataset_error(table):
-            rows = [row for row in csv.reader(stream, skipinitialspace=True) if row]
+        with _as_dataset_error(table):
+            text = read_file(table, _MAX_BYTES, error=DatasetError).decode("utf-8-sig")
+            rows = [row for row in csv.reader(io.StringIO(text, newline=""), skipinitialspace=True) if row]
             names = {int(value): name.strip() for value, name, *_ in rows[1:]}
         for path in sorted(table.parent.glob("*_mask.png")):
             stem = path.name[: -len("_mask.png")]
@@ -234,7 +236,8 @@ def _runs(lengths: list[int], size: int) -> NDArray[np.bool_]:
 
 
 _MALFORMED = (
-    KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, cv2.error, ElementTree.ParseError
+    KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, csv.Error, cv2.error,
+    ElementTree.ParseError
 )  # fmt: skip
 
 

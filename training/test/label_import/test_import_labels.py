@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -296,3 +297,26 @@ def test_an_export_that_was_made_to_hurt_is_refused_in_one_line(tmp_path, capsys
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("labelme", "a.json"),
+        ("coco", "a.json"),
+        ("label-studio", "a.json"),
+        ("cvat", "a.xml"),
+        ("roboflow", "_classes.csv"),
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_bytes(b'\0"' + b"x" * 200_000)],
+    ids=["pipe", "device", "rubbish"],
+)
+def test_an_annotation_file_that_is_none_is_refused_in_one_line(tmp_path, capsys, kind, name, make):
+    write_images(tmp_path / "source")
+    make(tmp_path / "source" / name)
+    assert main(["import-labels", kind, str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
