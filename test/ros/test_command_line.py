@@ -63,6 +63,7 @@ class TestRefusal:
             (["--ros-args", "-p", "frob:=1"], "parameter 'frob' is unknown"),
             (["--ros-args", "-p", "model:=3"], "parameters: Trying to set parameter 'model' to '3'"),
             (["--ros-args", "-p", "sync_slop_s:=7.0"], "sync_slop_s out of range"),
+            (["--ros-args", "-p", "max_range_m:=.nan"], "max_range_m out of range"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

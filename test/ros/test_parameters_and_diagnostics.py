@@ -40,6 +40,15 @@ class TestSettings:
         with pytest.raises(RoadKdError, match=f"parameter {name}: cannot change while the node is configured"):
             merge(Settings(), {name: "another"})
 
+    def test_every_number_has_a_range_or_a_list_of_its_own(self):
+        numbers = [item for item in fields(Settings) if type(item.default) in (int, float)]
+        assert [item.name for item in numbers if item.metadata["range"] is None] == ["rotate"]
+
+    @pytest.mark.parametrize("degrees", [-90, 1, 45, 360, 2**63 - 1])
+    def test_only_quarter_turns_rotate(self, degrees):
+        with pytest.raises(RoadKdError, match=f"parameter rotate: got {degrees}, expected one of 0, 90, 180, 270"):
+            merge(Settings(rotate=degrees), {})
+
 
 class TestModels:
     def test_a_second_model_that_needs_depth_is_refused(self, tiny_bundle):

@@ -1,6 +1,9 @@
 """The running node: what goes in, what comes out, what it survives."""
 
 import json
+import math
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,11 +13,13 @@ from std_msgs.msg import Float64, String
 from std_srvs.srv import SetBool
 
 from road_kd_seg.ros.compat.point_cloud2 import read_points
+from road_kd_seg.ros.parameters import LIVE, Settings
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, Role
 from ros_graph import FRAME_ID
 
 pytestmark = pytest.mark.ros
 
+NUMBERS = [item for item in fields(Settings) if item.metadata["range"] is not None]
 IMAGES = {"label": "mono8", "obstacle_mask": "mono8", "lane_mask": "mono8", "confidence": "mono8", "overlay": "rgb8"}
 
 
@@ -248,3 +253,20 @@ class TestRequests:
         result = running.set_parameters(**values)
         assert not result.successful
         assert reason in result.reason
+
+    @pytest.mark.parametrize("item", NUMBERS, ids=lambda item: item.name)
+    def test_a_number_that_is_none_of_its_range_or_of_another_type_is_refused(self, running, item):
+        low, high = item.metadata["range"]
+        wrong: list[object] = ["high", True, [1.0], ["a"]]
+        if isinstance(item.default, float):
+            wrong += [math.nan, math.inf, -math.inf, low - 1e-3, high * 1.001, -1e308, int(high)]
+        else:
+            wrong += [math.nan, math.inf, float(low), low - 1, high + 1, -(2**63), 2**63 - 1]
+        for value in wrong:
+            result = running.set_parameters(**{item.name: value})
+            assert not result.successful, value
+            assert re.search("out of range|Wrong parameter type", result.reason), value
+            assert result.reason.isprintable()
+        edges = {low, high} if item.name in LIVE else set()
+        for value in (*edges, item.default):
+            assert running.set_parameters(**{item.name: value}).successful
