@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,10 +34,12 @@ if HAS_ROS:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
     from rclpy.qos import DurabilityPolicy, QoSProfile
-    from sensor_msgs.msg import CameraInfo, Image
+    from sensor_msgs.msg import CameraInfo, CompressedImage, Image
     from std_msgs.msg import Header
 
     from road_kd_seg.fastdds import use_shared_memory_profile
+
+    IMAGE_KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 START_S = 200.0
 """Importing PyTorch on a machine whose cores are busy many times over; a condition that holds ends every wait."""
@@ -194,32 +197,42 @@ class Graph:
     def assert_survival(self, stamps: Iterator[int]) -> None:
         """A node that runs segments the next good pair if it is active, and ends with code 0; none has lost a frame."""
         for process in (process for process in self._processes if process.running):
-            self._segment_next_pair(stamps)
+            self.segment_next_pair(stamps)
             assert process.stop() == 0, process.log
         for process in self._processes:
             assert "Traceback" not in process.log
             if "frame counters: " in process.log:
                 assert_all_accounted_for(process.counters())
 
-    def _segment_next_pair(self, stamps: Iterator[int]) -> None:
+    def segment_next_pair(self, stamps: Iterator[int]) -> Image | None:
+        """The label of a good pair, sent as the node takes it, raw or compressed; None if it does not listen."""
         there = lambda: ("road_seg", "/") in self.node.get_node_names_and_namespaces()  # noqa: E731
         self.until(there, "the node in the graph", START_S)
         inputs = self.node.get_subscriber_names_and_types_by_node("road_seg", "/")
-        topics = sorted(name for name, kinds in inputs if "sensor_msgs/msg/Image" in kinds)
-        if not topics:  # not active, or it takes compressed images
-            return
-        depth, color = (self.node.create_publisher(Image, topic, 10) for topic in sorted(topics, key=is_color))
+        topics = [(name, kind) for name, kinds in sorted(inputs) for kind in kinds if kind in IMAGE_KINDS]
+        if not topics:
+            return None
+        cameras = [
+            (self.node.create_publisher(IMAGE_KINDS[kind], name, 10), self._camera_image(name, kind))
+            for name, kind in sorted(topics, key=lambda topic: is_color(topic[0]))
+        ]
         labels, next_s = self.listen(Image, "/road_seg/label"), 0.0
 
         def segmented() -> bool:
             nonlocal next_s
             if time.monotonic() > next_s:
                 stamp_ns, next_s = next(stamps), time.monotonic() + 0.2
-                color.publish(self.color_image(stamp_ns))
-                depth.publish(self.depth_image(stamp_ns))
+                for publisher, image in cameras:
+                    publisher.publish(image(stamp_ns))
             return bool(labels)
 
         self.until(segmented, "a label of the next good pair", START_S)
+        return labels[0]
+
+    def _camera_image(self, topic: str, kind: str) -> Callable[[int], Image | CompressedImage]:
+        if IMAGE_KINDS[kind] is Image:
+            return self.color_image if is_color(topic) else self.depth_image
+        return self.compressed_color if is_color(topic) else self.compressed_depth
 
     @property
     def has_listener(self) -> bool:
@@ -247,6 +260,16 @@ class Graph:
         msg = Image(header=self.header(stamp_ns), height=height, width=width, encoding="16UC1", step=width * 2)
         msg.data.frombytes(pixels.tobytes())
         return msg
+
+    def compressed_color(self, stamp_ns: int) -> CompressedImage:
+        """A JPEG of one gray."""
+        jpeg = cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
+        return CompressedImage(header=self.header(stamp_ns), format="rgb8; jpeg compressed bgr8", data=jpeg)
+
+    def compressed_depth(self, stamp_ns: int) -> CompressedImage:
+        """A PNG of a wall, as compressed_depth_image_transport makes it."""
+        png = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 3000, np.uint16))[1].tobytes()
+        return CompressedImage(header=self.header(stamp_ns), format="16UC1; compressedDepth png", data=bytes(12) + png)
 
     def camera_info(self, stamp_ns: int, height: int = HEIGHT, width: int = WIDTH) -> CameraInfo:
         k = np.array([60.0, 0, width / 2, 0, 60.0, height / 2, 0, 0, 1])
