@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from road_kd_seg.errors import printable
 from road_kd_seg.ros.frame_counters import FrameCounters
 from road_kd_seg.ros.monitor import NAMESAKE, Monitor, NodeState
 
@@ -53,4 +54,4 @@ class Diagnostics:
         now_s = time.monotonic()
         if now_s - self._said_s.get(what, -_REMINDER_S) >= _REMINDER_S:
             self._said_s[what] = now_s
-            self._node.get_logger().warning(f"{what}: {details()}" if details else what)
+            self._node.get_logger().warning(printable(f"{what}: {details()}" if details else what))

@@ -52,11 +52,8 @@ class TargetFrame:
                 self._frame_id, header.frame_id, Time.from_msg(header.stamp), Duration(seconds=_PATIENCE_S)
             )
         except self._failures as error:
-            self._node.get_logger().warning(
-                f"no points: no transform from {header.frame_id} to {self._frame_id} (target_frame):"
-                f" {printable(error)}",
-                throttle_duration_sec=_THROTTLE_S,
-            )
+            text = f"no points: no transform from {header.frame_id} to {self._frame_id} (target_frame): {error}"
+            self._node.get_logger().warning(printable(text), throttle_duration_sec=_THROTTLE_S)
             return None
         turn, shift = found.transform.rotation, found.transform.translation
         there = moved(points, (turn.x, turn.y, turn.z, turn.w), (shift.x, shift.y, shift.z))

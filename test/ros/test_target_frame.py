@@ -78,9 +78,13 @@ def test_an_unknown_transform_costs_the_points_and_not_the_masks(with_tf2, graph
 
     def warned() -> bool:
         stamp_ns = next(stamps)
-        graph.publish(graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns))
-        return bool(labels) and "no transform from camera_color_optical_frame to atlantis" in process.log
+        images = graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns)
+        for msg in images:
+            msg.header.frame_id = "camera\x1b[31m\n[ERROR] forged"
+        graph.publish(*images)
+        return bool(labels) and r"no transform from camera\x1b[31m\n[ERROR] forged to atlantis" in process.log
 
     graph.until(warned, "labels and the warning", START_S)
     assert clouds == []
+    assert "\x1b[31m\n" not in process.log
     graph.assert_survival(stamps)
