@@ -46,6 +46,13 @@ class TestSros2Policy:
         assert self.allowed("topics[@subscribe='ALLOW']") == subscribed
         assert self.allowed("services[@reply='ALLOW']") == served
 
+    def test_what_target_frame_needs_stands_in_a_comment(self):
+        text = (ROOT / "config" / "sros2" / "policy.xml").read_text()
+        uncommented = re.sub(r"<!-- with the parameter target_frame: (.*?) -->", r"\1", text)
+        policy = ElementTree.fromstring(uncommented)
+        subscribed = {item.text for item in policy.iterfind(".//topics[@subscribe='ALLOW']/*")}
+        assert subscribed - self.allowed("topics[@subscribe='ALLOW']") == {"/tf", "/tf_static"}
+
 
 class TestViewers:
     def test_rviz_and_foxglove_show_the_same_topics_and_the_node_has_them(self, node):
