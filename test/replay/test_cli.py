@@ -1,5 +1,7 @@
+import csv
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,7 +10,9 @@ import yaml
 
 from road_kd_seg.bags.topics import COLOR_TOPIC
 from road_kd_seg.bags.writer import write_bag
+from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.replay.cli import main
+from road_kd_seg.synthetic.drive import DriveConfig, render_drive
 
 
 @pytest.fixture
@@ -73,6 +77,23 @@ class TestOffline:
         report = json.loads((out / "report.json").read_text())
         assert (report["frames"]["labeled"], report["frames"]["scored"]) == (1, 1)
         assert sum(map(sum, report["metrics"]["confusion_matrix"])) == 48 * 80
+
+    @pytest.mark.parametrize("with_camera", [True, False], ids=["with camera_info", "without"])
+    def test_obstacles_become_a_table_a_map_and_a_list_by_frame(self, tmp_path, tiny_bundle, with_camera):
+        drive = list(render_drive(DriveConfig(seed=3, num_frames=3, rate_hz=10.0, height=90, width=160)))
+        if not with_camera:
+            drive = [(replace(frame, intrinsics=None), label) for frame, label in drive]
+        write_bag(tmp_path / "drive", (LabeledFrame(*each) for each in drive))
+        out = tmp_path / "out"
+        assert main([str(tmp_path / "drive"), "--model", str(tiny_bundle), "--out", str(out), "--obstacles"]) == 0
+        rows = list(csv.DictReader((out / "obstacles.csv").read_text().splitlines()))
+        features = json.loads((out / "obstacles.geojson").read_text())["features"]
+        frames = json.loads((out / "obstacles.json").read_text())["frames"]
+        assert bool(rows) == with_camera
+        assert [feature["properties"]["class"] for feature in features] == [row["class"] for row in rows]
+        assert {str(each["id"]) for frame in frames for each in frame["obstacles"]} == {row["id"] for row in rows}
+        stamps_ns = [frame.stamp_ns for frame, _ in drive]
+        assert [frame["stamp_ns"] for frame in frames] == (stamps_ns if with_camera else [])
 
 
 class TestBaselines:
