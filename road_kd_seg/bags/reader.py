@@ -48,7 +48,7 @@ class BagReader:
         self.path = Path(path)
         self._wanted = names or TopicNames()
         self._slop_ns = None if slop_s is None else round(slop_s * 1e9)
-        self._require_same_frame = require_same_frame
+        self.require_same_frame = require_same_frame
         self._recording = Recording(self.path)
         self._notes: list[str] = []
         self.topics: dict[str, str] = {name: topic.msgtype for name, topic in self._recording.topics.items()}
@@ -229,7 +229,7 @@ class BagReader:
 
     @cached_property
     def _decoder(self) -> FrameDecoder:
-        return FrameDecoder(self._recording, self.names, self._require_same_frame)
+        return FrameDecoder(self._recording, self.names, self.require_same_frame)
 
     def _note(self, text: str) -> None:
         if text not in self._notes:

@@ -164,6 +164,7 @@ def _node_arguments(reader: BagReader, bundle: Bundle, options: LiveOptions) -> 
     names: TopicNames = reader.names
     parameters: dict[str, object] = {"model": bundle.path.resolve()}
     parameters |= {name: getattr(options, name) for name in ("device", "precision", "backend")}
+    parameters["require_same_frame"] = str(reader.require_same_frame).lower()
     if reader.index.slop_ns:
         parameters["sync_slop_s"] = reader.index.slop_ns / 1e9
     color, depth = COLOR_NAME, DEPTH_NAME

@@ -102,27 +102,31 @@ class TestLiveReplay:
         assert min(same) > 0.999
 
     @pytest.mark.parametrize(
-        ("color_format", "depth_format"),
-        [("rgb8; png compressed bgr8", None), (None, "16UC1; compressedDepth png"), (None, None)],
-        ids=["color compressed", "depth compressed", "both raw"],
+        ("color_format", "depth_format", "depth_frame"),
+        [
+            ("rgb8; png compressed bgr8", None, "camera"),
+            (None, "16UC1; compressedDepth png", "camera"),
+            (None, None, "depth_camera"),
+        ],
+        ids=["color compressed", "depth compressed", "raw, depth in a frame of its own"],
     )
     def test_masks_are_those_of_the_offline_run_however_color_and_depth_are_transported(
-        self, tmp_path, frames_of, tiny_bundle, color_format, depth_format
+        self, tmp_path, frames_of, tiny_bundle, color_format, depth_format, depth_frame
     ):
         records = []
         for frame, _ in frames_of(range(10), **SIZE):
             depth_mm = np.rint(frame.depth_m * 1000).astype(np.uint16)
-            for topic, pixels, encoding, format_, before in (
-                (COLOR_TOPIC, frame.rgb, "rgb8", color_format, b""),
-                (DEPTH_TOPIC, depth_mm, "16UC1", depth_format, bytes(12)),
+            for topic, pixels, encoding, format_, before, frame_id in (
+                (COLOR_TOPIC, frame.rgb, "rgb8", color_format, b"", "camera"),
+                (DEPTH_TOPIC, depth_mm, "16UC1", depth_format, bytes(12), depth_frame),
             ):
-                message = image(pixels, encoding, frame.stamp_ns)
+                message = image(pixels, encoding, frame.stamp_ns, frame_id=frame_id)
                 if format_ is not None:
                     stored = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
                     message = compressed_image(format_, before + stored, frame.stamp_ns)
                 records.append(record(topic, message, frame.stamp_ns))
         bag = write_mcap(tmp_path / "drive.mcap", records)
-        common = [bag, "--model", tiny_bundle, "--device", "cpu", "--save-predictions"]
+        common = [bag, "--model", tiny_bundle, "--device", "cpu", "--save-predictions", "--no-require-same-frame"]
         found = {}
         for mode in ([], ["--live"]):
             out = tmp_path / f"out{len(mode)}"

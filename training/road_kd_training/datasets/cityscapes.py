@@ -10,7 +10,6 @@ Expected tree:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +20,7 @@ from road_kd_seg.frame import IGNORE_INDEX, Intrinsics
 from road_kd_training.datasets.common.classes import taxonomy_of
 from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
 from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
-from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_json, read_rgb
 
 Split = Literal["train", "validation"]
 
@@ -101,7 +100,7 @@ def read_camera(path: Path, width: int, height: int) -> tuple[float, Intrinsics]
         DatasetError: no such file, or it lacks a key.
     """
     try:
-        camera = json.loads(path.read_text(encoding="utf-8"))
+        camera = read_json(path)
         inner = camera["intrinsic"]
         fx, fy, cx, cy = (float(inner[key]) for key in ("fx", "fy", "u0", "v0"))
         return float(camera["extrinsic"]["baseline"]), Intrinsics(fx, fy, cx, cy, width, height)

@@ -8,7 +8,6 @@ Expected tree:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_training.datasets.common.folder import Layout
-from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_json, read_rgb
 from road_kd_training.datasets.culane import EGO_LANES
 from road_kd_training.errors import DatasetError
 
@@ -85,7 +84,7 @@ def render_label(path: Path) -> NDArray[np.uint8]:
         DatasetError: no such file, no JSON (truncated?), or a marker without its coordinates.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         projection = np.array(content["projection_matrix"], np.float64).reshape(3, 3)
         lanes = {str(lane["lane_id"]): lane["markers"] for lane in content["lanes"] if _is_kept(lane["markers"])}
         canvas = np.zeros((*SIZE, 3), np.uint8)

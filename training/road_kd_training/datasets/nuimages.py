@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -31,7 +30,7 @@ from road_kd_training.datasets.common.classes import taxonomy_of
 from road_kd_training.datasets.common.depth import read_uint16
 from road_kd_training.datasets.common.folder import Layout, check_size
 from road_kd_training.datasets.common.rle import decode_mask
-from road_kd_training.datasets.common.sample import RgbdSample, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_json, read_rgb
 from road_kd_training.datasets.common.splits import drawn
 
 Split = Literal["train", "validation", "mini", "lix_train", "lix_validation"]
@@ -140,8 +139,7 @@ class NuImages:
         path = self.tables / f"{name}.json"
         kept = {*columns, "size", "counts"}  # the last two are of masks; the other columns would fill the memory
         try:
-            with path.open("rb") as file:
-                rows = json.load(file, object_hook=lambda row: {key: row[key] for key in row.keys() & kept})
+            rows = read_json(path, lambda row: {key: row[key] for key in row.keys() & kept})
         except OSError as error:
             raise LAYOUT.error(f"{path} cannot be read ({error.strerror})") from error
         except ValueError as error:

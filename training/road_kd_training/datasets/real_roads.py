@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.folder import Layout, check_size
-from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
+from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb, read_text
 
 LAYOUT = Layout.from_doc("real_roads", __doc__)
 
@@ -87,8 +87,10 @@ class RealRoads:
         path = self.root / "split.csv"
         if not path.is_file():
             raise LAYOUT.error(f"there is no {path}")
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            rows = list(csv.DictReader(read_text(path).splitlines()))
+        except (ValueError, csv.Error) as error:
+            raise LAYOUT.error(f"{path} is no table: {error}") from error
         missing = {"file", "label", "source", "split"} - set(rows[0] if rows else ())
         if missing:
             raise LAYOUT.error(f"{path} lacks the columns {', '.join(sorted(missing))}")

@@ -9,7 +9,6 @@ Expected tree:
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from road_kd_training.datasets.common.folder import Layout
-from road_kd_training.datasets.common.sample import read_rgb
+from road_kd_training.datasets.common.sample import read_json, read_rgb
 from road_kd_training.detection.boxes import Boxes, BoxSample
 from road_kd_training.errors import DatasetError
 
@@ -46,7 +45,7 @@ class Coco:
             if not needed.exists():
                 raise LAYOUT.error(f"{needed} is missing")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             categories = sorted(data["categories"], key=lambda one: one["id"])
             self.class_names = [one["name"] for one in categories]
             class_of = {one["id"]: index for index, one in enumerate(categories)}

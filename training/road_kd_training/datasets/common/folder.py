@@ -15,7 +15,7 @@ from road_kd_seg import label_files
 from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.label_files import is_hidden
-from road_kd_training.datasets.common.sample import read_rgb
+from road_kd_training.datasets.common.sample import read_rgb, read_text
 from road_kd_training.errors import DatasetError
 
 INVALID = 254
@@ -80,7 +80,7 @@ class Layout:
             DatasetError: no such file, no text, or nothing in it.
         """
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+            lines = [line.strip() for line in read_text(path).splitlines()]
         except OSError as error:
             raise self.error(f"{path} cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:

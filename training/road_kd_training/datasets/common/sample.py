@@ -1,7 +1,9 @@
-"""What every dataset yields. H W image size."""
+"""What every dataset yields, and how its files are read. H W image size."""
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,3 +80,32 @@ def read_image(path: Path, decode: Decoder = decode_image) -> NDArray[Any]:
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read a color image, red first; errors as `read_image`."""
     return read_image(path, decode_rgb)
+
+
+def read_text(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        OSError: missing, or no regular file: a pipe would keep its reader waiting.
+        UnicodeDecodeError: no UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return path.read_text(encoding="utf-8-sig")
+
+
+def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Content of a JSON file.
+
+    Args:
+        path: the file.
+        object_hook: takes the place of each map, as of `json.loads`.
+
+    Raises:
+        OSError: as `read_text`.
+        ValueError: no JSON.
+    """
+    try:
+        return json.loads(read_text(path), object_hook=object_hook)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -1,9 +1,13 @@
+import os
+
 import numpy as np
 import pytest
 
 from road_kd_seg.taxonomy import Role
 from road_kd_training.datasets.common.classes import taxonomy_of
 from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
+from road_kd_training.datasets.common.folder import Layout
+from road_kd_training.datasets.common.sample import read_json, read_text
 from road_kd_training.datasets.common.splits import drawn
 from road_kd_training.errors import DatasetError
 
@@ -53,3 +57,27 @@ class TestDepth:
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(DatasetError, match=r"depth\.png: not a readable image"):
             read_uint16(path)
+
+
+class TestHostileText:
+    @pytest.mark.parametrize(
+        "make",
+        [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()],
+        ids=["pipe", "device", "folder"],
+    )
+    @pytest.mark.parametrize("read", [read_text, read_json], ids=lambda read: read.__name__)
+    def test_what_is_no_regular_file_keeps_nobody_waiting(self, tmp_path, make, read):
+        make(tmp_path / "train.txt")
+        with pytest.raises(OSError, match="no regular file"):
+            read(tmp_path / "train.txt")
+
+    def test_a_list_that_is_a_pipe_is_named(self, tmp_path):
+        os.mkfifo(tmp_path / "train.txt")
+        with pytest.raises(DatasetError, match=r"train\.txt cannot be read \(no regular file\)"):
+            Layout("any", "tree").lines(tmp_path / "train.txt")
+
+    @pytest.mark.parametrize("opening", ["[", '{"a": '])
+    def test_json_that_is_nested_without_end_is_no_json(self, tmp_path, opening):
+        (tmp_path / "a.json").write_text(opening * 200_000)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            read_json(tmp_path / "a.json")
