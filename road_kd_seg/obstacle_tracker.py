@@ -15,8 +15,9 @@ from road_kd_seg.obstacles import Obstacle
 
 _MAX_GAP_S = 1.0
 """An obstacle that was not seen for this long is another one; so are all after a break of the recording."""
-_MAX_SPEED_M_S = 15.0
-"""Until the motion is known, footprints may have moved by this."""
+_MAX_SPEED_M_S = np.array([3.0, 15.0])
+"""Until the motion is known, footprints may have moved by this, to the sides and along: vehicles drive ahead, and even
+in a turn little moves sideways."""
 _MARGIN_M = 0.25
 """By which footprints are widened on all sides: masks breathe, and the motion is not exact."""
 _STEADINESS = 0.7
@@ -89,7 +90,7 @@ class ObstacleTracker:
         pairs = []
         for track in self._tracks:
             age_s = (self._stamp_ns - track.stamp_ns) / 1e9
-            expected_m, margin_m = track.footprint_m, _MARGIN_M
+            expected_m, margin_m = track.footprint_m, np.full(2, _MARGIN_M)
             if self._motion_m_s is None:
                 margin_m += _MAX_SPEED_M_S * age_s
             else:
@@ -97,7 +98,7 @@ class ObstacleTracker:
             for index, (obstacle, footprint_m) in enumerate(zip(obstacles, footprints, strict=True)):
                 if obstacle.class_id == track.class_id and _overlap(footprint_m, expected_m, margin_m):
                     distance_m = float(np.linalg.norm((footprint_m - expected_m).mean(axis=0)))
-                    is_inside = self._motion_m_s is not None and _overlap(footprint_m, expected_m, 0.0)
+                    is_inside = self._motion_m_s is not None and _overlap(footprint_m, expected_m, np.zeros(2))
                     pairs.append(_Pair(distance_m, index, track, age_s, is_inside))
         return pairs
 
@@ -110,6 +111,6 @@ class ObstacleTracker:
         self._motion_m_s = motion_m_s
 
 
-def _overlap(one: NDArray[np.float64], other: NDArray[np.float64], margin_m: float) -> bool:
-    """Whether two rectangles (2, 2), one of them widened, overlap."""
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64], margin_m: NDArray[np.float64]) -> bool:
+    """Whether two rectangles (2, 2), one of them widened by a margin (2,), overlap."""
     return bool((one[0] <= other[1] + margin_m).all() and (other[0] <= one[1] + margin_m).all())

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from metrology import Count, count_potholes
 from road_kd_seg.obstacle_tracker import ObstacleTracker
 from road_kd_seg.obstacles import Obstacle
+from road_kd_seg.synthetic.drive import DriveConfig
 from road_kd_seg.taxonomy import NEGATIVE_OBSTACLE, POSITIVE_OBSTACLE
 
 AXES = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -56,6 +58,11 @@ class TestObstacleTracker:
     def test_two_that_come_into_sight_side_by_side_are_two(self):
         assert drive([(0, 5), (0.6, 5)], 5, 3) == [[1, 2]] * 5
 
+    def test_before_the_motion_is_known_what_appears_beside_one_that_is_gone_is_another(self):
+        tracker = ObstacleTracker()
+        assert tracker.update([obstacle(-3.9, 4.6, 0.36)], 0) == [1]
+        assert tracker.update([obstacle(-2.5, 5.6, 0.5)], 100_000_000) == [2]
+
     def test_classes_are_not_mixed(self):
         tracker = ObstacleTracker()
         assert tracker.update([obstacle(0, 5)], 0) == [1]
@@ -65,3 +72,24 @@ class TestObstacleTracker:
         tracker = ObstacleTracker()
         assert tracker.update([obstacle(0, 5)], 10 * PERIOD_NS) == [1]
         assert tracker.update([obstacle(0, 5)], 0) == [2]
+
+
+class TestRenderedDrives:
+    def test_every_pothole_of_a_drive_is_counted_once(self):
+        count = count_potholes(DriveConfig(seed=3, num_frames=30, rate_hz=10.0, height=180, width=320))
+        assert count.potholes >= 4
+        assert count == Count(count.potholes, count.potholes, count.potholes)
+
+    @pytest.mark.soak
+    @pytest.mark.timeout(900)
+    def test_of_many_drives_nearly_all_are(self):
+        """`-s` prints what docs/NODE.md says."""
+        total = np.zeros(3, int)
+        for seed in range(40, 48):
+            count = count_potholes(DriveConfig(seed, num_frames=60, rate_hz=10.0, height=225, width=400))
+            total += count
+            print(f"\ndrive {seed}: {count}", end="")
+        print(f"\n8 drives: {Count(*total.tolist())}")
+        potholes, numbers, once = total
+        assert once >= 0.95 * potholes
+        assert abs(numbers - potholes) <= 0.05 * potholes

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from road_kd_seg.frame import RgbdFrame, Segmentation
 from road_kd_seg.ground import assess_depth
+from road_kd_seg.obstacle_tracker import ObstacleTracker
 from road_kd_seg.obstacles import MIN_PIXELS, Measure, find_obstacles
-from road_kd_seg.synthetic.drive import SceneDepth, render_scene_depth
+from road_kd_seg.synthetic.drive import DriveConfig, SceneDepth, plan_drive, render_drive, render_scene_depth
+from road_kd_seg.synthetic.layout import build_segment
+from road_kd_seg.synthetic.scene import SEGMENT_M, Defect, Road
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY, NEGATIVE_OBSTACLE, ROAD
 
 SIZE = (360, 640)
@@ -113,3 +116,42 @@ def _exactly(scene: SceneDepth, mask: NDArray[np.bool_]) -> tuple[dict[str, floa
 
 def _in_unit(measure: Measure, factor: float) -> Measure:
     return Measure(measure.value * factor, measure.low * factor, measure.high * factor)
+
+
+class Count(NamedTuple):
+    """Potholes of a drive: those that came into sight, and the numbers that the tracker gave them."""
+
+    potholes: int
+    numbers: int
+    once: int
+    """Potholes with one number, which no other has."""
+
+
+def count_potholes(config: DriveConfig) -> Count:
+    """Track a rendered drive's obstacles, of true outlines and a sensor's depth, up to 10 m as the node does.
+
+    Which pothole an object is follows from the vehicle's true pose and the road's plan, which the tracker does not see.
+    """
+    road, rig, _ = plan_drive(config.seed)
+    tracker, numbers_of = ObstacleTracker(), dict[Defect, set[int]]()
+    for index, (frame, label) in enumerate(render_drive(config)):
+        assert frame.depth_m is not None
+        pose = rig.pose(road, index / config.rate_hz)
+        segmentation = Segmentation(label, np.ones(label.shape, np.float32))
+        plane = assess_depth(frame.depth_m).plane
+        obstacles = find_obstacles(frame, segmentation, DEFAULT_TAXONOMY, plane, max_range_m=10.0)
+        for obstacle, number in zip(obstacles, tracker.update(obstacles, frame.stamp_ns), strict=True):
+            if obstacle.class_id == NEGATIVE_OBSTACLE:
+                x_m, y_m, _ = pose.rotation() @ obstacle.position_m + pose.position
+                nearest = _nearest_defect(road, float(y_m), float(x_m - road.middle_x(y_m)))
+                if nearest.kind == "pothole":
+                    numbers_of.setdefault(nearest, set()).add(number)
+    owners = [number for numbers in numbers_of.values() for number in numbers]
+    once = sum(len(numbers) == 1 and owners.count(*numbers) == 1 for numbers in numbers_of.values())
+    return Count(len(numbers_of), len(set(owners)), once)
+
+
+def _nearest_defect(road: Road, s_m: float, t_m: float) -> Defect:
+    middle = int(s_m // SEGMENT_M)
+    defects = [defect for index in (middle - 1, middle, middle + 1) for defect in build_segment(road, index).defects]
+    return min(defects, key=lambda defect: max(abs(defect.s_m - s_m), abs(defect.t_m - t_m)))
