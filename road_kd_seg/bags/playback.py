@@ -116,9 +116,10 @@ class BagPlayer:
         time.sleep(_LINGER_S)
 
     def log_summary(self) -> None:
-        """Say how many messages went out."""
+        """Say how many messages went out, and what to do next."""
         counts = ", ".join(f"{topic} {count}" for topic, count in sorted(self._sent.items())) or "nothing"
         self._node.get_logger().info(f"sent {counts}")
+        self._node.get_logger().info("next: seg_view shows what a running seg_node makes of it; --loop repeats it")
 
     def _play_once(self) -> None:
         pace = None

@@ -27,6 +27,8 @@ _WAKE_S = 0.1
 
 _THROTTLE_S = 5.0
 
+_NEXT = "next: record the camera with ros2 bag record; replay_eval BAG --live tells where frames and time went"
+
 _MAX_DOMAIN_ID = 232
 """Above, the ports that DDS computes do not exist, and Fast DDS ends the process."""
 
@@ -47,6 +49,7 @@ def run_node(argv: list[str], stop: StopSignal) -> int:
             node.autostart()
         _spin(node, stop)
         node.stop()
+        node.get_logger().info(_NEXT)
         node.destroy_node()
     finally:
         rclpy.try_shutdown()

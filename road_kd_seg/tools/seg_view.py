@@ -64,6 +64,7 @@ def _view(options: argparse.Namespace) -> int:
     newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     node.create_subscription(Image, options.topic, images.append, newest)
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    saved = False
     begun = since = time.monotonic()
     try:
         while not stop.received and not 0 < options.seconds <= time.monotonic() - begun:
@@ -72,12 +73,13 @@ def _view(options: argparse.Namespace) -> int:
             if now - since >= PERIOD_S:
                 print(describe(len(images) / (now - since), status), flush=True)
                 if images:
-                    _picture(images[-1], options)
+                    saved = _picture(images[-1], options) or saved
                 images.clear()
                 since = now
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+    print(f"next: {next_step(status, options.save if saved else None)}", flush=True)
     return 0
 
 
@@ -98,8 +100,17 @@ def describe(image_rate_hz: float, status: dict[str, str]) -> str:
     )
 
 
-def _picture(msg: Any, options: argparse.Namespace) -> None:
-    """Save and show an image; one that cannot be decoded is said and passed over."""
+def next_step(status: dict[str, str], saved: Path | None) -> str:
+    """What to do after what was seen."""
+    if not status:
+        return "start the node: seg_node --ros-args -p model:=road_student"
+    if saved is None:
+        return "--save FILE keeps the overlay, --show opens a window"
+    return f"open {printable(saved)}"
+
+
+def _picture(msg: Any, options: argparse.Namespace) -> bool:
+    """Save and show an image, and tell whether it was saved; one that cannot be decoded is said and passed over."""
     import cv2
     import numpy as np
 
@@ -107,13 +118,13 @@ def _picture(msg: Any, options: argparse.Namespace) -> None:
     from road_kd_seg.image_codec import decode_color
 
     if options.save is None and not options.show:
-        return
+        return False
     data = np.frombuffer(msg.data, np.uint8)
     try:
         rgb = decode_color(msg.encoding, msg.height, msg.width, msg.step, msg.is_bigendian, data)
     except FrameError as error:
         print(f"{options.topic}: {error}", file=sys.stderr)
-        return
+        return False
     bgr = np.ascontiguousarray(rgb[:, :, ::-1])
     if options.save is not None:
         write_file(options.save, cv2.imencode(options.save.suffix.lower(), bgr)[1].tobytes())
@@ -126,6 +137,7 @@ def _picture(msg: Any, options: argparse.Namespace) -> None:
                 "--show: this OpenCV has no windows, or there is no display: use --save FILE"
                 " (an image viewer that follows a file shows it live)"
             ) from error
+    return options.save is not None
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ class TestRecordingsOfOthers:
         graph.until(lambda: len(received) == 3, "every image")
         assert player.wait(60) == 0
         assert player.log.count("skipping 2 topics with names that ROS 2 forbids") == 1
+        assert "next: seg_view " in player.log.splitlines()[-1]
 
     def test_a_ros1_bag_is_played_as_ros2_messages(self, graph, tmp_path):
         pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)

@@ -54,6 +54,7 @@ class TestEnd:
         graph.until(both_kinds, "superseded frames and some without depth")
         assert process.stop(signal.SIGINT) == 0
         assert process.counters()["published"] >= len(labels)
+        assert "replay_eval BAG --live tells" in process.log.splitlines()[-1]
 
 
 class TestWithoutDepth:

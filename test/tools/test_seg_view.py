@@ -1,10 +1,11 @@
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from road_kd_seg.tools.seg_view import OVERLAY_TOPIC, describe, main
+from road_kd_seg.tools.seg_view import OVERLAY_TOPIC, describe, main, next_step
 from ros_graph import HAS_ROS, START_S
 
 STATUS = {
@@ -33,6 +34,15 @@ class TestLine:
         line = describe(1, {"dropped.x": "many", "dropped.y": "9" * 5000, "message": "\x1b[31m\n[ERROR] forged"})
         assert line.isprintable()
         assert "0 dropped" in line
+
+
+class TestNextStep:
+    def test_without_a_node_it_is_to_start_one(self):
+        assert next_step({}, None).startswith("start the node: seg_node ")
+
+    def test_with_one_it_is_to_keep_the_overlay_and_then_to_open_it(self):
+        assert next_step(STATUS, None).startswith("--save FILE")
+        assert next_step(STATUS, Path("view.png")) == "open view.png"
 
 
 def test_help_needs_no_ros(monkeypatch, capsys):
@@ -64,6 +74,7 @@ class TestOnAGraph:
         assert np.array_equal(cv2.imread(str(tmp_path / "view.png"))[:, :, ::-1], expected)
         assert viewer.stop() == 0
         assert "no seg_node on /diagnostics" in viewer.log
+        assert viewer.log.splitlines()[-1].startswith("next: start the node")
         assert "Traceback" not in viewer.log
 
     def test_a_file_of_another_kind_is_refused_in_one_line(self, graph):
