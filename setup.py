@@ -40,6 +40,15 @@ setup(
     version=ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).findtext("version"),  # its one place
     description="Real-time segmentation of potholes, obstacles and lane markings from an RGB-D camera.",
     license="Apache-2.0",
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     maintainer="road_kd_seg maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[f"{PACKAGE}*"]),

@@ -75,3 +75,9 @@ def test_setup_py_names_what_is_imported():
 
 def test_the_tests_depend_on_what_they_import_in_a_colcon_workspace():
     assert depends("test_depend") >= {"cv_bridge", "python3-hypothesis", "python3-pytest", "python3-pytest-timeout"}
+
+
+def test_the_versions_of_python_that_are_promised_are_those_that_ci_runs():
+    (matrix,) = re.findall(r"^ +python: \[(.*)\]$", (ROOT / ".github/workflows/ci.yaml").read_text(), re.MULTILINE)
+    for file in ("setup.py", "training/pyproject.toml"):
+        assert re.findall(r"Python :: (3\.\d+)", (ROOT / file).read_text()) == re.findall(r"3\.\d+", matrix)
