@@ -85,7 +85,7 @@ models: setup ## train the RoadLite students from their recipes, in order; again
 
 docs: setup ## the site, into site/
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean: ## what was built; .venv and data stay
 	rm -rf out site build install log .pytest_cache .mypy_cache .ruff_cache

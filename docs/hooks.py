@@ -14,6 +14,7 @@ PAGES = {
     "README.md": "index.md",
     "training/README.md": "training.md",
     "training/docs/DATASETS.md": "datasets.md",
+    "training/docs/COVERAGE.md": "coverage.md",
     "training/RESULTS.md": "results.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
