@@ -34,7 +34,7 @@ from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.mixed_precision import pick_memory_format, pick_precision
 from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_training
-from road_kd_training.run_folder import claim_folder, locked, write_result
+from road_kd_training.run_folder import claim_folder, locked, refuse_other_run, write_result
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
 from road_kd_training.terminal import plain_console
@@ -53,7 +53,7 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.folder = Path(config.output)
-        claim_folder(self.folder, config)
+        refuse_other_run(self.folder, config)
         set_seed(config.seed)
         cpu_only = not torch.cuda.is_available()
         # Methods may leave adapters, taps or auxiliary heads without a gradient in some steps.
@@ -70,6 +70,7 @@ class Trainer:
         if config.mixed_precision == "auto":
             self.console.print(f"mixed_precision: {precision} ({reason})")
         self.components = build_components(config, self.device)
+        claim_folder(self.folder, config)
         self.memory_format = pick_memory_format(self.device, self.components.learner)
         self.shares = GradientShares(config, self.components.weights)
         self.environment = describe_training()  # now: the code may be changed while it trains

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from road_kd_seg.errors import printable
-from road_kd_seg.files import write_file
+from road_kd_seg.files import make_folder, write_file
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import TrainConfig
 from road_kd_training.errors import TrainingError
@@ -23,30 +23,46 @@ MAY_CHANGE = ("num_workers", "validate_every", "patience", "output")
 """Fields that may differ when a run is resumed: they change neither what is learned nor when."""
 
 
-def claim_folder(folder: Path, config: TrainConfig) -> None:
-    """Write the resolved configuration into a run's folder, or see that it is the one that is there.
+def refuse_other_run(folder: Path, config: TrainConfig) -> None:
+    """See that a folder can hold this run, before its data are read; makes the folder.
 
     A run that never came to a checkpoint has nothing to lose: its folder is taken over.
 
     Raises:
         TrainingError: the folder belongs to another run, or cannot be written.
     """
-    given: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    make_folder(folder, error=TrainingError)
     path = folder / CONFIG
+    if not (path.is_file() and any((folder / name).exists() for name in (LAST, RESULT))):
+        return
     try:
-        if path.is_file() and any((folder / name).exists() for name in (LAST, RESULT)):
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            changed = sorted(key for key in given if key not in MAY_CHANGE and given[key] != stored.get(key))
-            if changed:
-                longer = f"; to train longer, start another run with init_from: {folder / 'bundle'}"
-                raise TrainingError(
-                    f"{folder} holds a run with another {', '.join(changed)}: choose another output, or delete it"
-                    f"{longer if changed == ['steps'] else ''}"
-                )
-        for file, content in ((path, given), (folder / ENVIRONMENT, describe_training())):
-            write_file(file, (json.dumps(content, indent=2) + "\n").encode(), error=TrainingError)
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise TrainingError(f"output {folder} cannot be used: {error}: free some space or choose another") from error
+        raise TrainingError(f"output {folder} cannot be used: {error}: choose another, or delete it") from error
+    given = _as_data(config)
+    changed = sorted(key for key in given if key not in MAY_CHANGE and given[key] != stored.get(key))
+    if changed:
+        longer = f"; to train longer, start another run with init_from: {folder / 'bundle'}"
+        raise TrainingError(
+            f"{folder} holds a run with another {', '.join(changed)}: choose another output, or delete it"
+            f"{longer if changed == ['steps'] else ''}"
+        )
+
+
+def claim_folder(folder: Path, config: TrainConfig) -> None:
+    """Write the resolved configuration into a run's folder, once data and networks stand.
+
+    Raises:
+        TrainingError: the folder belongs to another run, or cannot be written.
+    """
+    refuse_other_run(folder, config)
+    for name, content in ((CONFIG, _as_data(config)), (ENVIRONMENT, describe_training())):
+        write_file(folder / name, (json.dumps(content, indent=2) + "\n").encode(), error=TrainingError)
+
+
+def _as_data(config: TrainConfig) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return data
 
 
 @contextmanager

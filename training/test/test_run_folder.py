@@ -4,6 +4,7 @@ import pytest
 
 from road_kd_training.config import DataConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import run_data
+from road_kd_training.engine import Trainer
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.run_folder import RESULT, claim_folder
 
@@ -27,6 +28,12 @@ def test_a_wrong_root_of_synthetic_scenes_is_an_error_and_no_new_folder(config, 
     with pytest.raises(DatasetError, match=r"synthetic: root .*mistyped is no folder: .*'road-kd synth"):
         run_data(config)
     assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_folder_is_claimed_only_once_data_and_networks_stand(config, tmp_path):
+    with pytest.raises(DatasetError, match="mistyped"):
+        Trainer(dataclasses.replace(config, mixed_precision="no"))
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_every_root_is_checked_before_anything_is_rendered(config, tmp_path):
