@@ -63,7 +63,7 @@ def plan_of(options: Namespace, console: Console) -> Plan:
     experiment = find_experiment(options.experiment)
     if experiment.task == "detection" and (options.budget != "steps" or options.pictures):
         raise TrainingError(
-            f"{experiment.id}: detectors are compared at equal steps, without pictures: leave those out"
+            f"{experiment.id}: detectors train equal steps and have no pictures: leave --budget and --pictures out"
         )
     experiment = experiment if options.budget == "steps" else with_learning_curve(experiment)
     make = functools.partial(

@@ -209,4 +209,4 @@ def test_table_6_is_reproduced_at_smoke(scenes, tmp_path, capsys):
 @pytest.mark.parametrize("option", [["--budget", "cpu"], ["--pictures", "2"]])
 def test_what_detectors_do_not_have_is_refused(option, tmp_path, capsys):
     assert main(["reproduce", "cwd/table6", "--scale", "smoke", "--out", str(tmp_path), *option]) == 1
-    assert "detectors are compared at equal steps, without pictures" in capsys.readouterr().err
+    assert "leave --budget and --pictures out" in capsys.readouterr().err
