@@ -75,9 +75,17 @@ def tiny_onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.hookimpl(optionalhook=True)  # known to pytest-xdist only
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: the one with the real processes waits for them half of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep real processes to one worker: two nodes on two cores would measure each other."""
+    """Keep real processes to one worker, as two nodes on two cores would measure each other, and so the ONNX export."""
     for item in items:
         if item.get_closest_marker("ros"):
             item.add_marker(pytest.mark.xdist_group("ros"))
+        elif "tiny_onnx_bundle" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("onnx"))

@@ -23,6 +23,8 @@ from road_kd_seg.synthetic import render_scene
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_seg.tools.golden_frames import make_golden
 
+pytestmark = pytest.mark.xdist_group("golden")  # one worker, as exporting the graphs takes a while
+
 SPEC = InputSpec((64, 96), DepthEncoding("plane_residual"))
 
 

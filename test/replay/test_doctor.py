@@ -7,6 +7,8 @@ from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.replay.doctor import MEASURES, camera_pose, examine
 from road_kd_seg.synthetic.drive import DriveConfig, plan_drive, render_drive
 
+pytestmark = pytest.mark.xdist_group("doctor")  # one worker renders the drive
+
 SEED = 1
 
 

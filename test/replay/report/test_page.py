@@ -26,7 +26,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SECTIONS = {"verdict", "doctor", "health", "pictures", "latency", "timeline", "counters", "environment"}
 WITH_LABELS = {"accuracy", "confusion", "obstacles", "calibration", "comparison", "promise"}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium)"),
+    pytest.mark.xdist_group("page"),  # one worker writes the reports
+]
 
 MEASURE = """<script>
 addEventListener("load", () => {
