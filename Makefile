@@ -76,8 +76,9 @@ fuzz: setup ## 10,000 damaged inputs; FUZZ_SEED=N draws others
 bench: setup ## every engine, the papers' networks, the naive way and the real node, in one run
 	mkdir -p out && $(BIN)/seg_benchmark --model $(MODEL) --peers --node 10 15 30 --json out/bench.json
 
-soak: setup ## half an hour: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity; 100 potholes measured
-	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py test/test_obstacles.py
+soak: setup ## half an hour: 10,800 pairs (SOAK_PAIRS=…), twenty kills, ten times the capacity; potholes measured and counted
+	$(BIN)/python -m pytest -s -m soak test/ros/test_soak.py test/test_obstacles.py test/test_obstacle_tracker.py \
+		test/test_smoothing.py
 
 models: setup ## train the RoadLite students from their recipes, in order; again: resume
 	$(BIN)/python -m pip install --quiet -e '.[pretrained]'

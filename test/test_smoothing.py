@@ -1,8 +1,20 @@
+import dataclasses
+import itertools
+import time
+
 import numpy as np
 import pytest
 import torch
 
+from road_kd_seg.metrics import confusion_matrix, iou, mean_iou
+from road_kd_seg.metrics.steadiness import flicker_share
+from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.smoothing import Smoother
+from road_kd_seg.synthetic.__main__ import DEMO_SEED
+from road_kd_seg.synthetic.camera import View, d455_intrinsics
+from road_kd_seg.synthetic.drive import DriveConfig, plan_drive, render_drive
+from road_kd_seg.synthetic.render import render
+from road_kd_seg.taxonomy import NEGATIVE_OBSTACLE
 
 SIZE, PERIOD_NS = (144, 256), 66_000_000
 STILL = np.full((*SIZE, 3), 100, np.uint8)
@@ -58,3 +70,74 @@ class TestSmoother:
         smoother(buffer, STILL, PERIOD_NS)
         buffer.copy_(logits(1))
         torch.testing.assert_close(smoother(buffer, STILL, 2 * PERIOD_NS), expected)
+
+
+def driving(num_frames=100):
+    """The first ten seconds of the demo's drive."""
+    return list(render_drive(DriveConfig(DEMO_SEED, num_frames, rate_hz=10.0)))
+
+
+def standing(num_frames=30):
+    """The same camera before it drives off: the sensor's noise is all that changes."""
+    road, rig, look = plan_drive(DEMO_SEED)
+    view = View(d455_intrinsics(576, 1024), rig.pose(road, 0.0))
+    noise = np.random.default_rng(0).spawn(num_frames)
+    return [render(road, view, look, rng, (n + 1) * 100_000_000, "camera") for n, rng in enumerate(noise)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Steadiness:
+    """What smoothing did to a drive; shares and medians over its frames."""
+
+    flicker: float
+    miou: float
+    potholes: float
+    cost_ms: float
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+class TestOnRenderedDrives:
+    """Of the shipped model; `-s` prints docs/NODE.md's table."""
+
+    SHARES = (0.0, 0.3, 0.5, 0.7)
+
+    @pytest.fixture(scope="class", params=[driving, standing], ids=lambda drive: drive.__name__)
+    def measured(self, request):
+        segmenter = Segmenter.from_bundle("road_student", device="cpu", num_threads=1)
+        frames = request.param()
+        return request.param, {share: self.measure(segmenter, frames, share) for share in self.SHARES}
+
+    @staticmethod
+    def measure(segmenter, frames, share):
+        predictions, costs_ms = [], []
+        smoother = Smoother(share)
+
+        def timed(*arguments):
+            start_s = time.perf_counter()
+            average = smoother(*arguments)
+            costs_ms.append(1e3 * (time.perf_counter() - start_s))
+            return average
+
+        for frame, _ in frames:
+            predictions.append(segmenter(frame, timed if share else None).label)
+        labels = [label for _, label in frames]
+        counts = sum(confusion_matrix(one, two, 5) for one, two in zip(labels, predictions, strict=True))
+        pairs = itertools.pairwise(zip(labels, predictions, strict=True))
+        flicker = np.mean([flicker_share(before[0], after[0], before[1], after[1]) for before, after in pairs])
+        median_ms = float(np.median(costs_ms)) if costs_ms else 0.0
+        return Steadiness(float(flicker), mean_iou(counts), float(iou(counts)[NEGATIVE_OBSTACLE]), median_ms)
+
+    def test_it_steadies_what_stands_still_and_costs_little_accuracy_and_time(self, measured):
+        drive, by_share = measured
+        before = by_share[0.0]
+        for share, after in by_share.items():
+            print(
+                f"\n| {drive.__name__} | {share} | {after.flicker / before.flicker:.2f} |"
+                f" {100 * (after.miou - before.miou):+.2f} | {100 * (after.potholes - before.potholes):+.2f} |"
+                f" {after.cost_ms:.2f} | flicker {before.flicker:.4%}",
+                end="",
+            )
+            assert after.miou > before.miou - 0.01
+            assert after.cost_ms < 1.0
+        assert by_share[0.7].flicker < (0.6 if drive is standing else 1.0) * before.flicker
