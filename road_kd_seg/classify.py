@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -92,7 +93,7 @@ def _label_in_crop(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArra
         return winner
     rows, columns = (_axis(new, old) for new, old in zip(size, winner.shape, strict=True))
     label: NDArray[np.uint8] = winner.take(columns.nearby, axis=1)[rows.nearby]
-    around = np.pad(winner, 1, mode="edge")
+    around = cv2.copyMakeBorder(winner, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     mixed = around[1:, 1:] != around[:-1, :-1]
     mixed |= (around[1:, 1:] != around[1:, :-1]) | (around[1:, 1:] != around[:-1, 1:])
     mixed &= rows.occupied[:, None] & columns.occupied

@@ -5,6 +5,7 @@ NumPy in and out; H W camera size, h w size of the coarse grid on which everythi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -86,28 +87,51 @@ def assess_depth(depth_m: NDArray[np.float32]) -> DepthQuality:
     return DepthQuality(share, GroundPlane(a * per_column, b * per_row, offset))
 
 
-def beyond_depth(depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+def beyond_depth(depth_m: NDArray[np.float32], where: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
     """Where the sensor cannot see, (H, W): between the image's border and the first valid depth.
 
     Holes inside the image, and holes at its border that are narrower than a sixth of it, are no end of depth.
+
+    Args:
+        depth_m: (H, W), 0 where invalid.
+        where: (H, W), not 0 at the pixels that matter, which saves time; elsewhere the result is False. None: all.
     """
+    height, width = depth_m.shape
     step = _step(depth_m)
-    height, width = (size // step for size in depth_m.shape)
-    valid = is_valid(depth_m[: height * step, : width * step]).view(np.uint8)
-    in_rows = 255 * np.bitwise_or.reduce(valid.reshape(height, step, width * step), axis=1)
-    valid = (cv2.resize(in_rows, (width, height), interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    within = np.ones(valid.shape, bool)
-    for axis, kernel in ((0, (round(width * _MAX_HOLE), 1)), (1, (1, round(height * _MAX_HOLE)))):
-        closed = cv2.morphologyEx(valid, cv2.MORPH_CLOSE, np.ones(kernel[::-1], np.uint8)) > 0
-        for way in (closed, np.flip(closed, axis)):
-            seen = np.logical_or.accumulate(way, axis=axis)
-            within &= seen if way is closed else np.flip(seen, axis)
+    left, top, across, down = (0, 0, width, height) if where is None else cv2.boundingRect(where)
+    beyond: NDArray[np.bool_] = np.zeros(depth_m.shape, bool)
+    # The cell of each pixel in the rectangle; the last cells hold what is left over at the border.
     rows, columns = (
-        np.arange(size).clip(max=count * step - 1) // step
-        for size, count in zip(depth_m.shape, valid.shape, strict=True)
+        np.arange(first, first + size).clip(max=count // step * step - 1) // step
+        for first, size, count in ((top, down, height), (left, across, width))
     )
-    beyond: NDArray[np.bool_] = (~within).take(columns, axis=1)[rows]
+    if where is not None and (rows.size == 0 or _seen_cells(depth_m, step, rows, columns).all()):
+        return beyond
+    seen = _seen_cells(depth_m, step, range(height // step), range(width // step)).view(np.uint8)
+    within = np.ones(seen.shape, bool)
+    for axis, kernel in ((0, (round(seen.shape[1] * _MAX_HOLE), 1)), (1, (1, round(seen.shape[0] * _MAX_HOLE)))):
+        closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, np.ones(kernel[::-1], np.uint8)).view(bool)
+        for way in (closed, np.flip(closed, axis)):
+            passed = np.logical_or.accumulate(way, axis=axis)
+            within &= passed if way is closed else np.flip(passed, axis)
+    inside = beyond[top : top + down, left : left + across]
+    np.logical_not(within.take(columns, axis=1)[rows], out=inside)
+    if where is not None:
+        inside &= where[top : top + down, left : left + across].view(bool)
     return beyond
+
+
+_Cells = Sequence[int] | NDArray[np.intp]
+
+
+def _seen_cells(depth_m: NDArray[np.float32], step: int, rows: _Cells, columns: _Cells) -> NDArray[np.bool_]:
+    """Whether any pixel of a cell of `step` x `step` is valid, from the first to the last of rows and columns."""
+    top, bottom, left, right = rows[0] * step, (rows[-1] + 1) * step, columns[0] * step, (columns[-1] + 1) * step
+    valid = is_valid(depth_m[top:bottom, left:right]).view(np.uint8)
+    in_rows = 255 * np.bitwise_or.reduce(valid.reshape(-1, step, right - left), axis=1)
+    size = ((right - left) // step, len(in_rows))
+    seen: NDArray[np.bool_] = cv2.resize(in_rows, size, interpolation=cv2.INTER_AREA) > 0
+    return seen
 
 
 def _step(depth_m: NDArray[np.float32]) -> int:

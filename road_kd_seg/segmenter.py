@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,7 +42,6 @@ class Segmenter:
         self._pipeline: DevicePipeline | None = None
         if isinstance(backend, TorchBackend) and backend.device.type == "cuda":
             self._pipeline = DevicePipeline(backend, bundle.input, self._background_id)
-        self._negative_table = np.isin(np.arange(256), bundle.taxonomy.negative_ids).astype(np.uint8)
         self.thresholds = read_thresholds(bundle)
         """From which probability on pixels are obstacles; None: where no other class is likelier."""
         self._raiser = ObstacleRaiser(bundle)
@@ -258,9 +256,10 @@ class Segmenter:
 
     def _without_beyond_depth(self, label: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Negative obstacles that begin where depth ends are its edge, which looks like that of a pothole: road."""
-        negative = cv2.LUT(label, self._negative_table)
-        if cv2.countNonZero(negative):
-            label[negative.view(np.bool_) & beyond_depth(depth_m)] = self.taxonomy.drivable_id
+        negative = np.zeros(label.shape, np.uint8)
+        for class_id in self.taxonomy.negative_ids:
+            negative |= label == class_id
+        np.copyto(label, self.taxonomy.drivable_id, where=beyond_depth(depth_m, negative))
         return label
 
     def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:

@@ -76,3 +76,17 @@ class TestBeyondDepth:
 
     def test_without_depth_everything_is(self):
         assert beyond_depth(np.zeros((H, W), np.float32)).all()
+
+    @pytest.mark.parametrize("size", [(H, W), (115, 203), (97, 64)])
+    @pytest.mark.parametrize("seed", range(8))
+    def test_looking_at_some_pixels_finds_the_same_there(self, size, seed):
+        random = np.random.default_rng(seed)
+        depth_m = np.ones(size, np.float32)
+        depth_m[: random.integers(size[0] // 2)] = 0
+        depth_m[:, size[1] - random.integers(size[1] // 2) :] = 0
+        depth_m[random.random(size) < 0.3] = np.nan
+        where = np.zeros(size, np.uint8)
+        for _ in range(random.integers(3)):
+            top, left = random.integers(size)
+            where[top : top + 30, left : left + 50] = 1
+        np.testing.assert_array_equal(beyond_depth(depth_m, where), beyond_depth(depth_m) & (where > 0))

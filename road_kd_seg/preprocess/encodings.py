@@ -10,9 +10,10 @@ from torch import Tensor
 from road_kd_seg.frame import Intrinsics
 from road_kd_seg.preprocess.input_spec import DepthEncoding
 from road_kd_seg.preprocess.normals import surface_normals
-from road_kd_seg.preprocess.road_plane import plane_residual, relative_height
+from road_kd_seg.preprocess.road_plane import MIN_DEPTH_M, plane_residual, relative_height
 
-_MIN_DEPTH_M = 1e-6
+PLANE_KINDS = ("plane_residual", "relative_height", "jet")
+"""That are made with the road plane."""
 
 
 def encode_depth(
@@ -33,16 +34,16 @@ def encode_depth(
         return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
     # In place wherever the memory is ours: on a CPU, fetching more of it costs as much as computing.
     depth_m = depth_m.nan_to_num(0, 0, 0).clamp_(min=0)[:, None]
+    if encoding.kind == "relative_height":
+        height = relative_height(depth_m[:, 0], road_plane)[:, None]
+        return height.div_(height.abs().add_(encoding.high))
     valid = depth_m.sign()
     if encoding.kind in ("metric", "jet_depth"):
         scaled = ((depth_m - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
         return valid * (jet(scaled) if encoding.kind == "jet_depth" else scaled)
-    inverse_depth = valid / depth_m.clamp_(min=_MIN_DEPTH_M)
+    inverse_depth = valid / depth_m.clamp_(min=MIN_DEPTH_M)
     if encoding.kind == "inverse":
         return valid * ((inverse_depth - encoding.low) / (encoding.high - encoding.low)).clamp(0, 1)
-    if encoding.kind == "relative_height":
-        height = relative_height(inverse_depth[:, 0], road_plane)[:, None]
-        return height.div_(height.abs().add_(encoding.high))
     residual = plane_residual(inverse_depth[:, 0], road_plane)[:, None]
     scaled = (residual / encoding.high).clamp(-1, 1)
     return scaled if encoding.kind == "plane_residual" else valid * jet((scaled + 1) / 2)

@@ -1,7 +1,8 @@
 """Camera images to the network's size. B batch, C channels, H W camera size, h w network size.
 
-`resize_color` and `resize_depth` are the definition, for tensors on any device; `resize_color_array` and
-`resize_depth_array` do the same to one image on a CPU, in NumPy and OpenCV, for a fraction of the time.
+`resize_color` and `resize_depth` are the definition, for tensors on any device; `resize_color_array`,
+`shrink_color_planes` and `resize_depth_array` do the same to one image on a CPU, in NumPy and OpenCV, for a fraction of
+the time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+_SMALL_PRODUCT = 250_000
+"""Multiplications of a matrix product that every BLAS does on the calling thread."""
 
 
 def resize_color(color: Tensor, size: tuple[int, int]) -> Tensor:
@@ -34,13 +38,37 @@ def resize_color(color: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(color, size, mode="area")
     # PyTorch's "area" counts a pixel that two new ones share whole in both; OpenCV, as here, by its shares.
     rows, columns = (_area_weights(a, b, color.device) for a, b in zip(color.shape[2:], size, strict=True))
-    return rows @ color @ columns.T
+    color = torch.matmul(rows, color.unflatten(2, (-1, rows.shape[1]))).flatten(2, 3)
+    return torch.matmul(color.unflatten(3, (-1, columns.shape[1])), columns.T).flatten(3)
 
 
 def resize_color_array(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """`resize_color` of one image (H, W, 3), rounded to 8 bits."""
     method = cv2.INTER_AREA if _shrinks(rgb.shape[:2], size) else cv2.INTER_LINEAR
     return cv2.resize(rgb, (size[1], size[0]), interpolation=method).astype(np.uint8, copy=False)
+
+
+def suits_planes(old: tuple[int, int], new: tuple[int, int]) -> bool:
+    """Whether `shrink_color_planes` is the fast way: where new pixels share old ones, which OpenCV is slow at, in a
+    pattern that repeats soon, so that no product is so large that a BLAS starts threads for it."""
+    if not _shrinks(old, new) or (old[0] % new[0] == 0 and old[1] % new[1] == 0):
+        return False
+    step_y, step_x = math.gcd(old[0], new[0]), math.gcd(old[1], new[1])
+    products = (old[0] // step_y * (new[0] // step_y) * old[1], old[1] * (new[1] // step_x))
+    return max(products) <= _SMALL_PRODUCT
+
+
+def shrink_color_planes(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+    """`resize_color` of one image (H, W, 3) that shrinks, unrounded, (3, h, w)."""
+    cpu = torch.device("cpu")
+    rows, columns = (_area_weights(a, b, cpu).numpy() for a, b in zip(rgb.shape[:2], size, strict=True))
+    color = np.empty((3, *size), np.float32)
+    for plane, channel in zip(color, cv2.split(rgb), strict=True):  # one after the other stays in the cache
+        shrunk = rows @ channel.astype(np.float32).reshape(-1, rows.shape[1], rgb.shape[1])
+        np.matmul(
+            shrunk.reshape(size[0], -1, columns.shape[1]), columns.T, out=plane.reshape(size[0], -1, len(columns))
+        )
+    return color
 
 
 def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False) -> Tensor:
@@ -72,9 +100,30 @@ def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False
 def resize_depth_array(depth_m: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """`resize_depth` of one image (H, W), not smooth; what is invalid becomes 0."""
     resized: NDArray[np.float32] = np.zeros(size, np.float32)
-    for rows, columns in _footprint_slices(depth_m.shape[0], depth_m.shape[1], size):  # the nearest comes last
-        candidate = np.ascontiguousarray(depth_m[rows][:, columns])
-        cv2.copyTo(candidate, is_valid(candidate).view(np.uint8), resized)
+    slices = _footprint_slices(depth_m.shape[0], depth_m.shape[1], size)
+    if slices is not None:
+        for rows, columns in reversed(slices):  # the nearest comes last
+            candidate = np.ascontiguousarray(depth_m[rows, columns])
+            cv2.copyTo(candidate, is_valid(candidate).view(np.uint8), resized)
+        return resized
+    # Uneven steps are slow to read: all middles are read, and of the others those beside holes that may fill them.
+    every_row, every_column = _footprint(depth_m.shape[0], depth_m.shape[1], size)
+    middle, reach = _middles(depth_m.shape[0], depth_m.shape[1], size)
+    depth_m = np.ascontiguousarray(depth_m)
+    candidate = depth_m.reshape(-1).take(middle)
+    valid = is_valid(candidate)
+    cv2.copyTo(candidate, valid.view(np.uint8), resized)
+    near_valid = cv2.dilate(is_valid(depth_m).view(np.uint8), np.ones(reach, np.uint8)).reshape(-1).take(middle)
+    hole = np.flatnonzero(near_valid.view(bool) > valid)
+    if hole.size == 0 or len(every_row) == 1:
+        return resized
+    row, column = np.divmod(hole, size[1])
+    around = every_row[1:].take(row, axis=1) * depth_m.shape[1] + every_column[1:].take(column, axis=1)
+    others_m = depth_m.reshape(-1).take(around)  # (candidates - 1, holes)
+    valid = is_valid(others_m)
+    nearest = valid.argmax(axis=0) * len(hole) + np.arange(len(hole))
+    found = valid.reshape(-1).take(nearest)
+    resized.reshape(-1)[hole[found]] = others_m.reshape(-1).take(nearest[found])
     return resized
 
 
@@ -92,7 +141,9 @@ def _shrinks(old: torch.Size | tuple[int, ...], new: tuple[int, int]) -> bool:
 
 @lru_cache(maxsize=16)
 def _area_weights(old: int, new: int, device: torch.device) -> Tensor:
-    """Share of each old pixel in each new one, (new, old); rows sum to 1."""
+    """Share of each old pixel in each new one, (new, old); rows sum to 1. Up to where the pattern repeats: of 576 and
+    384 pixels, (2, 3)."""
+    old, new = old // math.gcd(old, new), new // math.gcd(old, new)
     edges = torch.arange(new + 1, dtype=torch.float64) * old / new
     pixels = torch.arange(old, dtype=torch.float64)
     overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
@@ -123,20 +174,28 @@ def _spans(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
     return (2 * index + 1) * old // (2 * new), index * old // new, -((-(index + 1) * old) // new) - 1
 
 
-_Index = slice | NDArray[np.intp]
-
-
 @lru_cache(maxsize=16)
-def _footprint_slices(height: int, width: int, size: tuple[int, int]) -> list[tuple[_Index, _Index]]:
-    """`_footprint`, farthest first, with slices in place of indices where their steps are even."""
-    return [(_as_slice(r), _as_slice(c)) for r, c in zip(*_footprint(height, width, size), strict=True)][::-1]
+def _footprint_slices(height: int, width: int, size: tuple[int, int]) -> list[tuple[slice, slice]] | None:
+    """`_footprint` as slices; None where steps are not even."""
+    every = [[_as_slice(one) for one in axis] for axis in _footprint(height, width, size)]
+    slices = [(r, c) for r, c in zip(*every, strict=True) if r is not None and c is not None]
+    return slices if len(slices) == len(every[0]) else None
 
 
-def _as_slice(index: NDArray[np.intp]) -> _Index:
+def _as_slice(index: NDArray[np.intp]) -> slice | None:
     steps = np.unique(np.diff(index))
     if len(steps) == 1 and steps[0] > 0:
         return slice(int(index[0]), int(index[-1]) + 1, int(steps[0]))
-    return index
+    return None
+
+
+@lru_cache(maxsize=16)
+def _middles(height: int, width: int, size: tuple[int, int]) -> tuple[NDArray[np.intp], tuple[int, int]]:
+    """Flat index (h, w) of the middle under each new pixel, and the size of a window around it that holds all of
+    `_footprint`."""
+    rows, columns = _footprint(height, width, size)
+    reach_y, reach_x = (2 * int(np.abs(axis - axis[0]).max()) + 1 for axis in (rows, columns))
+    return rows[0][:, None] * width + columns[0], (reach_y, reach_x)
 
 
 @lru_cache(maxsize=16)

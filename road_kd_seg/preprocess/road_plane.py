@@ -24,13 +24,16 @@ MIN_FRONTAL_SUPPORT = 0.5
 """Share of the valid points that a plane across the view needs to be a road, seen by a camera that looks straight down.
 A wall that fills the view looks the same, and leaves the same residual as no plane: 0."""
 
-_MIN_CORNER_SPREAD = 0.2
+MIN_CORNER_SPREAD = 0.2
 """|det| of a hypothesis' three points, twice their triangle's area in [-1, 1]²: small ones extrapolate noise. Relative
 to the mean of a frame's hypotheses, so that a frame whose valid points lie close together has hypotheses, too."""
 
-_MIN_INVERSE_DEPTH_PER_M = 1e-6
+MIN_DEPTH_M = 1e-6
 
 _NUM_HYPOTHESES = 192
+NUM_REFINEMENTS = 3
+"""Of the best hypothesis, by reweighted least squares: enough for the weights to converge."""
+
 _SCORE_STRIDE = 2
 """Hypotheses are scored on every second row and column of the sampled points: measured as good as on all of them."""
 
@@ -51,21 +54,29 @@ def plane_residual(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor
     return fitted.neg_().add_(inverse_depth).mul_(inverse_depth.sign().mul_(found[:, None, None]))
 
 
-def relative_height(inverse_depth: Tensor, plane: Tensor | None = None) -> Tensor:
+def relative_height(depth_m: Tensor, plane: Tensor | None = None) -> Tensor:
     """Height above the road plane in camera heights, 1 - (1/z of the plane) / (1/z).
 
     Camera height and the scale of depth cancel out: a pothole gives the same number at every distance and from every
     mast. Stereo's noise grows with distance in it, where `plane_residual`'s does not.
 
     Args:
-        inverse_depth: 1/z in 1/m, 0 where invalid, (B, h, w).
+        depth_m: z in m, 0 where invalid, (B, h, w).
         plane: as in `plane_residual`.
 
     Returns:
         0 on the plane, 1 at the camera's height, negative below the road, (B, h, w); 0 where invalid or without a
         plane.
     """
-    return plane_residual(inverse_depth, plane).div_(inverse_depth.clamp(min=_MIN_INVERSE_DEPTH_PER_M))
+    height, width = depth_m.shape[-2:]
+    plane, found = _fit(inverse_of(_sampled(depth_m)), height, width) if plane is None else (plane, plane.any(-1))
+    fitted = plane_inverse_depth(plane, height, width)
+    return torch.addcmul(depth_m.sign().mul_(found[:, None, None]), fitted, depth_m, value=-1, out=fitted)
+
+
+def inverse_of(depth_m: Tensor) -> Tensor:
+    """1/z in 1/m of valid depth z in m; 0 where that is 0."""
+    return depth_m.sign().div_(depth_m.clamp(min=MIN_DEPTH_M))
 
 
 def plane_inverse_depth(plane: Tensor, height: int, width: int) -> Tensor:
@@ -88,8 +99,17 @@ def fit_road_plane(inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (a, b, c) with u and v in [-1, 1] over the image, (B, 3); and whether a plane was found, (B,) bool.
     """
-    pixels, points, scored = _samples(inverse_depth.shape[-2], inverse_depth.shape[-1], inverse_depth.device)
-    target = inverse_depth.flatten(1)[:, pixels].float()  # (B, N)
+    return _fit(_sampled(inverse_depth), inverse_depth.shape[-2], inverse_depth.shape[-1])
+
+
+def _sampled(image: Tensor) -> Tensor:
+    """(B, h, w) at the sampled points, (B, N)."""
+    return image.flatten(1)[:, samples(image.shape[-2], image.shape[-1], image.device)[0]].float()
+
+
+def _fit(target: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """`fit_road_plane` to 1/z at the sampled points of images of this size, (B, N)."""
+    _, points, scored = samples(height, width, target.device)
     usable = target.sign()  # 1 or 0: floats, that products take
 
     planes, plausible = _hypotheses(points, target, usable)  # (B, M, 3), (B, M)
@@ -103,7 +123,7 @@ def fit_road_plane(inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
     best_score, best = torch.where(plausible & (slope >= -limit), score, -1).max(dim=1)
     plane = planes.gather(1, best[:, None, None].expand(-1, 1, 3))[:, 0]
 
-    for _ in range(3):  # enough for the weights to converge
+    for _ in range(NUM_REFINEMENTS):
         error = torch.addmm(target, plane, points.T, alpha=-1)
         inlier = torch.addcmul(usable, error, error, value=-1 / (2 * PLANE_TOLERANCE_PER_M) ** 2).relu_()
         weighted = points.T * inlier.square_()[:, None]  # (B, 3, N)
@@ -121,13 +141,13 @@ def _hypotheses(points: Tensor, target: Tensor, usable: Tensor) -> tuple[Tensor,
     """
     order = torch.argsort(usable, dim=1, descending=True, stable=True)  # (B, N)
     count = usable.sum(1)
-    ranks = (_draws(points.device) * count[:, None]).long().clamp(max=points.shape[0] - 1)  # (B, 3 M)
+    ranks = (draws(points.device) * count[:, None]).long().clamp(max=points.shape[0] - 1)  # (B, 3 M)
     chosen = order.gather(1, ranks)
     corners = points[chosen].unflatten(1, (-1, 3))  # (B, M, 3, 3)
     values = target.gather(1, chosen).unflatten(1, (-1, 3))
     cofactors, spread = _cofactors(corners)
     planes = (cofactors @ values[..., None])[..., 0] / spread[..., None]
-    wide = spread.abs() > _MIN_CORNER_SPREAD * spread.abs().mean(1, keepdim=True)
+    wide = spread.abs() > MIN_CORNER_SPREAD * spread.abs().mean(1, keepdim=True)
     plausible = wide & planes.isfinite().all(-1) & (count >= 3)[:, None]
     return planes, plausible
 
@@ -139,7 +159,7 @@ def _axes(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor
 
 
 @lru_cache(maxsize=8)
-def _samples(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def samples(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Sampled pixels of the lower two thirds, row by row: their flat index (N,), (u, v, 1) (N, 3), and the indices of
     those that hypotheses are scored on (N / 4,)."""
     top = height // 3
@@ -160,7 +180,7 @@ def _one(device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _draws(device: torch.device) -> Tensor:
+def draws(device: torch.device) -> Tensor:
     """Ranks of the corners as shares of the valid points, (3 M,): fixed, so that the fit is deterministic.
 
     Points are ranked from the top row down. One corner comes from the upper half, one from the lower half and one from

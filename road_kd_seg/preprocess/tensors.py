@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from road_kd_seg.errors import FrameError
-from road_kd_seg.preprocess.encodings import encode_depth
+from road_kd_seg.preprocess.encodings import PLANE_KINDS, encode_depth
 from road_kd_seg.preprocess.input_spec import InputSpec
-from road_kd_seg.preprocess.resize import resize_color, resize_color_array, resize_depth, resize_depth_array
+from road_kd_seg.preprocess.resize import (
+    resize_color,
+    resize_color_array,
+    resize_depth,
+    resize_depth_array,
+    shrink_color_planes,
+    suits_planes,
+)
+from road_kd_seg.preprocess.road_plane_array import fit_road_plane_array
 
 _SMOOTH = ("normals",)
 """Depth encodings that are made from interpolated, not from sampled depth."""
@@ -61,8 +69,8 @@ def meters(depth: Tensor) -> Tensor:
 def preprocess_frame(
     rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None, spec: InputSpec
 ) -> tuple[Tensor, Tensor | None]:
-    """`preprocess` of one frame on a CPU, several times faster: color is resized in 8 bits (off by half a gray level at
-    most) and normalized by table, and only the pixels that are needed are read of the depth.
+    """`preprocess` of one frame on a CPU, several times faster: color is mostly resized in 8 bits (off by half a
+    gray level at most) and normalized by table, and only the pixels that are needed are read of the depth.
 
     Args:
         rgb: (H, W, 3).
@@ -76,20 +84,32 @@ def preprocess_frame(
         FrameError: the network wants depth and there is none.
     """
     top, left, bottom, right = spec.crop_box(rgb.shape[0], rgb.shape[1])
-    small = resize_color_array(np.ascontiguousarray(rgb[top:bottom, left:right]), spec.size)
-    color = np.empty((1, 3, *spec.size), np.float32)
-    for plane, channel, table in zip(color[0], cv2.split(small), _normalization_tables(spec), strict=True):
-        cv2.LUT(channel, table, plane)
+    color = _color_array(np.ascontiguousarray(rgb[top:bottom, left:right]), spec)
     if spec.depth is None:
-        return torch.from_numpy(color), None
+        return color, None
     if depth_m is None:
         raise FrameError(_NO_DEPTH)
-    cropped = depth_m[top:bottom, left:right]
+    cropped, road_plane = depth_m[top:bottom, left:right], None
     if spec.depth.kind in _SMOOTH:
         depth = resize_depth(torch.from_numpy(np.ascontiguousarray(cropped))[None], spec.size, smooth=True)
     else:
-        depth = torch.from_numpy(resize_depth_array(cropped, spec.size))[None]
-    return torch.from_numpy(color), encode_depth(depth, spec.depth, spec.camera(rgb.shape[0], rgb.shape[1]))
+        resized = resize_depth_array(cropped, spec.size)
+        depth = torch.from_numpy(resized)[None]
+        if spec.depth.kind in PLANE_KINDS:
+            road_plane = torch.from_numpy(fit_road_plane_array(resized))[None]
+    return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[0], rgb.shape[1]), road_plane)
+
+
+def _color_array(rgb: NDArray[np.uint8], spec: InputSpec) -> Tensor:
+    """Color of the crop, resized and normalized, (1, 3, h, w)."""
+    if suits_planes(rgb.shape[:2], spec.size):
+        mean, std = _normalization(spec, torch.device("cpu"))
+        return torch.from_numpy(shrink_color_planes(rgb, spec.size))[None].sub_(mean).div_(std)
+    color = np.empty((1, 3, *spec.size), np.float32)
+    channels = cv2.split(resize_color_array(rgb, spec.size))
+    for plane, channel, table in zip(color[0], channels, _normalization_tables(spec), strict=True):
+        cv2.LUT(channel, table, plane)
+    return torch.from_numpy(color)
 
 
 _NO_DEPTH = "the model requires depth and the frame has none: enable aligned depth, or use an RGB-only model"

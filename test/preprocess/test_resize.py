@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from road_kd_seg.preprocess.resize import resize_color, resize_color_array, resize_depth, resize_depth_array
+from road_kd_seg.preprocess.resize import (
+    resize_color,
+    resize_color_array,
+    resize_depth,
+    resize_depth_array,
+    shrink_color_planes,
+)
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -29,6 +35,14 @@ class TestResizeColor:
         # OpenCV interpolates in fixed point with 11 bits: up to another half where an axis grows.
         allowed = 0.51 if old[0] >= new[0] and old[1] >= new[1] else 1.01
         assert np.abs(resize_color_array(rgb, new) - exact.numpy()).max() <= allowed
+
+    @given(old=sizes, shares=st.tuples(st.floats(0.02, 1), st.floats(0.02, 1)))
+    @settings(max_examples=60, deadline=None)
+    def test_planes_that_shrink_in_numpy_are_the_tensor(self, old, shares):
+        new = (max(1, int(old[0] * shares[0])), max(1, int(old[1] * shares[1])))
+        rgb = np.random.default_rng(0).integers(0, 256, (*old, 3), np.uint8)
+        exact = resize_color(torch.from_numpy(rgb)[None].permute(0, 3, 1, 2).float(), new)[0]
+        torch.testing.assert_close(torch.from_numpy(shrink_color_planes(rgb, new)), exact, atol=1e-3, rtol=0)
 
     def test_shrinking_keeps_the_mean_at_uneven_steps(self):
         color = torch.rand(1, 3, 50, 70, generator=torch.Generator().manual_seed(0), dtype=torch.float64).float()

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from road_kd_seg.preprocess.road_plane import fit_road_plane, plane_residual, relative_height
+from road_kd_seg.preprocess.road_plane import fit_road_plane, inverse_of, plane_residual, relative_height
+from road_kd_seg.preprocess.road_plane_array import fit_road_plane_array
 
 HEIGHT, WIDTH = 72, 128
 
@@ -110,21 +111,21 @@ class TestRelativeHeight:
         inverse[:, 50:54, 40:60] /= 1.05
         inverse[:, 66:70, 40:60] /= 1.05
         plane = fit_road_plane(road_inverse_depth(pitch, height_m=height_m) * scale)[0]
-        height = relative_height(inverse, plane)
+        height = relative_height(1 / inverse, plane)
         for rows in (slice(50, 54), slice(66, 70)):
             torch.testing.assert_close(height[:, rows, 40:60], torch.full((1, 4, 20), -0.05), atol=1e-3, rtol=0)
 
     def test_the_camera_itself_is_one_high(self):
         inverse = road_inverse_depth()
         inverse[:, 40:44, 10:14] = 1e6
-        height = relative_height(inverse)
+        height = relative_height(1 / inverse)
         torch.testing.assert_close(height[:, 40:44, 10:14], torch.ones(1, 4, 4), atol=1e-4, rtol=0)
 
     def test_invalid_pixels_and_frames_without_a_plane_are_zero(self):
-        inverse = road_inverse_depth()
-        inverse[:, 50] = 0
-        assert relative_height(inverse)[:, 50].abs().max() == 0
-        wall = torch.full((1, HEIGHT, WIDTH), 0.4)
+        depth_m = 1 / road_inverse_depth()
+        depth_m[:, 50] = 0
+        assert relative_height(depth_m)[:, 50].abs().max() == 0
+        wall = torch.full((1, HEIGHT, WIDTH), 2.5)
         assert relative_height(wall, torch.zeros(1, 3)).abs().max() == 0
 
 
@@ -132,5 +133,20 @@ def test_a_given_plane_is_the_fitted_one():
     inverse = road_inverse_depth()
     inverse[:, 50:60, 40:60] -= 0.02
     plane, _ = fit_road_plane(inverse)
-    for encode in (plane_residual, relative_height):
-        torch.testing.assert_close(encode(inverse, plane), encode(inverse))
+    for encode, image in ((plane_residual, inverse), (relative_height, 1 / inverse)):
+        torch.testing.assert_close(encode(image, plane), encode(image))
+
+
+class TestOneImageInNumPy:
+    @given(pitch=st.floats(-20, 90), holes=st.floats(0, 1), clutter=st.floats(0, 1), seed=st.integers(0, 99))
+    @settings(max_examples=60, deadline=None)
+    def test_the_plane_is_that_of_the_tensor(self, pitch, holes, clutter, seed):
+        random = torch.Generator().manual_seed(seed)
+        draw = lambda: torch.rand(1, HEIGHT, WIDTH, generator=random)  # noqa: E731
+        depth_m = inverse_of(road_inverse_depth(pitch).clamp(min=0) * (1 + 0.002 * draw()))
+        depth_m[:, : int(HEIGHT * clutter), : WIDTH // 2] = 1.5
+        depth_m[draw() < holes] = 0
+        plane, found = fit_road_plane(inverse_of(depth_m))
+        ours = torch.from_numpy(fit_road_plane_array(depth_m[0].numpy()))[None]
+        assert ours.any() == found.item()
+        torch.testing.assert_close(ours, plane, atol=1e-4, rtol=1e-3)

@@ -14,7 +14,7 @@ from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import FrameError, RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.networks import build_network
-from road_kd_seg.preprocess.encodings import encode_depth, jet
+from road_kd_seg.preprocess.encodings import PLANE_KINDS, encode_depth, jet
 from road_kd_seg.preprocess.input_spec import DepthEncoding, DepthKind, InputSpec
 from road_kd_seg.preprocess.tensors import preprocess, preprocess_frame
 from road_kd_seg.segmenter import Segmenter
@@ -226,7 +226,9 @@ class TestPreprocessFrame:
         if kind is None:
             assert encoded is None
         else:
-            assert torch.equal(encoded, expected[1])
+            # The plane is fitted by other operators in float32.
+            atol = 1e-3 if kind in PLANE_KINDS else 0
+            torch.testing.assert_close(encoded, expected[1], atol=atol, rtol=0)
 
     def test_a_missing_depth_says_what_to_do(self):
         with pytest.raises(FrameError, match="enable aligned depth, or use an RGB-only model"):
