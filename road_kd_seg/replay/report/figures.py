@@ -115,9 +115,15 @@ def _mark(axes: Axes, marks_ms: dict[str, float], *, labeled: bool) -> None:
     for i, (name, value_ms) in enumerate(marks_ms.items()):
         axes.axvline(value_ms, color=ORANGE, linewidth=1, linestyle=("-", "--", ":")[i % 3])
         if labeled:
-            text = f"{name} {value_ms:.0f} ms"
+            late = value_ms > 0.7 * axes.get_xlim()[1]  # no room on its right
             axes.annotate(
-                text, (value_ms, 8 + 14 * i), textcoords="offset points", xytext=(4, 0), color=INK, fontsize=8
+                f"{name} {value_ms:.0f} ms",
+                (value_ms, 8 + 14 * i),
+                textcoords="offset points",
+                xytext=(-4 if late else 4, 0),
+                ha="right" if late else "left",
+                color=INK,
+                fontsize=8,
             )
 
 
@@ -132,8 +138,12 @@ def _svg_uri(figure: Figure) -> str:
         for side, spine in axes.spines.items():
             spine.set_color(INK)
             spine.set_visible(side in ("left", "bottom"))
+    width_in, height_in = figure.get_size_inches()
+    # All have labels of one size. tight_layout() finds the same margins by drawing everything once more.
+    figure.subplots_adjust(
+        left=0.65 / width_in, right=1 - 0.1 / width_in, bottom=0.5 / height_in, top=1 - 0.1 / height_in, wspace=0.28
+    )
     buffer = BytesIO()
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "road_kd_seg", "text.parse_math": False}):
-        figure.tight_layout()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
