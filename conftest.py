@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every test may use.
 
 One thread per process: the suite starts many, and OpenMP threads that share two cores wait on each other.

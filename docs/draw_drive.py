@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the README's moving picture from what `make demo` leaves: camera, depth, ground truth, and the node's masks.
 
 python docs/draw_drive.py out/demo docs/images/drive.webp

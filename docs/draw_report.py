@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs the head of a report in Chromium, for the README.
 
 python docs/draw_report.py out/demo docs/images/report.webp

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pages of the site made from what stands elsewhere: READMEs, recipes, the public API."""
 
 import re

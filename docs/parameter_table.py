@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of the node's parameters in docs/NODE.md, from the dataclass that declares them.
 
 `python docs/parameter_table.py` writes it; a test holds the page against it.

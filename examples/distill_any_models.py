@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distill a torchvision segmenter into a timm backbone: two models that were not written for this package.
 
 python examples/distill_any_models.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Segment a rosbag without ROS: frame by frame, with the intersection over union where the bag has labels.
 
 python examples/segment_bag.py path/to/bag

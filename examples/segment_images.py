@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Segment a color image and its aligned depth, and write the classes over the image.
 
 python examples/segment_images.py color.png depth.png overlay.png

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that reads the obstacle mask, in plain rclpy: `ros2 run` or `python examples/subscribe_masks.py`.
 
 It prints which share of the lower half of the image is an obstacle, which a robot would slow down for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The losses of road_kd_training in torchdistill's recipes: import this file, then name them as criterion keys.
 
 criterion:

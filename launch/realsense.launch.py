@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RealSense driver with aligned depth, the segmentation node, and RViz on request."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bag through the segmentation node; with `out:=FOLDER`, what the node published is scored as well."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The segmentation node on a camera's topics, or one node for each of several; `--show-args` lists the arguments."""
 
 from launch.actions import OpaqueFunction

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time segmentation of potholes, obstacles and lane markings from an RGB-D camera.
 
     from road_kd_seg import RgbdFrame, Segmenter

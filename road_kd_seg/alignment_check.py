@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the depth aligned to the color image at all? Depth edges against color edges, averaged over a few frames.
 
 Drivers mirror, shift or delay the aligned topic without a word (realsense-ros#2564, #3018, #3391), and masks go wrong.

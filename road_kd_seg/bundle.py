@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model on disk: a folder with model.yaml, weights.safetensors and perhaps model.onnx, checked before it is used."""
 
 from __future__ import annotations

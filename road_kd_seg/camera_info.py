@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fields of a sensor_msgs/CameraInfo → intrinsics. Knows its fields, not ROS: bags and live messages share it."""
 
 from __future__ import annotations

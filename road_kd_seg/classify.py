@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logits to what the camera's pixels show: softmax, bilinear upsampling, the most probable class.
 
 `classify` is the definition, for tensors on any device; `label_array` gives the same labels on a CPU for a fraction of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Point clouds and depth for costmaps and maps, from a segmented frame. NumPy only; H W camera size, N points."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes of a sensor_msgs/CompressedImage → NumPy arrays: JPEG or PNG color and labels, PNG or RVL depth.
 
 Knows the message's fields, not ROS: bags and live messages share it. What the data is, its first bytes say; `format` is

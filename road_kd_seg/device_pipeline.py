@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera images to labels on a CUDA device: everything in between stays there, and nothing waits but for the label.
 
 `FrameNetwork` is the whole way as one graph of static shapes, made of the same `preprocess` and `classify` that define

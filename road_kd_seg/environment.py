@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a report was made: without this its milliseconds mean nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The package's exceptions, and how text from outside gets into a message."""
 
 from __future__ import annotations

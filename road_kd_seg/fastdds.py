@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The DDS set-up that images need (before `rclpy.init()`), and what killed processes leave of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two things that travel: an RGB-D frame in, a segmentation out. NumPy only; H and W are the camera's."""
 
 from __future__ import annotations

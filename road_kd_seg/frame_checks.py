@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do the messages of one frame belong together, and can their numbers be true? Node and bag reader ask the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden frames: inputs of a bundle with the labels that its exporter got, by which whoever loads it can tell that the
 engine, the device and the precision in use compute the same network. N frames, H W their size.
 

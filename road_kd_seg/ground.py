@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The road under the camera, from one depth image: its plane, how much depth there is, and where it ends.
 
 NumPy in and out; H W camera size, h w size of the coarse grid on which everything is computed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this machine's CPU can do, and how this process should use it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pixels of a sensor_msgs/Image or CompressedImage → NumPy arrays. Bags and live messages share it.
 
 Knows the messages' fields, not ROS: takes them as they stand, honors row padding and byte order, and raises FrameError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JPEG and PNG → NumPy arrays. What the header promises is checked before anything is decoded.
 
 Compressed messages, label folders and datasets read their images here. Only these two codecs are read: OpenCV would

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label images in files as annotation tools export them. Replay and training read them here. H W size, K classes."""
 
 from __future__ import annotations

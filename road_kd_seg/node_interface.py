@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names by which other processes reach `seg_node`: its node name, its topics and its module."""
 
 NODE_MODULE = "road_kd_seg.ros.seg_node"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same obstacle in frame after frame: footprints on the road that overlap, once the vehicle's motion is taken off.
 
 Obstacles are taken to stand still, so that all of them share one motion. N obstacles of a frame, M tracks.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles as objects: where they are, how large, and for potholes how deep, with 90 % intervals.
 
 What is measured is what the camera sees. The part of a pothole behind its near rim is hidden, the more the flatter the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YAML and JSON that other people wrote: parsed within bounds, then read field by field, each typed and ranged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What other installed packages add by entry points, beside our own dict literals.
 
 A package adds a network by two lines of its pyproject.toml; `road_kd.distillers` and `road_kd.datasets` work alike:

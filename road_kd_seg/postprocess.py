@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A segmentation to what a robot or a person uses: masks, overlay, obstacle points. NumPy and OpenCV only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cameras mounted sideways or upside down: frames are turned upright, and what was found is turned back."""
 
 from __future__ import annotations

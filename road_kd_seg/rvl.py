@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RVL, the lossless depth compression of compressed_depth_image_transport (Wilson, ISS 2017). NumPy only.
 
 An image is a sequence of runs: how many zeros, how many non-zeros, then each non-zero value as a zig-zag difference to

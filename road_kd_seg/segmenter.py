@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundle, preprocessing, backend and upsampling behind one call: RgbdFrame → Segmentation."""
 
 from __future__ import annotations

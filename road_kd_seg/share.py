@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where models/ and config/ are: inside the installed package, or in the checkout it runs from."""
 
 from __future__ import annotations

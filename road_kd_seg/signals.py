@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM as a question that a loop asks: no exception in the middle of anything, exit code 0."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signed bundles: who holds the key vouches for model.yaml, and with its hashes for every file that is loaded.
 
 The hashes in model.yaml guard against accident, not against who edits both. The signature is that of OpenSSF's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steady masks: what a network says of a frame, averaged with what it said of the frames before, where nothing moved.
 
 Logits are averaged, which is the geometric mean of class probabilities: a softmax would cost more than the average

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the classes are, what a robot does with them, and how they are painted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thresholds of obstacle classes: from which probability on a pixel is one, though another class is likelier.
 
 They lie beside a bundle's weights as an attachment, with what they promise. They only add obstacles: a pixel that is an

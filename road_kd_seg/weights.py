@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors of a safetensors file, compared with the network they are for before any memory is reserved for them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the runtime imports is what package.xml and setup.py say, and nothing more."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CUDA path, on a CPU: one graph, no synchronization, few operators, and every label belongs to its frame."""
 
 import itertools

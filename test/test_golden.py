@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle proves itself: whatever an engine gets wrong is noticed before the first real frame."""
 
 import shutil

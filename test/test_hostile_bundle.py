@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundles that were made to hurt: each is refused in one line, at once, before anything is built."""
 
 import hashlib

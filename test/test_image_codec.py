@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 from array import array
 from types import SimpleNamespace
 

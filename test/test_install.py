@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `pip install .` brings, in environments of its own: the requirements of the wheel, and nothing else."""
 
 from __future__ import annotations

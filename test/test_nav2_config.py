@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What nav2's layers do with our messages, by their documented rules (docs/NAV2.md), on rendered roads."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One version, one license: what the metadata files say agrees."""
 
 import re

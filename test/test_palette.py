@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The classes' colors, seen by people without red or green receptors (Machado et al., IEEE TVCG 2009)."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry points of packages that are really on the path, made in a temporary folder."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Backends run a network: encoded tensors in, logits out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime: a bundle's model.onnx on a CPU or on CUDA, or its model.int8.onnx on a CPU, at their one size.
 
 onnxruntime is imported when a backend is made: nothing else needs it.

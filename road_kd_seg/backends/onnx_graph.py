@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an ONNX file would make a runtime do, read from its bytes without building anything.
 
 ONNX Runtime opens files that a graph names as external data, and runs its loops for as long as they last. This walks

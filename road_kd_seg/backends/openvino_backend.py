@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OpenVINO: the same files as ONNX Runtime's, on a CPU; where that has VNNI, its int8 is the faster one.
 
 openvino is imported when a backend is made: nothing else needs it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference backend: eager PyTorch in channels_last, in the precision that the device is good at.
 
 Weights are converted once, when the network is loaded: autocast would convert them again with every frame.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth of one camera as another camera sees it: RealSense's `align` for recordings made without it. H W image size."""
 
 from __future__ import annotations

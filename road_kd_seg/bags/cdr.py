@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The few ROS messages that this package reads from a bag, decoded without ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What MCAP files and ROS 1 bags have in common: records, most of them inside compressed chunks.
 
 The whole file is walked once, from record to record without reading the chunks, so that a missing, wrong or cut-off

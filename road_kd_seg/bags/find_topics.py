@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which topics of a recording are color, depth, camera_info and labels, by type and name.
 
 Knows the names of the RealSense driver (both namespaces) and SDK, of ZED, Orbbec and Azure Kinect drivers, with and

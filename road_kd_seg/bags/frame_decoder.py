@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stored messages of a frame → the frame, with the checks that the node makes as well."""
 
 from __future__ import annotations

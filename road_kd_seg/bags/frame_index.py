@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which messages of a recording make a frame. N color images, M images of another topic."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stream of messages → the messages of each frame, in memory that does not grow with the recording."""
 
 from __future__ import annotations

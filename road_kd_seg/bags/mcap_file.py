@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MCAP files (mcap.dev/spec) of any writer: with or without chunks, index, summary, profile or an end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which depth image belongs to which color image, by header stamp."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishers for a bag's topics, and the clock that paces them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Console script `bag_player`: publishes a bag as it was recorded, where there is no `ros2 bag play`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames of a bag by their number, read from the file one at a time."""
 
 from __future__ import annotations

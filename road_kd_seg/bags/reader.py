@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a recording without ROS: raw messages to play back, or paired RGB-D frames to score."""
 
 from __future__ import annotations

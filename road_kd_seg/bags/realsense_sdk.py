@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of the RealSense Viewer and SDK (`rs-record`): ROS 1 bags, and since 2.58 a single .db3.
 
 Topics are `/device_D/sensor_S/STREAM_N/...`. Depth is as the left imager saw it, so it is aligned here by what the file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording as one stream of messages: whichever files it consists of, whoever wrote them, whatever is damaged."""
 
 from __future__ import annotations

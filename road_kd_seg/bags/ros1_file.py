@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS 1 bags (format 2.0), of the driver, of the RealSense Viewer, and of recorders that were killed."""
 
 from __future__ import annotations

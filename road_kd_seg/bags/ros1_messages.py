@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of ROS 1 as those of ROS 2: the same fields, without the header's counter, other names for a few."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQLite storage files of rosbag2 and of the RealSense SDK, whatever their schema, journal or path."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every storage file offers, and the order in which messages of several chunks or files are read."""
 
 from __future__ import annotations

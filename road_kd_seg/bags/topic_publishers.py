@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which message class and which quality of service a recorded topic is played with. Needs ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that the RealSense ROS 2 driver gives to topics and frames (node `/camera/camera`), and ours for labels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames → an MCAP rosbag2 with the topics, types and frame ids of a RealSense driver. Needs no ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of label maps, in NumPy: the confusion matrix and what is derived from it; `boundary` has its surroundings."""
 
 from road_kd_seg.metrics.confusion import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intervals for results of a drive, whose neighboring frames are alike: block bootstrap over frames. N frames.
 
 Circular blocks (Politis and Romano, 1992) keep what neighbors share. Their number is fixed, because lengths that are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well boundaries between classes lie: F1 with a tolerance in pixels (Csurka et al., BMVC 2013; counted over a data
 set here, not averaged over images). K classes, H W size.
 

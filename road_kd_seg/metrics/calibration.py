@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does a confidence of 0.9 mean nine in ten? Reliability from histograms that add up over frames. B bins, K classes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The confusion matrix and what is derived from it. Dataset-level: counts are summed over frames first. K classes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles as objects: which were found, which alarms were false, how far away. H W size, K classes.
 
 Pixels say little about a robot's risk: a pothole ten meters ahead is a thousandth of the image.

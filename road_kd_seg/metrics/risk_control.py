@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thresholds with a promise: conformal risk control (Angelopoulos et al., ICLR 2024) over blocks of frames.
 
 The loss of a block is 1 if more of it is missed than may be, else 0; it never falls as the threshold rises. Where the

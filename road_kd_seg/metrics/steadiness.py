@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does a prediction hold from one frame to the next? H W size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our own student, and every student and teacher of the five papers, by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DeepLabV3 (Chen et al., 2017) as CWD's students use it, and DeepLabV3+ (Chen et al., ECCV 2018) as SSLKD does.
 
 V3: a dilated backbone to 1/8, atrous spatial pyramid pooling (ASPP, rates 12, 24, 36) and a 1x1 classifier. CWD names

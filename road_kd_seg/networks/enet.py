@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ENet (Paszke et al., "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation", 2016).
 
 A second student of IntRA-KD. Table 1 of the paper: an initial block to 1/2, five bottlenecks at 1/4, seventeen at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ERFNet (Romera et al., "ERFNet: Efficient Residual Factorized ConvNet", T-ITS 2018), the student of IntRA-KD.
 
 Table I of the paper: 16 layers of encoder down to 1/8 of the input, 6 of decoder, no skip connections. Depth, where

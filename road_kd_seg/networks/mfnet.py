@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MFNet (Ha et al., "MFNet: Towards Real-Time Semantic Segmentation for Autonomous Vehicles", IROS 2017).
 
 LIX's small teacher (RGB-X) and, without the X encoder, its small student. Two light encoders of

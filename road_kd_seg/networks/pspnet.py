@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PSPNet (Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017) as CWD and IntRA-KD use it.
 
 A dilated backbone to 1/8, a pyramid of pooled contexts, a 3x3 bottleneck and a 1x1 classifier. CWD (Table 5) has the

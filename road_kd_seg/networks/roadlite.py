@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RoadLite, a network of our own for two CPU cores: narrow dense 3x3 convolutions, logits at half the input's size.
 
 On AVX2 a narrow dense convolution costs as little as a mobile block, quantizes better and trains several times faster;

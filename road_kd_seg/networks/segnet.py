@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SegNet on VGG-16 (Badrinarayanan et al., "SegNet", T-PAMI 2017), the second teacher of SSLKD.
 
 Thirteen conv-BN-ReLU layers with five max-pools, and their mirror image, which un-pools with the encoder's indices;

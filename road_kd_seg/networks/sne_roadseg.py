@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SNE-RoadSeg (Fan et al., "Incorporating Surface Normal Information into Semantic Segmentation", ECCV 2020).
 
 LIX's large teacher, and, without the second encoder, its large student. Two ResNet-152 encoders, color and X

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """U-Net (Ronneberger et al., MICCAI 2015) on ResNet-34: "UNet-ResNet-34" of IntRA-KD's Tables 2 and 4.
 
 The paper gives no details; this is the common form: five up-sampling steps (nearest) of two conv-BN-ReLU layers with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth in meters to network input. B batch, C channels, h w network size."""
 
 from __future__ import annotations

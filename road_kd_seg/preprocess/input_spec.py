@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network wants to be fed: size, crop, color statistics and depth encoding. Plain data, no torch."""
 
 from __future__ import annotations

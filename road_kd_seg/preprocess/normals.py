@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surface normals from depth: SNE (Fan et al., ECCV 2020) and three filters to normal (3F2N; Fan et al., RA-L 2021).
 
 A plane nx·X + ny·Y + nz·Z = 1 seen through a pinhole camera has 1/Z = nx·x + ny·y + nz with x = (u − cx)/fx and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera images to the network's size. B batch, C channels, H W camera size, h w network size.
 
 `resize_color` and `resize_depth` are the definition, for tensors on any device; `resize_color_array`,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The road plane in a depth image, and what lies above or below it.
 
 A plane is linear in inverse depth, 1/z = a·u + b·v + c, for any pinhole camera.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`fit_road_plane` of one image on a CPU, in NumPy: for arrays this small, half of PyTorch's time goes into calling it.
 
 N sampled points, M plane hypotheses, h w image size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera images to network input: `preprocess` on any device, `preprocess_frame` for one frame on a CPU.
 
 B batch, C channels, H W camera size, h w network size.

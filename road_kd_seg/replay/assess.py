@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a run to everything that a report tells of it."""
 
 from __future__ import annotations

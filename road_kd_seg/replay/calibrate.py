@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`replay_eval --calibrate miss=P`: thresholds of the obstacle classes with a promise, and what became of the promise.
 
 Blocks of frames are what is drawn: neighboring frames show the same obstacles. C obstacle classes, T thresholds.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One of our nodes in a process of its own, with its log in a file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Console script `replay_eval`: a bag and a model in, a report out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One model against others on the same frames: differences with intervals. N frames, K classes, Q quantities.
 
 What is compared is what per_frame.csv holds, so an earlier report serves as well as a model that runs now.

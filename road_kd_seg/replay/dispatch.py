@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `replay_eval` does once its arguments are parsed: one bag or several, then what it prints and its exit code."""
 
 from __future__ import annotations

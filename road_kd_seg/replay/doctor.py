@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bag doctor: is this recording what the model was trained on? Needs no label. H W size.
 
 A few frames of the bag are measured; each finding has the range of the synthetic drives that the shipped students are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a model over a bag without ROS, and score any run against the ground truth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many bags: one report each, and one over all of them. On the cores of this machine, or on a Ray cluster."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requirements such as `iou/negative_obstacle>=0.6`, checked against a report."""
 
 from __future__ import annotations

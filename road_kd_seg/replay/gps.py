@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where on Earth a drive went, from the NavSatFix messages of its bag. N fixes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a recording itself is like: rates, gaps, stamps. N color images."""
 
 from __future__ import annotations

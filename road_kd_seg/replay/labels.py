@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label images by stamp: a model's predictions on a bag, or the ground truth from a folder of PNG files."""
 
 from __future__ import annotations

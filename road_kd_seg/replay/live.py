@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Play a bag to a real `seg_node` and record what it does: two processes, real transport, real time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every obstacle of a drive, once: obstacles.csv and obstacles.geojson; and frame by frame: obstacles.json."""
 
 from __future__ import annotations

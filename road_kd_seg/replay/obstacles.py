@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles over a whole drive: by distance, as objects, and from frame to frame. K classes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A drive with its predictions as a rosbag2 that opens in RViz and Foxglove. Needs no ROS."""
 
 from __future__ import annotations

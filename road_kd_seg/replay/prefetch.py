@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work that is done beside other work, in bounded memory."""
 
 from __future__ import annotations

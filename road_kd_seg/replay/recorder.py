@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records what a running `seg_node` publishes: labels into a bag, their times, and the node's own report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A drive with its predictions as a recording of Rerun: scrub through images, depth, labels and latency side by side.
 
 Only a file is written. No viewer is started and no connection opened, so nothing of Rerun's analytics runs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a replay yields, as plain data: what became of every frame, how fast, how well. K classes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `replay_eval` does with one bag: read, segment or replay, score, write."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report's first sentence: is it accurate, is it fast enough for this camera, does it do every frame."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our arrays → ROS messages. The other way is `image_codec`'s and `compressed_image`'s, which bags use as well."""
 
 from __future__ import annotations

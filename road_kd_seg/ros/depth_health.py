@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is depth worth using? Every frame's is judged, on the worker's thread."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles as objects → vision_msgs. Its message classes are passed in: PyPI has no wheels of the package."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Once a second: the node's judgment of itself on /diagnostics, and in the log what stays wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every color image that comes in leaves a trace: received = published + Σ dropped, once nothing is in flight."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The camera's topics → jobs for the worker. Lives while the node is active and enabled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the launch files share. Imports ROS's launch packages, and nothing of ours but paths."""
 
 from __future__ import annotations

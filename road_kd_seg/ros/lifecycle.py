@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lifecycle transitions that say why they failed, and that cannot end the process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The models that the node runs: one for its camera, and perhaps one for when depth is missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node notes about its traffic, and its judgment once a second."""
 
 from __future__ import annotations

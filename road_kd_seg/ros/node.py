@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lifecycle node `road_seg`: inputs → worker → outputs, and what a robot may ask of it while it runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's parameters: what they are called, what they may be, and a consistent reading of all of them."""
 
 from __future__ import annotations

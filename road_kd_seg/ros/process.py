@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process around the node: ROS context, command line, signals, end."""
 
 from __future__ import annotations

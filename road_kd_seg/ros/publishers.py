@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node publishes. An output that nobody subscribes to is not computed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Console script `seg_node`: the node in its own process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A segmented frame, and every output that the node makes of one."""
 
 from __future__ import annotations

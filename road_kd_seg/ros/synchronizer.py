@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Color and depth of one moment, on top of message_filters, without what its queues do to a looping bag."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points in another frame than the camera's, by tf2, which is optional: PyPI has no wheels of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Topics in words: why one cannot be opened, and what the ROS graph knows of one from which nothing comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One thread, one slot: the newest item is processed next, older ones are superseded, nothing queues."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m road_kd_seg.synthetic --out BAG`: a synthetic drive as the MCAP bag of a RealSense driver, with labels."""
 
 from __future__ import annotations

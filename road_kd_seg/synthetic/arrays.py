@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Array types of the renderer, which works in float32 and 8-bit throughout."""
 
 from __future__ import annotations

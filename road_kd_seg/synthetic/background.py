@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is not road: sky, horizon, walls along the street and pictures of trees and posts. All of it is background."""
 
 from __future__ import annotations

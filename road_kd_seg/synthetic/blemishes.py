@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stains, potholes and cracks. Functions change the canvas they get; h and w are the size of a region of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pinhole camera above a road plane: poses, rays, and where rays meet the plane.
 
 World: x right, y along the road, z up, the road is z = 0; meters. Camera: x right, y down, z forward. H and W are the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The buffers that a frame is painted into, and the ground plane seen by every pixel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Potholes and cracks as small height maps with their light baked in.
 
 Patches are (n, n): rows run along s, columns along t, resolution_m apart, centered on the defect.

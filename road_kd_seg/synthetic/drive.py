@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives along random roads, and single scenes: what the rest of the project asks for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiles laid on the road at their real size, and how much of them a pixel resolves. h and w are a region's size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the features of a road at random, piece by piece: a road is endless, and its pieces are made on demand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paints lane lines and marks onto the road. Functions change the canvas they get."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Road paint as coverage: how much of a pixel on the road is painted."""
 
 from __future__ import annotations

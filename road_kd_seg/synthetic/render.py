@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One view of a road: true light, label and depth, then the sensor's version of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws a road, its light and its camera rig at random."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is on a road and where, as plain data.
 
 Road coordinates: s meters along the road, t meters to the right of its middle. Everything here is frozen and hashable,

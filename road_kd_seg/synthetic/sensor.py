@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From true light and depth to what an RGB-D camera reports. H and W are the image's."""
 
 from __future__ import annotations

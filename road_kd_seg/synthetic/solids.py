@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles as solids that rays hit: boxes, truncated cones and ellipsoids. h and w are the ray grid's size."""
 
 from __future__ import annotations

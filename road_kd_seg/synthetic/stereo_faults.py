@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong in the depth of a real stereo camera, beside fine noise: waves, blobs, flying pixels, lost rows."""
 
 from __future__ import annotations

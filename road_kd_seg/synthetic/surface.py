@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The road's surface and what lies beside it, and the light on them. Functions change the canvas they get.
 
 h and w are the size of the canvas below the horizon.

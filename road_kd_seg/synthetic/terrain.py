@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roads that are no plane: where rays meet a road that rises, falls, is crowned, bumpy and lined by kerbs.
 
 The ground's height is a parabola along the road through the point below the camera, plus the crown and waves of the

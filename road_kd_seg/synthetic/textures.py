@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tileable textures, built once per process from fixed seeds: scenes differ by which they use, where and how strongly.
 
 T is a tile's side in pixels. A tint tile is uint8 (T, T, 3) with 128 = "as the base color".

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands on and along a varied road: cars, people, houses and parapets, made of simple solids."""
 
 from __future__ import annotations

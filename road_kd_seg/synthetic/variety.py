@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws what makes scenes unlike each other: lens, mast, terrain, traffic, hour, weather, and a worse depth camera."""
 
 from __future__ import annotations

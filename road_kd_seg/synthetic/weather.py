@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Night, rain and snow, in color; what they do to depth is `stereo_faults`. Functions change the canvas they get."""
 
 from __future__ import annotations

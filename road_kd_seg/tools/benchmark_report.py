@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of `seg_benchmark`: machine, ratios, table and JSON."""
 
 from __future__ import annotations

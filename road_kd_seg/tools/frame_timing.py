@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times of a frame: a model in each engine, the papers' networks in eager PyTorch, and the usual way of doing it."""
 
 from __future__ import annotations

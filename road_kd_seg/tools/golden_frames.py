@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders a bundle's golden frames, with the labels that PyTorch in float32 on a CPU predicts for them."""
 
 from __future__ import annotations

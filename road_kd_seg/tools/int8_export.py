@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantizes a bundle's ONNX graph to int8, and refuses it where that costs accuracy.
 
 Static quantization in QDQ form: unsigned activations, signed weights per channel. Weights have 7 bits: where a CPU has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real node at a camera's rate: seg_node, bag_player and a recorder as three processes on one machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a bundle's network as ONNX, and checks that it predicts as the network does.
 
 This lies in the runtime, beside the backend that reads the file: as with `save_bundle` and `load_bundle`, whoever reads

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Console script `seg_benchmark`: what a model takes in each engine, beside its teacher, its peers and the usual way.
 
 Everything is timed in one run, interleaved, and reported as medians and minima; ratios carry over between machines,

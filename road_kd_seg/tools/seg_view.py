@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Console script `seg_view`: the node's rates and its overlay, on a machine without RViz and other ROS tools."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graphs that were made to hurt: refused before ONNX Runtime sees them, or stopped while it tries them."""
 
 import hashlib

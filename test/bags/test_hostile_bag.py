@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings that were made to hurt: what is sound in them is read, within bounds, or they are refused in one line."""
 
 import os

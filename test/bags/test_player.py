@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The player: what it sends, how it ends, and a node that outlives it."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is promised of any recording, over recordings that many writers, and accidents, might have made."""
 
 from collections import Counter

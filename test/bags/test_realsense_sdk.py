@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of the RealSense SDK, laid out as librealsense's writers do, of a scene whose geometry is known."""
 
 import numpy as np

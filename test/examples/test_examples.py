@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every example of the runtime runs as its first lines say."""
 
 import subprocess

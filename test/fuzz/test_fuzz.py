@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged input by the thousand: each is refused by a RoadKdError of one printable line, or its result is sane.
 
 500 cases run with the other tests; `make fuzz` runs 10,000, and `FUZZ_SEED=N` draws others. A case is fixed by its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 
 from road_kd_seg.metrics.objects import counts_by_distance, false_alarms, labeled_objects

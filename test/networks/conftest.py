@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks with weights that cost nothing to make: what is tested here does not depend on how they were initialized."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must hold for each network and each option that changes its graph."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lite0Fpn: pretrained weights fit where their package is installed, and are asked for by name where it is not."""
 
 from importlib.util import find_spec

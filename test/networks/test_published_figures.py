@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameter counts and tap shapes that were seen in the authors' or the closest public code, to the last digit."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RoadLite: its sizes as documented, and what its shape promises."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import os
 
 from road_kd_seg.replay.child_process import ChildProcess

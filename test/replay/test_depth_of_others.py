@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth as other recorders leave it, on rendered drives with a shipped student: what it costs in accuracy."""
 
 import json

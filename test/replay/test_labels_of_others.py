@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels as annotation tools export them, through the whole tool."""
 
 import numpy as np

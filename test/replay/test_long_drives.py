@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a long drive costs beyond the model itself: time beside it, and memory."""
 
 import os

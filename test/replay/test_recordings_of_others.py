@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings and labels as other people have them, through the whole tool.
 
 The labels are what the model predicts on the frames as they were meant: a run that decodes, pairs and scores a

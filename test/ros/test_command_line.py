@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever the command line and the environment hold: one line and exit code 1, or a clean end; never a traceback."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contracts of the packages that PyPI's wheels lack; held by the real ones where installed, and by our fallbacks."""
 
 import importlib

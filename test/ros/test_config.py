@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files in config/ against the running node."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Obstacles as vision_msgs. PyPI has no wheels of it: where it is missing, classes with its fields stand in, and what
 they hold is serialized by its message definitions."""
 

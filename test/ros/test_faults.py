@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong around a robot, done to real processes: the node says what is wrong, and lives on."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that runs is given bundles, parameters and messages that were made to hurt, and works on."""
 
 import hashlib

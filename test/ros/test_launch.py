@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch files, run by ROS's own launch, beside a driver and an RViz that only say what they were given.
 
 PyPI has no launch packages: without ROS this is skipped. Skipped by a mark: launch_testing's plugin imports every test

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The running node: what goes in, what comes out, what it survives."""
 
 import json

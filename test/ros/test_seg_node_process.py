@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's life: how it starts, what it does without a model, without depth, and how it ends."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hours of a robot in minutes: memory, kills and overload of a real node. `make soak` runs it, `make test` does not."""
 
 from __future__ import annotations

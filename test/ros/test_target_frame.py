@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points in another frame. tf2_ros has no wheels: where it is missing, one that knows a single transform stands in."""
 
 import importlib.util

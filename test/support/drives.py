@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives of noise whose labels are what the tiny model predicts, as messages that are stored in any way."""
 
 from typing import NamedTuple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fresh Python environments that hold chosen packages and nothing else, made from the running one without a network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damage to data: bytes and plain structures with a few places changed, each fixed by its random generator."""
 
 from __future__ import annotations

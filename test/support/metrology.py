@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Potholes of rendered scenes, measured from a sensor's depth and known exactly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings as other people's recorders write them: MCAP with every option, SQLite of every schema, ROS 1 bags."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames whose every pixel is known, and bags that no good recorder makes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real processes on a ROS graph of their own. Every wait has a condition and a deadline."""
 
 from __future__ import annotations

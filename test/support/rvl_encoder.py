@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RVL as its paper describes it, value by value: what the vectorized decoder is held against."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One thing at a time on an otherwise empty road, seen by a camera whose pose is known."""
 
 import math

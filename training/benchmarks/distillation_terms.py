@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the distillation terms of CPKD, CWD, IntRA-KD and LIX add to a step, beside the forward passes it needs anyway.
 
 Run: OMP_NUM_THREADS=1 python training/benchmarks/distillation_terms.py [--device cuda] [--shrink 1]

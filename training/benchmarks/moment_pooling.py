@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moment pooling for all classes of a batch at once, against two loops over samples and classes.
 
 Run: OMP_NUM_THREADS=1 python training/benchmarks/moment_pooling.py [--device cuda] [--forward-only]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training and distillation for road_kd_seg: losses as functions, methods as modules, datasets, one engine.
 
     from road_kd_training import channel_wise_kl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapting a model to a team's own road: pseudo-labels of a drive that nobody labeled, and what a student gained there.
 
 K classes, H W image size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random windows, mirror images and colors for training samples; depth and labels are sampled, never blended."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames to quantize a bundle with: of what it was trained on, and of what it was validated on."""
 
 from __future__ import annotations

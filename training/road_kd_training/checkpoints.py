@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run needs to resume where it stopped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd`: the workstation's commands."""
 
 from __future__ import annotations

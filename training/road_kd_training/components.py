@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a recipe to the components of a run: data, networks, methods, and what may not be combined."""
 
 from __future__ import annotations

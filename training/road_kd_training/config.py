@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything a training run can be told, typed. Recipes are YAML files of these fields; flags override them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pages of pictures for a person to check labels that a network made."""
 
 from __future__ import annotations

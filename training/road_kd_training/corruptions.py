@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weather, lens and sensor: what images of other days and cameras look like, for augmentation.
 
 Each function draws one corruption from a NumPy generator and leaves its input as it is. H W image size.

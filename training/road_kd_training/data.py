@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples to batches. Which sample comes when is a function of the seed alone, so that a run can be resumed."""
 
 from __future__ import annotations

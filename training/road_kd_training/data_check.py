@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run would trip over hours later: samples are read and checked before its first step."""
 
 from __future__ import annotations

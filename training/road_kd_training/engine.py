@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: supervised, distilled, cross supervised and semi-supervised runs are its configurations."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exceptions of the training package, beside those of the runtime."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores a network on a dataset exactly as the node would see it: whole frames, at the camera's resolution."""
 
 from __future__ import annotations

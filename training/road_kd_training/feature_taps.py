@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature taps by module path: the output of any submodule of any network as a named feature map.
 
 Our own networks name their taps in `feature_info`. A module path (`backbone.layer3`, as `named_modules` spells it) taps

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How strongly each term pulls at the student: its gradient's norm over the cross entropy's, on one batch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C between two steps: amid one it would leave half an update, and Python may drop it in a destructor."""
 
 from __future__ import annotations

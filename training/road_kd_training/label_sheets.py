@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contact sheets of pseudo-labels: least certain frames first."""
 
 from __future__ import annotations

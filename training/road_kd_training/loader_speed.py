@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast training samples come, where their time goes, and whether a training step would wait for them."""
 
 from __future__ import annotations

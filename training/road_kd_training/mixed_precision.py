@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which precision `mixed_precision: auto` stands for, and how tensors lie in memory: what is fast on this machine."""
 
 from __future__ import annotations

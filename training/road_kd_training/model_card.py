@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first draft of a bundle's MODEL_CARD.md: what its model.yaml knows; what only people know is left for them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step minimizes: the cross entropy and the terms of every distillation method, each with its weight."""
 
 from __future__ import annotations

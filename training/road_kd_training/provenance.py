@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a result comes from: the runtime's environment, and the device that trained."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels that a network makes for frames that nobody labeled, to train on (CPKD's NO-4K was made so). K classes."""
 
 from __future__ import annotations

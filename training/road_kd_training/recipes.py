@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recipes: YAML files of `TrainConfig`'s fields."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a run: one configuration, its environment, and the result."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoded samples on disk: decoding PNGs is four fifths of what a training sample costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What there is, as data: methods, datasets and experiments, for `road-kd list` and the documentation."""
 
 from __future__ import annotations

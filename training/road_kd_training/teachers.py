@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trained teachers: frozen, in eval mode, each fed as its own bundle says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where commands print: names and paths of other people are text, whatever brackets they hold."""
 
 from rich.console import Console

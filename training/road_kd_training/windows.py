@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Windows of a sample: where they lie, what they show, and the road plane seen through them.
 
 H W size of the sample, h w size of the example that a window becomes.

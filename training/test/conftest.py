@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 from importlib.util import find_spec
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapting to a drive: labels that agree over time, scores on held-back frames, and no bundle that got worse."""
 
 import json

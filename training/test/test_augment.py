@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One affine map for brightness, contrast, saturation and hue, against torchvision's four steps."""
 
 import numpy as np

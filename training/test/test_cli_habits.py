@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a stranger may expect of every command: what is next, errors before the work, names as text, any locale."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is wrong with the data is said before the first step, and nothing that was learned is lost."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs with teachers, on a few steps of a tiny dataset."""
 
 import dataclasses

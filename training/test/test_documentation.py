@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command that the documentation shows is accepted by the tool's own parser; the Python of the README runs."""
 
 import ast

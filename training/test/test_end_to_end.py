@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a team does with its own frames: train, interrupt, resume, distil, export, run the node, read the report."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taps by module path, on networks of ours and of nobody here."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step minimizes, of student and peers alike."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A package outside this repository adds a distiller, a network and a dataset; nothing here is changed for it."""
 
 import os

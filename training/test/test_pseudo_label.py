@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a bag without labels to a dataset with labels that a network made."""
 
 import json

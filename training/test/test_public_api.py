@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `import road_kd_training` offers and costs."""
 
 import subprocess

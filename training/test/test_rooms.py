@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A listing of a package shows what it registers and nothing else; what its members share is in common/."""
 
 import inspect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The public checks pass on what is right and name what is wrong."""
 
 import dataclasses

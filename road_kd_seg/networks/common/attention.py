@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attention blocks of MAFNet (Feng et al., T-IM 2022): channel, dual (DANet's), and its fifth stage's transformer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Classification backbones from timm, as feature pyramids or cut into the stages that networks fuse."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every network is to the rest of the package. B batch, K classes, C channels, H W size."""
 
 from __future__ import annotations

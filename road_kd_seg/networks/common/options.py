@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bundle's manifest may ask of a network's builder: options of the right type, in a range that can be built."""
 
 from __future__ import annotations

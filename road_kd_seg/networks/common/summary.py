@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each network is and costs: the table behind `road-kd list networks`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run and its scores as plain data: what report.json holds. What was not measured is None, never 0."""
 
 from __future__ import annotations

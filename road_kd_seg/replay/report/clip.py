@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A drive with its predictions as a short WebM, small enough to sit inside a page."""
 
 from __future__ import annotations

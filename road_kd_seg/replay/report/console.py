@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report in a terminal: a short table, the verdict, and where to look."""
 
 from __future__ import annotations

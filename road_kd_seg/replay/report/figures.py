@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report's plots, as SVG data URIs that suit a light and a dark page."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A few frames as pictures: what the camera saw, what was there, what the model said, where it is wrong."""
 
 from __future__ import annotations

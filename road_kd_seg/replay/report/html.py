@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page: what report.json says, with pictures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames as pictures that every kind of color vision reads, and pictures as data URIs. H W size."""
 
 from __future__ import annotations

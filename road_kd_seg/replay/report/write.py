@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write a report: report.json, per_frame.csv and a report.html that needs no other file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS packages that PyPI's rclpy wheels lack: the real one where it is installed, else the few calls that we use.
 
 The `_fallback` modules follow the contracts of the real packages; test/ros/test_compat.py runs against both. There is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fallback for `message_filters` (contract of Jazzy): filters that are fed by hand, exact and approximate pairing.
 
 As in the original, callbacks run under the synchronizer's lock, and the queues are public. Unlike it, an exception in

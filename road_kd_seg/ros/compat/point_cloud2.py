@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`sensor_msgs_py.point_cloud2`, or our fallback."""
 
 try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fallback for `sensor_msgs_py.point_cloud2`: structured arrays to clouds and back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd adapt`: a model learns a team's own road from a drive that nobody labeled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments of every command. Light to import: `--help` and wrong arguments need neither PyTorch nor a dataset."""
 
 from __future__ import annotations

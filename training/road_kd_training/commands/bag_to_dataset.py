@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd bag-to-dataset`: frames of a rosbag into a folder, for annotation and training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd benchmark data`: whether training samples come fast enough on this machine."""
 
 from __future__ import annotations

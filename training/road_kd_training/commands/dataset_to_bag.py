@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd dataset-to-bag`: a dataset as the rosbag of a RealSense driver."""
 
 from __future__ import annotations

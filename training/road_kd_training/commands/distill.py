@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd distill`: one run from a recipe that has a teacher."""
 
 from __future__ import annotations

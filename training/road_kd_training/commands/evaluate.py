@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd evaluate`: a bundle's score on a dataset."""
 
 from __future__ import annotations

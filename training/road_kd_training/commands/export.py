@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd export`: the network of a run or a bundle as a bundle for robots, with a model card and perhaps as ONNX."""
 
 from __future__ import annotations

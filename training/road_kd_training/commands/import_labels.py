@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd import-labels`: an annotation tool's export as a dataset `frames`, by class name."""
 
 from __future__ import annotations

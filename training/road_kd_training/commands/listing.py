@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd list`: what there is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd pack`: a dataset's folder with smaller images, to travel to the machine that trains on it."""
 
 from __future__ import annotations

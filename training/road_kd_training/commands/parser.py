@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parser of `road-kd train`, `distill` and of the command line itself."""
 
 from __future__ import annotations

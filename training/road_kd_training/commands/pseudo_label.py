@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd pseudo-label`: labels for frames that have none, made by a network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd reproduce`: a table of a paper, reported and reproduced."""
 
 from __future__ import annotations

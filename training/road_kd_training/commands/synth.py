@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd synth`: synthetic road scenes into a folder."""
 
 from __future__ import annotations

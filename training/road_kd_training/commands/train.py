@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`road-kd train`: one run from a recipe."""
 
 from __future__ import annotations

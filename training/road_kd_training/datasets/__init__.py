@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every dataset by name; each yields `RgbdSample`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADE20K scene parsing (Zhou et al., CVPR 2017): indoor and outdoor scenes, 150 classes, 20,210 / 2,000 images.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ApolloScape lane marks (Huang et al., CVPR Workshops 2018): 113,653 labeled frames of roads 02-04, 2710x3384.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames of a recording (rosbag2, ROS 1 or RealSense SDK), with labels from its label topic or from a folder.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CamVid (Brostow et al., PRL 2009): video from a car in Cambridge, in the 11 classes of SegNet (T-PAMI 2017).
 
 SegNet's release (360x480, labels 0..10, 11 = void) is read as it is. The original one (720x960, 32 colors) is read

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cityscapes (Cordts et al., CVPR 2016): street scenes of 50 cities, 1024x2048, 19 classes, 2975 / 500 fine labels.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CULane (Pan et al., AAAI 2018): 133,235 frames of 590x1640, four lanes by their place relative to the car.
 
 Expected tree:

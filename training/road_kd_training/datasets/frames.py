@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames in a folder: what `bag-to-dataset` writes, and the place for any other images of your own.
 
 Frames without a label file are unlabeled. Depth may be missing, for single frames or altogether. An ID may hold

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KITTI Semantics (Alhaija et al., IJCV 2018): 200 labeled street scenes, about 375x1242, Cityscapes classes.
 
 The release has no validation split. LIX draws one at random, 3:1; here the draw is that of `splits.drawn` with seed 0:

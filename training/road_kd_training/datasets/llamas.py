@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unsupervised LLAMAS (Behrendt and Soussan, ICCV Workshops 2019): 79,113 labeled highway frames of 717x1276.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NO-4K (CPKD, ITSC 2023): road potholes and cracks seen by an Intel RealSense D455, 576x1024, RGB and depth.
 
 Train holds 3,000 frames whose labels a network made (not accurate in wet areas); validation (245) and test (500) are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """nuImages (Caesar et al., nuScenes, CVPR 2020): 93,476 driving photographs of six cameras, 900x1600.
 
 The masks of objects and surfaces become one label per pixel as in the devkit: background 0, the 23 object categories in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pothole-600 (Fan et al., ECCV Workshops 2020): road photographs with potholes, 400x400, and transformed disparity.
 
 The release's own split has 240 training, 180 validation and 180 testing frames. CPKD adds all of them to the frames

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real roads from four countries under permissive licenses: 844 labeled color images without depth.
 
 Sources (authors and changes stand in each folder's SOURCE.txt and LICENSE): survey vehicles in Brazil (MIT, CC BY 4.0),

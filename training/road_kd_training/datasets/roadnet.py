@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RoadNet (Liu et al., IEEE T-GRS 2018): aerial images of Ottawa, 0.21 m per pixel, with roads; SSLKD's dataset.
 
 SSLKD reports 455 training and 387 validation patches of 512x512, with one labeled patch to four unlabeled ones; how

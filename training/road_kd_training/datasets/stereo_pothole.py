@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real road photographs with potholes from a stereo camera (Fan et al., IEEE T-IP 2019), 52 frames, 576x1024.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Procedural road scenes, rendered once into a folder and read from there.
 
 Expected tree (written by `road-kd synth`, or on first use):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Virtual KITTI 2 (Cabon et al., 2020): five KITTI sequences rendered in ten variants, 375x1242, depth, 15 classes.
 
 The release has no split. LIX draws 700 frames at random and splits them 5:2; from where it draws is not said. Here the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PASCAL VOC 2012 segmentation (Everingham et al.): 20 kinds of objects and background, 1464 / 1449 labeled images.
 
 `train_aug` adds the labels of SBD (Hariharan et al., ICCV 2011), converted to PNG as they are commonly shared

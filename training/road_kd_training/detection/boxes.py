@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images with boxes, and boxes from label images. N boxes, H W image size; boxes are (left, top, right, bottom)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MS COCO 2017 (Lin et al., ECCV 2014): boxes of 80 classes, 118,287 / 5,000 images.
 
 Expected tree:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From sources to batches of images with boxes. Which image comes when is a function of the seed alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torchvision's detectors with a feature pyramid, whose levels can be distilled. B batch, C channels, H W size."""
 
 from __future__ import annotations

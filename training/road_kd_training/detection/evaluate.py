@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision as COCO defines it, by faster-coco-eval."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop of detectors: their own losses, and those of methods that compare levels of their pyramids."""
 
 from __future__ import annotations

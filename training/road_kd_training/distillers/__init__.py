@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every distillation method by name: one file each, one line here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Af-DCD (Fan et al., "Augmentation-free Dense Contrastive Knowledge Distillation", NeurIPS 2023).
 
 B batch, C channels, H W size, M channel groups, N positions of a patch.

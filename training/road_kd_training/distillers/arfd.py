@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LIX's adaptively recalibrated feature distillation, ARFD (Guo et al., "LIX", TIP 2025).
 
 Reconstructed from the paper's prose where equations were not available; that is marked [inferred].

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attention transfer (Zagoruyko and Komodakis, "Paying More Attention to Attention", ICLR 2017).
 
 B batch, C channels, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BiFPN in IntRA-KD's tables: attention maps of neighboring layers as targets (after Zhu et al., ECCV 2018).
 
 IntRA-KD says no more than that. Here each tap of the student imitates the attention of the teacher's tap paired

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CCT: semi-supervised semantic segmentation with cross-consistency training (Ouali et al., CVPR 2020).
 
 Deviations: an auxiliary decoder is a 1x1 convolution and bilinear enlargement, not sub-pixel convolutions, and

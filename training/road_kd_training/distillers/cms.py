@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CMS: cross-model supervision (Ma et al., IGARSS 2023; SSLKD's first step, Fig. 2).
 
 Networks of different architecture label unlabeled images for each other. SSLKD trains its teachers so, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPKD: channel- and position-wise distillation of road negative obstacles (Feng et al., ITSC 2023).
 
 Deviations from the authors' code:

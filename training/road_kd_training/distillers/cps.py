@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPS: semi-supervised semantic segmentation with cross pseudo supervision (Chen et al., CVPR 2021).
 
 The second network is a peer, of the student's architecture and another initialization, that learns from the

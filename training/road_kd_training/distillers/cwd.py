@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channel-wise knowledge distillation (Shu et al., ICCV 2021).
 
 B batch, C channels, H W size.

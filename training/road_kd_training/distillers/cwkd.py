@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CWKD, LIX's name for channel-wise distillation of the logits (Shu et al., ICCV 2021)."""
 
 from __future__ import annotations

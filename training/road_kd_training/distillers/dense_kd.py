@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Soft targets on every pixel, labeled or not, weighted by the classes that the teacher sees there.
 
 KD (Hinton et al., 2015) as our own students use it: the teacher knows something where labels say "ignore", and without

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DiffKD (Huang et al., "Knowledge Diffusion for Distillation", NeurIPS 2023).
 
 B batch, C channels, H W size.

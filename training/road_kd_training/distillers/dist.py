@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DIST (Huang et al., "Knowledge Distillation from a Stronger Teacher", NeurIPS 2022), on pixels.
 
 B batch, K classes, H W size, P pixels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoupled knowledge distillation (Zhao et al., CVPR 2022), per pixel.
 
 B batch, K classes, H W size, P labeled pixels.

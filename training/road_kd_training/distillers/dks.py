@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DKS: deeply-supervised knowledge synergy (Sun et al., CVPR 2019), pixel by pixel."""
 
 from __future__ import annotations

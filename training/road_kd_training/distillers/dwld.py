@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LIX's dynamically weighted logit distillation, DWLD (Guo et al., "LIX", TIP 2025), on DKD's decoupled terms.
 
 Reconstructed from the paper's prose where equations were not available; that is marked [inferred].

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Factor transfer (Kim et al., "Paraphrasing Complex Network: Network Compression via Factor Transfer", NeurIPS 2018).
 
 B batch, C channels, H W size.

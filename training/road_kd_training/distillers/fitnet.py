@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FitNets (Romero et al., ICLR 2015): hints.
 
 B batch, C channels, H W size.

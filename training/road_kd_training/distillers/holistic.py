@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HO, holistic distillation (Liu et al., CVPR 2019), with the WGAN-GP loss (Gulrajani et al., NeurIPS 2017).
 
 B batch, K classes, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IFVD (Wang et al., "Intra-class Feature Variation Distillation for Semantic Segmentation", ECCV 2020).
 
 B batch, C channels, K classes, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IntRA-KD: inter-region affinity distillation for road marking segmentation (Hou et al., CVPR 2020).
 
 Deviations, and choices where the paper is silent:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IRG: knowledge distillation via instance relationship graph (Liu et al., CVPR 2019).
 
 Instances are the samples of a batch (IntRA-KD's tables: three consecutive frames). Every distance matrix is divided

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LIX (Guo et al., "LIX: Implicitly Infusing Spatial Geometric Prior Knowledge into Visual Semantic Segmentation for
 Autonomous Driving", TIP 2025): DWLD on the logits and ARFD on the features, together.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LOCAL, local similarity (Xie et al., "Improving Fast Segmentation with Teacher-student Learning", BMVC 2018).
 
 As Table 1 of CWD (Shu et al., ICCV 2021) gives it.

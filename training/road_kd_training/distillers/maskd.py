@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MasKD (Huang et al., "Masked Distillation with Receptive Tokens", ICLR 2023).
 
 B batch, C channels, K classes, T tokens, H W size, N = H·W pixels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Neuron selectivity transfer (Huang and Wang, "Like What You Like", 2017).
 
 B batch, C channels, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prime-aware adaptive distillation (Zhang et al., ECCV 2020), on pixels.
 
 B batch, C channels, H W size.

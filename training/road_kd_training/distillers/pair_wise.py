@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PA, pair-wise distillation (Liu et al., "Structured Knowledge Distillation", CVPR 2019 and TPAMI 2020).
 
 B batch, C channels, H W size, N nodes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PI, pixel-wise distillation (Liu et al., "Structured Knowledge Distillation", CVPR 2019), as CWD's Table 2 has it.
 
 B batch, C channels, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pseudo-labels: the teacher's class where it is confident and nobody labeled (Lee, ICML workshop 2013).
 
 As CPKD's NO-4K was labeled (Section IV), but while the student trains. B batch, K classes, H W size.

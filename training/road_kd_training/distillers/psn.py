@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PS-N: similarity between neighboring layers (Yim et al., A Gift from Knowledge Distillation, CVPR 2017).
 
 IntRA-KD's tables call it so. Deviation: the matrices of student and teacher can only be compared where their

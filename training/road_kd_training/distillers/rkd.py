@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Relational knowledge distillation (Park et al., CVPR 2019).
 
 B batch, N elements per image.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SAD: learning lightweight lane detection CNNs by self attention distillation (Hou et al., ICCV 2019).
 
 The maps are the sum of squares over channels, resized, then a softmax over the image. A block learns from the next

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Similarity-preserving knowledge distillation (Tung and Mori, ICCV 2019).
 
 B batch, N elements per image.

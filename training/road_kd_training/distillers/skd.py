@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SKD: structured knowledge distillation for semantic segmentation (Liu et al., CVPR 2019).
 
 Its holistic, adversarial term is the method `ho`. Deviations: nodes are cells of `node_size` pixels, averaged, as

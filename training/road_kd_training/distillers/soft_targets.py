@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KD: distilling the knowledge in a neural network (Hinton et al., 2015), pixel by pixel."""
 
 from __future__ import annotations

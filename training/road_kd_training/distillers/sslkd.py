@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SSLKD: distillation for road detection by cross-model semi-supervised learning (Ma et al., arXiv 2402.05305, 2024).
 
 Its first step, in which two teachers teach each other, is the method `cms`; this file is the second. Choices where the

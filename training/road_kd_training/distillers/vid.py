@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variational information distillation (Ahn et al., CVPR 2019).
 
 B batch, C channels, H W size.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """WSLD, weighted soft labels (Zhou et al., "Rethinking Soft Labels for Knowledge Distillation", ICLR 2021), per pixel.
 
 B batch, K classes, H W size, P labeled pixels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The papers' tables, and our own, as data: every experiment by its name."""
 
 from __future__ import annotations

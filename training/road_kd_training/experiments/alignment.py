@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well a student's features agree with its teacher's over training: LIX's Fig. 5, from snapshots of the student.
 
 Agreement is linear CKA over *positions*: each cell of a feature map is an example, its channels are what describes it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a table of a paper is, as data: rows with the reported results and a recipe each, and what all rows share."""
 
 from __future__ import annotations

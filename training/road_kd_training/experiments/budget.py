@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Equal budgets: how many steps each row may take, so that it costs what its baseline costs, teacher included.
 
 Published gains shrink where the baseline student is trained for as long as the distilled one. Costs are measured on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a table may claim, in words: how gains are judged, what can be told apart, whether its baseline still climbs."""
 
 from __future__ import annotations

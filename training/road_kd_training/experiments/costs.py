@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What networks cost, measured on this machine or counted; weights do not matter for it."""
 
 from __future__ import annotations

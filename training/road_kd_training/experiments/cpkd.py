@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPKD (Feng et al., ITSC 2023): Tables I to III."""
 
 from __future__ import annotations

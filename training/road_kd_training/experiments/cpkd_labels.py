@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPKD (Feng et al., ITSC 2023): how NO-4K was labeled (Section IV), and whom wrong labels mislead (Section V-C)."""
 
 from __future__ import annotations

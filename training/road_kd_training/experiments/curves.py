@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Curves as pictures: results along a sweep's parameter, and agreement with the teacher over training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CWD (Shu et al., ICCV 2021): Tables 2 to 5, Fig. 3 and Section 4.3's swapped divergence, on Cityscapes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CWD (Shu et al., ICCV 2021): Table 6, object detection on COCO."""
 
 from __future__ import annotations

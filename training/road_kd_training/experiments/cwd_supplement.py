@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CWD (Shu et al., ICCV 2021): the tables of its supplement, Pascal VOC and ADE20K, in the setting of Table 5."""
 
 from __future__ import annotations

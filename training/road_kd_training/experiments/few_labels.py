@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Few labels: a teacher that sees depth and eight labeled scenes, students that see color and 392 unlabeled ones.
 
 CPKD's workflow for NO-4K and LIX's RGB-X teacher in one. The primary comparison, written down before its seeds ran: row

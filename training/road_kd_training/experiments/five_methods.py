@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One method of each of the five papers as rows of our own tables, at the papers' weights and at an equal share."""
 
 from __future__ import annotations

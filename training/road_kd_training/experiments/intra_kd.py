@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IntRA-KD (Hou et al., CVPR 2020): Tables 2 to 4 and Fig. 7."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IntRA-KD (Hou et al., CVPR 2020): Fig. 10, and what Sections 4.1 and 4.2 say of its settings."""
 
 from __future__ import annotations

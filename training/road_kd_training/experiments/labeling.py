@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows that learn from labels that another row's network made, as CPKD's NO-4K was labeled (Section IV)."""
 
 from __future__ import annotations

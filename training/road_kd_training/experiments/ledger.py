@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be said of a claimed gain from paired runs: it holds, it vanishes, or nobody can tell yet.
 
 Both students of a pair have the same seed, data and number of steps. The interval is Student's, of the paired

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LIX (Guo et al., TIP 2025): Tables I to V and Fig. 4. Teachers are fed color and depth, students color only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reported results of LIX's Tables I to III, by dataset and method.
 
 Four each of SNE-RoadSeg and of MFNet: mFsc, fwFsc, mIoU, fwIoU, in percent.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The papers' metrics, from what one run scored. K classes; everything in percent unless it says otherwise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """New cameras: does it matter for roads that nobody trained on in which order a student learns from its teacher?
 
 GKD (CVPR 2026) finds that for unseen domains features should be distilled first, without labels, and the task be

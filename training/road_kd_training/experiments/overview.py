@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One method of each paper on one student: no paper's table, but the five side by side under one schedule."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictions side by side, as the papers' figures have them: image, ground truth, and each row's student."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a table and a scale to training runs: pure, so that the plan can be printed and tested without training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distillation on real roads: an ImageNet teacher, a student from random weights, every row at equal compute.
 
 The primary comparison, written down before its seeds ran: row `kd_cwd` against `baseline` under `--budget cpu`, where a

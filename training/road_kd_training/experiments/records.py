@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is kept of a run: its recipe before it trains, its scores after; and where an equal run was trained before."""
 
 from __future__ import annotations

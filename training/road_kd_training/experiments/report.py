@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table on the terminal, as Markdown and as JSON: reported and reproduced results, and how these came about."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table's results, reported and reproduced, gathered from the runs: pure, before anything is printed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carrying out a plan: run by run, what is finished is kept, what fails is told and the others run."""
 
 from __future__ import annotations

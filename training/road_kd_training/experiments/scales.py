@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales: the paper's own protocol, or synthetic scenes in three sizes that replace its dataset."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the runs of a plan train, said from their configurations, so that no report forgets what it changed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SSLKD (Ma et al., arXiv 2402.05305, 2024): Table 1."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the papers state of their training, and where a plan at scale full differs: found in the plan, not told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one training step of a run costs, teachers' forward passes included: on random images, with random weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the rows of a table do, segment or detect: how data are opened, how a run trains, how it is scored."""
 
 from __future__ import annotations

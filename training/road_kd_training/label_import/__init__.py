@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels as annotation tools export them → frames with class ids, by class name."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every importer yields, and how shapes with names become a map of class ids. H W image size."""
 
 from __future__ import annotations

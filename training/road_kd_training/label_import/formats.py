@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of annotation tools → annotations: LabelMe, COCO, CVAT, Roboflow and Label Studio. H W image size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contracts that a distiller, network, dataset or backend keeps: checks that any package can run on its own.
 
 As scikit-learn's `check_estimator`, with pytest or without:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a check is, and how it fails."""
 
 from __future__ import annotations

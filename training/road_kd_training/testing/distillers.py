@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every distillation method promises the engine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every network and every inference engine promise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small trees of the street and general datasets in their documented layouts: what files hold and what comes out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags and folders of frames, and the way from one to the other."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every one of the street and general datasets promises."""
 
 import pickle

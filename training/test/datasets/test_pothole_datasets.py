@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pothole-600 and NO-4K: two frames of the documented layout each."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rendered scenes as a dataset, and what it knows of wet road. Seed 21 shows a large wet patch."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short runs of small detectors on a few images."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The five papers' functions compile, and then give what they give without."""
 
 import pytest

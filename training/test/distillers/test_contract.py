@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every registered method promises the engine; a new method is covered by its line in DISTILLERS."""
 
 import pytest

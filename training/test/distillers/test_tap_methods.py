@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for CWD, LIX and every baseline of their tables, beside the contract that holds for all methods."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small training run of every method: terms fall, the student improves, the first steps are as they were.
 
 `golden.json` holds the first 20 total losses of each run. After a change that is meant to alter them, rewrite it

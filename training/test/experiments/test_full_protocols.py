@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the plan at scale full owes to the papers, each with the sentence that says so."""
 
 import pytest

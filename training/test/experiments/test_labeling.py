@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPKD, Section IV: few labels teach a network that labels the rest."""
 
 import json

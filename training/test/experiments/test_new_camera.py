@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two stages: features first, then the head on a frozen encoder."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From rows to configurations: what all rows share, what they do not, and what makes two runs the same."""
 
 import dataclasses

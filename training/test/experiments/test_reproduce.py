@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real runs of a tiny table: what is finished stays, what fails is told, and the others run."""
 
 import dataclasses

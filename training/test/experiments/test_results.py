@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results, gains, tables: computed by hand from confusion matrices."""
 
 import json

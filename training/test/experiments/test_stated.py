@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report at scale full says of its deviations comes from the plan."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables as data: what the papers print must fit together, and every row must be something that can be built."""
 
 import inspect

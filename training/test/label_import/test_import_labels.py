@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One ground truth, as five tools export it."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Class lists of benchmarks, written compactly."""
 
 from __future__ import annotations

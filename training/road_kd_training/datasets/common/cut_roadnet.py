@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cuts RoadNet's release (one folder per region) into the patches that `roadnet` reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images of releases: 16-bit files to meters. H W image size."""
 
 from __future__ import annotations

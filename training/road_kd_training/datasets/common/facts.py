@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a listing says of each dataset beside its options: whether it has depth, and under which terms it comes."""
 
 from __future__ import annotations

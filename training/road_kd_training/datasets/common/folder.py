@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What datasets made of files share: the expected tree in every error, file lists, label images to class ids."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of label images, one per frame: annotated, or predicted. `replay_eval --labels` reads it too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which samples have a label: what semi-supervised protocols draw, and the choice between the two parts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lanes as polylines, compared as the CULane benchmark does (Pan et al., AAAI 2018). K classes, H W size, N points."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tools write: whole files in a folder of their own, or an error that says why not."""
 
 from __future__ import annotations

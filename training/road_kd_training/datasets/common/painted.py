@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth and disparity that a release holds only as a picture: gray, or painted with the jet map. H W image size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Masks as COCO stores them: lengths of runs in column order, written as text. H W image size.
 
 The runs alternate between outside and inside, outside first, down the columns. From the fourth on, each length is

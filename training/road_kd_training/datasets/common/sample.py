@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every dataset yields, and how its files are read. H W image size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Splits that a paper calls random, made repeatable."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Splits of a recording by time: neighboring frames look alike, so a random split would score what it trained on."""
 
 from __future__ import annotations

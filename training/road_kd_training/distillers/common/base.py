@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every distillation method is to the engine. B batch, C channels, K classes, H W size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What several distillation methods share: taps, sizes, valid pixels. B batch, C channels, K classes, H W size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CCT's perturbations of encoder features (Ouali et al., CVPR 2020, Section 3.2), without a loop over samples.
 
 B batch, C channels, K classes, h w size of the features.

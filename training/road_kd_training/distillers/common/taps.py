@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Methods that compare activations of student and teacher, tap by tap; the logits are the tap named `logits`.
 
 B batch, C channels, K classes, H W size.
