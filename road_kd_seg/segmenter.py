@@ -260,7 +260,8 @@ class Segmenter:
         negative = np.zeros(label.shape, np.uint8)
         for class_id in self.taxonomy.negative_ids:
             negative |= label == class_id
-        np.copyto(label, self.taxonomy.drivable_id, where=beyond_depth(depth_m, negative))
+        if negative.view(np.bool_).any():
+            np.copyto(label, self.taxonomy.drivable_id, where=beyond_depth(depth_m, negative))
         return label
 
     def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:

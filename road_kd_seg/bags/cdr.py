@@ -38,7 +38,7 @@ def decode_image(cdr: bytes, msgtype: str = IMAGE_TYPE) -> Any:
         FrameError: the bytes are no such message.
     """
     try:
-        return _TYPES.deserialize_cdr(cdr, msgtype)
+        return _TYPES.deserialize_cdr(memoryview(cdr), msgtype)  # which slices without a copy
     except Exception as error:  # damaged bytes make the generated parser stumble in any way
         raise FrameError(f"a message is no valid {msgtype} ({error}): the bag is damaged") from error
 

@@ -78,11 +78,13 @@ def mean_boundary_f1(counts: Counts) -> float:
 
 def _edges(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The label on its boundary pixels, IGNORE_INDEX elsewhere."""
-    edge = np.zeros(label.shape, np.bool_)
-    for axis in (0, 1):
-        first, second = (np.take(label, range(i, label.shape[axis] - 1 + i), axis) for i in (0, 1))
-        differs = (first != second) & (first != IGNORE_INDEX) & (second != IGNORE_INDEX)
-        edge |= np.pad(differs, [(0, a == axis) for a in (0, 1)]) | np.pad(differs, [(a == axis, 0) for a in (0, 1)])
+    edge, known = np.zeros(label.shape, np.bool_), label != IGNORE_INDEX
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differs = label[first] != label[second]
+        differs &= known[first]
+        differs &= known[second]
+        edge[first] |= differs
+        edge[second] |= differs
     return np.where(edge, label, np.uint8(IGNORE_INDEX))
 
 
@@ -90,11 +92,15 @@ def _match(
     own: NDArray[np.uint8], other: NDArray[np.uint8], tolerance_px: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Class of every boundary pixel of `own`, and whether `other` has one of that class nearby."""
-    rows, columns = np.nonzero(own != IGNORE_INDEX)
-    ids = own[rows, columns]
-    around = np.pad(other, tolerance_px, constant_values=IGNORE_INDEX)
+    height, width = own.shape
+    pixels = np.flatnonzero(own != IGNORE_INDEX)
+    ids = own.reshape(-1).take(pixels)
+    around = np.full((height + 2 * tolerance_px, width + 2 * tolerance_px), IGNORE_INDEX, np.uint8)
+    around[tolerance_px : tolerance_px + height, tolerance_px : tolerance_px + width] = other
+    rows, columns = np.divmod(pixels, width)
+    places = (rows + tolerance_px) * around.shape[1] + columns + tolerance_px  # of the same pixels in `around`
     matched = np.zeros(len(ids), np.bool_)
     reach = np.arange(-tolerance_px, tolerance_px + 1)
-    for dy, dx in np.argwhere(np.hypot(*np.meshgrid(reach, reach)) <= tolerance_px):
-        matched |= around[rows + dy, columns + dx] == ids
+    for dy, dx in np.argwhere(np.hypot(*np.meshgrid(reach, reach)) <= tolerance_px) - tolerance_px:
+        matched |= around.reshape(-1).take(places + (dy * around.shape[1] + dx)) == ids
     return ids, matched

@@ -27,11 +27,14 @@ def confidence_counts(
     Returns:
         (K, B, 2): all, and those that are right.
     """
-    scored = ground_truth != IGNORE_INDEX
-    bins = (confidence[scored] * NUM_BINS).astype(np.int64).clip(0, NUM_BINS - 1)
-    predicted = prediction[scored].astype(np.int64)
-    cell = (predicted * NUM_BINS + bins) * 2 + (ground_truth[scored] == prediction[scored])
-    counted = np.bincount(cell, minlength=num_classes * NUM_BINS * 2).reshape(num_classes, NUM_BINS, 2)
+    cell = prediction.astype(np.uint16)
+    cell *= np.uint16(NUM_BINS)
+    cell += np.clip(confidence * np.float32(NUM_BINS), 0, NUM_BINS - 1).astype(np.uint16)
+    cell *= np.uint16(2)
+    cell += ground_truth == prediction
+    num_cells = num_classes * NUM_BINS * 2
+    cell[ground_truth == IGNORE_INDEX] = num_cells
+    counted = np.bincount(cell.reshape(-1), minlength=num_cells + 1)[:num_cells].reshape(num_classes, NUM_BINS, 2)
     wrong, right = np.moveaxis(counted, 2, 0)
     counts: Counts = np.stack([wrong + right, right], axis=-1)
     return counts

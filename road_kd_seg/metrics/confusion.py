@@ -12,6 +12,9 @@ from road_kd_seg.frame import IGNORE_INDEX
 Counts = NDArray[np.int64]
 PerClass = NDArray[np.float64]
 
+_NUM_IDS = 256
+"""Of labels in 8 bits."""
+
 
 def confusion_matrix(target: NDArray[np.uint8], prediction: NDArray[np.uint8], num_classes: int) -> Counts:
     """Count pixels by true (row) and predicted (column) class; (K, K).
@@ -29,16 +32,17 @@ def confusion_matrix(target: NDArray[np.uint8], prediction: NDArray[np.uint8], n
         raise ShapeMismatch(
             "confusion_matrix: prediction", prediction.shape, target.shape, hint="resize to the label, nearest"
         )
-    scored = target != IGNORE_INDEX
-    true, predicted = target[scored].astype(np.int64), prediction[scored].astype(np.int64)
-    for what, ids in (("target", true), ("prediction", predicted)):
-        if ids.size and ids.max() >= num_classes:
+    # One pass over pairs of 8 bit ids: several times faster than masks and products of 64 bit ones.
+    pairs = target.astype(np.uint16) * np.uint16(_NUM_IDS) + prediction
+    joint: Counts = np.bincount(pairs.reshape(-1), minlength=_NUM_IDS**2).reshape(_NUM_IDS, _NUM_IDS)
+    joint[IGNORE_INDEX] = 0
+    for axis, what in ((1, "target"), (0, "prediction")):
+        highest = int(joint.any(axis).nonzero()[0].max(initial=0))
+        if highest >= num_classes:
             raise RoadKdError(
-                f"confusion_matrix: {what} has id {ids.max()}, expected 0..{num_classes - 1} or {IGNORE_INDEX} (ignore)"
+                f"confusion_matrix: {what} has id {highest}, expected 0..{num_classes - 1} or {IGNORE_INDEX} (ignore)"
             )
-    counts: Counts = np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(
-        num_classes, num_classes
-    )
+    counts: Counts = joint[:num_classes, :num_classes].copy()
     return counts
 
 

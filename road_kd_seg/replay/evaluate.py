@@ -124,7 +124,7 @@ class _Recording:
             return
         try:
             if not self._latency_ms:
-                segmenter.warm_up(*frame.size)
+                segmenter.warm_up(*frame.size, repeats=1)
             start = time.perf_counter()
             segmentation = segmenter(frame)
             self._latency_ms[frame.stamp_ns] = (time.perf_counter() - start) * 1e3

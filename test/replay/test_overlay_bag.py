@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -59,6 +60,23 @@ class TestOverlayBag:
         (tmp_path / "thesis" / OVERLAY).mkdir(parents=True)
         with pytest.raises(RoadKdError, match="no overlay of an earlier run"):
             write_overlay_bag(tmp_path / "thesis", frames, labels, labels, DEFAULT_TAXONOMY)
+
+    @pytest.mark.skipif(find_spec("mcap") is None, reason="needs Foxglove's own reader (pip install mcap)")
+    def test_foxgloves_own_reader_finds_the_same(self, tmp_path, drive):
+        from mcap.reader import make_reader
+
+        frames, labels = drive
+        write_overlay_bag(tmp_path, frames, labels, labels, DEFAULT_TAXONOMY)
+        found = {}
+        with (tmp_path / OVERLAY / f"{OVERLAY}.mcap").open("rb") as file:
+            reader = make_reader(file, validate_crcs=True)
+            for schema, channel, message in reader.iter_messages():
+                assert (schema.name, schema.encoding) == ("sensor_msgs/msg/CompressedImage", "ros2msg")
+                assert b"MSG: std_msgs/Header" in schema.data
+                assert channel.message_encoding == "cdr"
+                found.setdefault(channel.topic, []).append((message.log_time, message.data))
+            assert reader.get_summary().statistics.message_count == 3 * len(TOPICS)
+        assert found == messages(tmp_path)
 
 
 class TestFoxgloveLayout:
