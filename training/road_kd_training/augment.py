@@ -20,7 +20,7 @@ from road_kd_training.config import AugmentConfig, InputConfig
 from road_kd_training.corruptions import corrupt_color, corrupt_depth
 from road_kd_training.datasets.common.sample import RgbdSample
 from road_kd_training.errors import DatasetError, TrainingError
-from road_kd_training.windows import Window, cut, far_end, plane_in_window, sample_plane, scale_relief
+from road_kd_training.windows import Window, cut, far_end, plane_in_window, sample_plane, scale_relief, scaled_size
 
 Example = tuple[Tensor, Tensor, Tensor, Tensor]
 """uint8 (h, w, 3), meters (h, w), class ids (h, w) int64, and the road plane (3,) as `plane_residual` takes it."""
@@ -43,12 +43,13 @@ class Augment:
         config: what is drawn.
         frame: the network's input; windows are of what its crop leaves.
         taxonomy: says which classes a mirror image swaps.
+        view: examples are so many times as large, per side, and show the same windows.
 
     Raises:
         TrainingError: values out of range, or mirror images of classes that have sides and no counterpart.
     """
 
-    def __init__(self, config: AugmentConfig, frame: InputConfig, taxonomy: Taxonomy) -> None:
+    def __init__(self, config: AugmentConfig, frame: InputConfig, taxonomy: Taxonomy, view: float = 1.0) -> None:
         if not 0 < config.min_scale <= config.max_scale:
             raise TrainingError(
                 f"augment: min_scale {config.min_scale} and max_scale {config.max_scale}: expected 0 < min <= max"
@@ -62,8 +63,8 @@ class Augment:
             raise TrainingError(f"augment: flip is {config.flip}: {error}: set flip to 0") from error
         self.config = config
         self.crop = InputSpec((frame.height, frame.width), crop=frame.crop)
-        self.frame = (frame.height, frame.width)
-        self.size = (config.crop_height or frame.height, config.crop_width or frame.width)
+        self.frame = scaled_size((frame.height, frame.width), view)
+        self.size = scaled_size((config.crop_height or frame.height, config.crop_width or frame.width), view)
 
     def __call__(self, sample: RgbdSample) -> Example:
         """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid."""

@@ -185,6 +185,9 @@ class TrainConfig:
     mixup: float = 0.0
     """Probability of a step on mixtures of two images each, which have no labels: for teachers and methods that do
     without."""
+    teacher_view: float = 1.0
+    """How many times as large, per side, as the student's the windows are that frozen teachers see; the student sees
+    them reduced as the node reduces a frame. Above 1 a teacher tells what the student's input shows too small."""
     sample_cache: str | None = None
     """Folder in which decoded training samples are kept; None: decode them each time. Delete it when the data
     change."""

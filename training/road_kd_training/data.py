@@ -164,8 +164,9 @@ def common_taxonomy(configs: Sequence[DataConfig], datasets: Sequence[RgbdDatase
 def training_loader(config: TrainConfig, pools: Sequence[Pool], first_step: int, processes: int) -> DataLoader[Example]:
     """Batches from `first_step` to the end of the run, for all processes together."""
     draws = Draws(pools, config.seed, first_step * processes, config.steps * processes)
+    augment = Augment(config.augment, config.input, pools[0].sources[0].taxonomy, config.teacher_view)
     return DataLoader(
-        DrawnExamples(pools, Augment(config.augment, config.input, pools[0].sources[0].taxonomy), config.seed),
+        DrawnExamples(pools, augment, config.seed),
         batch_size=draws.batch_size,
         sampler=draws,
         num_workers=config.num_workers,

@@ -251,7 +251,7 @@ class Trainer:
     def _inputs(self, rgb: Tensor, depth_m: Tensor, plane: Tensor) -> dict[int, NetworkInput]:
         inputs: dict[int, NetworkInput] = {}
         for index, spec in self.components.specs.items():
-            color, depth = preprocess(rgb, depth_m, resized(spec, rgb), plane)
+            color, depth = preprocess(rgb, depth_m, resized(spec, rgb, self.config.teacher_view), plane)
             inputs[index] = color.contiguous(memory_format=self.memory_format), depth
         return inputs
 

@@ -15,6 +15,7 @@ from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import TrainingError
 from road_kd_training.mixed_precision import pick_memory_format
+from road_kd_training.windows import scaled_size
 
 
 class Teacher:
@@ -54,6 +55,7 @@ class Teacher:
         return output
 
 
-def resized(spec: InputSpec, rgb: Tensor) -> InputSpec:
-    """The same encoding of images as large as `rgb` (B, H, W, 3), whole: training windows are cut already."""
-    return dataclasses.replace(spec, size=(rgb.shape[1], rgb.shape[2]), crop=(0.0, 0.0, 1.0, 1.0))
+def resized(spec: InputSpec, rgb: Tensor, view: float = 1.0) -> InputSpec:
+    """The same encoding of whole images (training windows are cut already), `view` times smaller per side than `rgb`
+    (B, H, W, 3)."""
+    return dataclasses.replace(spec, size=scaled_size(rgb.shape[1:3], 1 / view), crop=(0.0, 0.0, 1.0, 1.0))

@@ -6,6 +6,7 @@ H W size of the sample, h w size of the example that a window becomes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -32,6 +33,11 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
+
+
+def scaled_size(size: Sequence[int], factor: float) -> tuple[int, int]:
+    """(h, w) times a factor, rounded."""
+    return round(size[0] * factor), round(size[1] * factor)
 
 
 def cut(

@@ -150,3 +150,24 @@ class TestMirrorImages:
         with pytest.raises(TrainingError, match=message):
             Augment(AugmentConfig(), InputConfig(*SIZE), sides)
         Augment(AugmentConfig(flip=0.0), InputConfig(*SIZE), sides)
+
+
+class TestViewForTeachers:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_larger_view_shows_the_same_window(self, seed):
+        rng = np.random.default_rng(seed)
+        blocks = np.kron(rng.integers(90, 150, (12, 16, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+        depth_m = np.linspace(2, 6, blocks[..., 0].size, dtype=np.float32).reshape(blocks.shape[:2])
+        whole = RgbdSample(blocks, depth_m, blocks[..., 0] % 5, "x")
+        config = AugmentConfig(crop_height=24, crop_width=32, min_scale=0.8, max_scale=1.2, **NO_COLORS)
+
+        def example(view):
+            torch.manual_seed(seed)
+            return Augment(config, InputConfig(48, 64), DEFAULT_TAXONOMY, view)(whole)
+
+        small, large = example(1.0), example(2.0)
+        assert large[0].shape == (48, 64, 3)
+        reduced = large[0].float().unflatten(0, (24, 2)).unflatten(2, (32, 2)).mean((1, 3))
+        assert (reduced - small[0].float()).abs().median() <= 1
+        assert (large[1][::2, ::2] - small[1]).abs().max() < 0.1
+        assert torch.allclose(large[3], small[3], atol=0.02)

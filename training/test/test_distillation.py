@@ -150,6 +150,18 @@ class TestDistillation:
         assert trainer.components.weights[CROSS_ENTROPY] == 0
         assert math.isfinite(trainer.best["score"])
 
+    def test_a_teacher_of_a_larger_view_sees_more_pixels_than_the_student(self, config):
+        trainer = Trainer(dataclasses.replace(config, teacher_view=1.5, steps=1, validate_every=1))
+        sizes = {}
+
+        def note(network, inputs):
+            sizes[type(network).__name__] = tuple(inputs[0].shape[2:])
+
+        for network in (trainer.components.teachers[0].network, trainer.components.learner.student):
+            network.register_forward_pre_hook(note)
+        trainer.run()
+        assert sizes == {"ENet": (32, 64), "ErfNet": (48, 96)}
+
     def test_unlabeled_images_reach_the_method_and_not_the_cross_entropy(self, config, tiny_bundle):
         sslkd = DistillerConfig("sslkd", {"taps": [["encoder2", "block3"]]})
         trainer = Trainer(
