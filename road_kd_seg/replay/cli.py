@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def evaluate() -> int:
         share_machine()
+        # Decoding beside the model holds Python's lock in short turns; 5 ms, the default, is half a frame's time.
+        sys.setswitchinterval(1e-4)
         # After parsing: with PyTorch, --help would take seconds.
         from road_kd_seg.replay.dispatch import run
 
