@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestSettings:
-    def test_the_parameter_file_holds_every_parameter_with_its_default(self):
+    def test_the_parameter_file_holds_every_parameter_with_its_default_and_names_the_color_model(self):
         text = (ROOT / "config" / "seg.yaml").read_text()
-        assert yaml.safe_load(text) == {"/**": {"ros__parameters": asdict(Settings())}}
+        expected = {**asdict(Settings()), "rgb_only_model": "road_student_rgb"}
+        assert yaml.safe_load(text) == {"/**": {"ros__parameters": expected}}
 
     def test_the_documented_table_is_the_one_that_docs_parameter_table_py_writes(self):
         spec = spec_from_file_location("parameter_table", ROOT / "docs" / "parameter_table.py")
