@@ -37,7 +37,8 @@ def meet_terrain(
     depth_m = _meet_parabola(height_m, terrain.curve_per_m, directions)
     across_m = _across(road, view, directions, depth_m)
     relief_m = _relief(road, terrain, view, directions, depth_m, across_m)
-    slope = directions[2] - np.float32(2 * terrain.curve_per_m) * depth_m * directions[1] ** 2
+    with np.errstate(invalid="ignore"):  # of rays that meet no ground
+        slope = directions[2] - np.float32(2 * terrain.curve_per_m) * depth_m * directions[1] ** 2
     depth_m += relief_m / np.minimum(slope, np.float32(-0.02))
     face = None
     if terrain.kerb_m:

@@ -32,8 +32,8 @@ class TestDetector:
         torch.manual_seed(1)
         theirs = twin.model([image], [target])
         assert losses.keys() == theirs.keys()
-        assert {key: float(value) for key, value in losses.items()} == pytest.approx(
-            {key: float(value) for key, value in theirs.items()}
+        assert {key: value.item() for key, value in losses.items()} == pytest.approx(
+            {key: value.item() for key, value in theirs.items()}
         )
 
     def test_levels_have_the_channels_and_strides_that_it_says(self, name):
