@@ -101,7 +101,7 @@ def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
     """The datasets of a recipe, in order; those that render scenes are built last, when all others and every folder
     stand."""
     for config in configs:
-        if config.dataset == "synthetic" and "root" in config.options:
+        if config.dataset == "synthetic" and "root" in config.options and not config.options.get("create"):
             check_root(config.options["root"])
     rank = sorted(range(len(configs)), key=lambda i: configs[i].dataset == "synthetic")
     built = {i: build_dataset(configs[i].dataset, **configs[i].options) for i in rank}

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +158,14 @@ def test_lists_what_there_is(what, expected, monkeypatch, capsys):
     monkeypatch.setattr(summary, "NETWORKS", {"erfnet": NETWORKS["erfnet"]})  # all of them take a while
     assert main(["list", what]) == 0
     assert expected in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_quickstart_recipe_runs_where_nothing_was_rendered_before(tmp_path, monkeypatch, capsys):
+    recipe = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["distill", "--config", str(recipe), "--steps", "2", "--warmup-steps", "1", "--validate-every", "2"]) == 0
+    )
+    assert main(["export", "runs/quickstart", "--out", "out/quickstart/bundle"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "out/quickstart/bundle/model.yaml").is_file()

@@ -43,7 +43,7 @@ class SyntheticScenes:
     Wet patches look like potholes, make depth fail, and are road. Two options are about them:
 
     Args:
-        root: folder of the scenes, which exists.
+        root: folder of the scenes, which exists unless it is to be created.
         num_scenes: how many.
         first_seed: seed of the first.
         wrong_wet: share of the scenes, 0 to 1, whose wet patches are labeled negative_obstacle, as CPKD says of the
@@ -52,6 +52,7 @@ class SyntheticScenes:
         only_wet: keep the labels of wet patches only, so that a score is theirs; the rest is ignored.
         variety: the varied scenes of these seeds instead: other lenses, masts, terrain, traffic, weather and faults of
             depth; some images are 768x576.
+        create: make the folder if it is not there; otherwise a mistyped root is an error instead of new scenes.
 
     Raises:
         DatasetError: no scene is asked for, a share outside 0 to 1, or a folder that is not there or cannot be written.
@@ -67,6 +68,7 @@ class SyntheticScenes:
         wrong_wet: float = 0.0,
         only_wet: bool = False,
         variety: bool = False,
+        create: bool = False,
     ) -> None:
         self.root = Path(root).expanduser()
         self.seeds = range(first_seed, first_seed + num_scenes)
@@ -74,7 +76,8 @@ class SyntheticScenes:
             raise DatasetError("synthetic: num_scenes is 0: ask for at least one scene")
         if not 0 <= wrong_wet <= 1:
             raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
-        check_root(self.root)
+        if not create:
+            check_root(self.root)
         self.wrong_wet, self.only_wet, self.variety = wrong_wet, only_wet, variety
         render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet, variety=variety)
 
@@ -109,7 +112,7 @@ def check_root(root: str | Path) -> None:
     if not (folder := Path(root).expanduser()).is_dir():
         raise DatasetError(
             f"synthetic: root {folder} is no folder: correct it, or render scenes into it with"
-            f" 'road-kd synth {folder} --scenes N --first_seed SEED'"
+            f" 'road-kd synth {folder} --scenes N --first-seed SEED'"
         )
 
 
