@@ -28,6 +28,9 @@ Example = tuple[Tensor, Tensor, Tensor, Tensor]
 FAR_SCALES = (1.5, 2.0)
 """Of windows around the far end of the road, relative to `input`."""
 
+MAX_VIEW = 4.0
+"""Of `teacher_view`; larger ones show windows that no camera resolves."""
+
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """Brightness, and two axes of color that are 0 for gray."""
@@ -57,6 +60,8 @@ class Augment:
         for name in ("depth_scale", "relief_scale"):
             if not 0 <= getattr(config, name) < 1:
                 raise TrainingError(f"augment: {name} is {getattr(config, name)}, expected from 0 to below 1")
+        if not 1 <= view <= MAX_VIEW:
+            raise TrainingError(f"teacher_view is {view}, expected from 1 to {MAX_VIEW:g}")
         try:
             self.mirror_table = taxonomy.mirror_table if config.flip else None
         except RoadKdError as error:

@@ -171,3 +171,8 @@ class TestViewForTeachers:
         assert (reduced - small[0].float()).abs().median() <= 1
         assert (large[1][::2, ::2] - small[1]).abs().max() < 0.1
         assert torch.allclose(large[3], small[3], atol=0.02)
+
+    @pytest.mark.parametrize("view", [0.0, -1.0, 0.5, 5.0, float("nan")])
+    def test_other_views_are_refused(self, view):
+        with pytest.raises(TrainingError, match="teacher_view is .*, expected from 1 to 4"):
+            Augment(AugmentConfig(), InputConfig(48, 64), DEFAULT_TAXONOMY, view)
