@@ -101,8 +101,8 @@ def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
     """The datasets of a recipe, in order; those that render scenes are built last, when all others and every folder
     stand."""
     for config in configs:
-        if config.dataset == "synthetic" and "root" in config.options and not config.options.get("create"):
-            check_root(config.options["root"])
+        if config.dataset == "synthetic" and "root" in config.options:
+            check_root(config.options["root"], create=config.options.get("create", False))
     rank = sorted(range(len(configs)), key=lambda i: configs[i].dataset == "synthetic")
     built = {i: build_dataset(configs[i].dataset, **configs[i].options) for i in rank}
     return [built[i] for i in range(len(configs))]

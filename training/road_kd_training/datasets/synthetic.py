@@ -43,7 +43,7 @@ class SyntheticScenes:
     Wet patches look like potholes, make depth fail, and are road. Two options are about them:
 
     Args:
-        root: folder of the scenes, which exists unless it is to be created.
+        root: folder of the scenes.
         num_scenes: how many.
         first_seed: seed of the first.
         wrong_wet: share of the scenes, 0 to 1, whose wet patches are labeled negative_obstacle, as CPKD says of the
@@ -76,8 +76,7 @@ class SyntheticScenes:
             raise DatasetError("synthetic: num_scenes is 0: ask for at least one scene")
         if not 0 <= wrong_wet <= 1:
             raise DatasetError(f"synthetic: wrong_wet is {wrong_wet}: expected a share of the scenes from 0 to 1")
-        if not create:
-            check_root(self.root)
+        check_root(self.root, create=create)
         self.wrong_wet, self.only_wet, self.variety = wrong_wet, only_wet, variety
         render_missing(self.root, self.seeds, with_wet=wrong_wet > 0 or only_wet, variety=variety)
 
@@ -103,13 +102,13 @@ class SyntheticScenes:
         return np.asarray(read_image(scene_path(self.root, seed, WET, variety=self.variety)) > 0)
 
 
-def check_root(root: str | Path) -> None:
-    """Refuse a folder that is not there, before anything is rendered.
+def check_root(root: str | Path, *, create: bool = False) -> None:
+    """Refuse a folder that is not there and not to be created, before anything is rendered.
 
     Raises:
         DatasetError: it is not.
     """
-    if not (folder := Path(root).expanduser()).is_dir():
+    if not create and not (folder := Path(root).expanduser()).is_dir():
         raise DatasetError(
             f"synthetic: root {folder} is no folder: correct it, or render scenes into it with"
             f" 'road-kd synth {folder} --scenes N --first-seed SEED'"
