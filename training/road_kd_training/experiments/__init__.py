@@ -21,6 +21,7 @@ from road_kd_training.experiments import (
     overview,
     real_roads,
     sslkd,
+    zero_shot,
 )
 from road_kd_training.experiments.base import Experiment
 
@@ -29,7 +30,7 @@ __all__ = ["EXPERIMENTS", "Experiment", "find_experiment"]
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.id: experiment
     for module in (
-        *(overview, real_roads, few_labels, new_camera),
+        *(overview, real_roads, few_labels, new_camera, zero_shot),
         *(cpkd, cpkd_labels, sslkd, intra_kd, intra_kd_ablations, cwd, cwd_detection, cwd_supplement, lix),
     )
     for experiment in module.EXPERIMENTS

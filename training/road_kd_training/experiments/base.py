@@ -61,6 +61,10 @@ class Row:
     """The network's own."""
     depth: bool = False
     """Whether it is fed depth beside color."""
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `InputConfig` that differ from the protocol's depth, at every scale."""
+    scenes: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the synthetic scenes that it trains on, where they differ from the protocol's, at every scale."""
     pretrained: bool = False
     """Whether it starts from ImageNet weights; where a scale does without them, all rows do."""
     methods: tuple[Method, ...] = ()

@@ -213,7 +213,7 @@ class _Planner:
         return TrainConfig(
             name=self._name(row),
             network=self._network(row, frame),
-            train=[self.rooted(source) for source in protocol.train],
+            train=[self.rooted(_changed(source, row.scenes)) for source in protocol.train],
             validation=[self.rooted(source) for source in protocol.validation],
             output=str(self.folder / row.key / f"seed{seed}"),
             teachers=[TeacherConfig(bundle=str(bundle)) for bundle in teachers]
@@ -229,7 +229,9 @@ class _Planner:
         )
 
     def _input(self, row: Row, frame: InputConfig) -> InputConfig:
-        return dataclasses.replace(frame, **(self.protocol.depth if row.depth else {"depth": "none"}))
+        return dataclasses.replace(
+            frame, **({**self.protocol.depth, **row.encoding} if row.depth else {"depth": "none"})
+        )
 
     def _named(self, row: Row, name: str, options: Mapping[str, Any] | None = None) -> NetworkConfig:
         """A network, or its substitute, from ImageNet weights where row and scale want them."""
@@ -253,6 +255,12 @@ def bundle_of(run: Run, trained: Path | None = None) -> Path:
     if run.row.peer_of:
         return (trained or run.needs[0].folder) / "peers" / "0"
     return (trained or run.folder) / "bundle"
+
+
+def _changed(source: DataConfig, scenes: Mapping[str, Any]) -> DataConfig:
+    if source.dataset != "synthetic" or not scenes:
+        return source
+    return dataclasses.replace(source, options={**source.options, **scenes})
 
 
 def _distiller(method: Method, steps: int) -> DistillerConfig:

@@ -24,7 +24,7 @@ ASKED_FOR = [
     "cwd/swapped_kl", "cwd/fig3", "cwd/table5", "cwd/table6", "cwd/voc", "cwd/ade20k",
     "intra_kd/kernel_size", "lix/fig5", "lix/table1", "lix/table2",
     "lix/table3", "lix/table4", "lix/table5", "lix/fig4", "overview/methods", "overview/real_roads",
-    "overview/few_labels", "overview/new_camera",
+    "overview/few_labels", "overview/new_camera", "overview/zero_shot",
 ]  # fmt: skip
 AT_SCALES = [
     (name, scale)
