@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weather, lens and sensor: what images of other days and cameras look like, for augmentation.
+"""Weather, lens and sensor: what images of other days and cameras look like, for augmentation and for evaluation.
 
 Each function draws one corruption from a NumPy generator and leaves its input as it is. H W image size.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from road_kd_seg.taxonomy import Taxonomy
+from road_kd_training.datasets.common.sample import RgbdDataset, RgbdSample
+from road_kd_training.errors import DatasetError, suggest
 
 Color = NDArray[np.uint8]
 
@@ -118,3 +123,42 @@ def corrupt_depth(depth_m: NDArray[np.float32], generator: Generator) -> NDArray
     if generator.random() < 0.2:
         noisy[height - int(generator.uniform(0, 0.2) * height) :] = 0
     return noisy.astype(np.float32)
+
+
+STEREO_NOISE = "stereo_noise"
+CORRUPTIONS: tuple[str, ...] = (*(function.__name__ for function in COLOR), STEREO_NOISE)
+"""What `Corrupted` knows: `COLOR` by name, and `corrupt_depth`."""
+
+
+class Corrupted:
+    """A dataset under one corruption, drawn for each sample, the same in every run; labels stay.
+
+    Args:
+        dataset: what is corrupted; its order numbers the draws.
+        name: one of `CORRUPTIONS`.
+
+    Raises:
+        DatasetError: another name.
+    """
+
+    def __init__(self, dataset: RgbdDataset, name: str) -> None:
+        if name not in CORRUPTIONS:
+            raise DatasetError(f"corruption '{name}' is unknown: {suggest(name, CORRUPTIONS)}")
+        self.dataset, self.name = dataset, name
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The dataset's."""
+        return self.dataset.taxonomy
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> RgbdSample:
+        sample, generator = self.dataset[index], np.random.default_rng(index)
+        if self.name != STEREO_NOISE:
+            corrupt = COLOR[CORRUPTIONS.index(self.name)]
+            return dataclasses.replace(sample, rgb=corrupt(sample.rgb, generator))
+        if sample.depth_m is None:
+            raise DatasetError(f"{sample.id} has no depth: {STEREO_NOISE} corrupts nothing else")
+        return dataclasses.replace(sample, depth_m=corrupt_depth(sample.depth_m, generator))

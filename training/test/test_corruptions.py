@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.augment import Augment
+from road_kd_training.cli import main
 from road_kd_training.config import AugmentConfig, InputConfig
-from road_kd_training.corruptions import COLOR, corrupt_depth, dark, projector_dots
+from road_kd_training.corruptions import COLOR, CORRUPTIONS, Corrupted, corrupt_depth, dark, projector_dots
 from road_kd_training.datasets.common.sample import RgbdSample
+from road_kd_training.errors import DatasetError
 
 SIZE = (60, 100)
 
@@ -68,3 +70,51 @@ def test_augmented_examples_repeat_with_the_seed():
         examples.append(augment(sample))
     for first, second in zip(*examples, strict=True):
         assert torch.equal(first, second)
+
+
+class Scenes:
+    taxonomy = DEFAULT_TAXONOMY
+
+    def __init__(self, depth=True):
+        self.depth = depth
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        depth_m = np.full(SIZE, 2.0, np.float32) if self.depth else None
+        return RgbdSample(image(index), depth_m, np.ones(SIZE, np.uint8), f"scene{index}")
+
+
+class TestCorrupted:
+    @pytest.mark.parametrize("name", CORRUPTIONS)
+    def test_changes_color_or_depth_alone_and_the_same_way_in_every_run(self, name):
+        for index in range(2):
+            clean, first, second = Scenes()[index], Corrupted(Scenes(), name)[index], Corrupted(Scenes(), name)[index]
+            changed = [not np.array_equal(getattr(clean, part), getattr(first, part)) for part in ("rgb", "depth_m")]
+            assert changed == [name != "stereo_noise", name == "stereo_noise"]
+            np.testing.assert_array_equal(first.label, clean.label)
+            np.testing.assert_array_equal(first.rgb, second.rgb)
+            np.testing.assert_array_equal(first.depth_m, second.depth_m)
+
+    def test_samples_do_not_share_their_draw(self):
+        class Same(Scenes):
+            def __getitem__(self, index):
+                return super().__getitem__(0)
+
+        first, second = Corrupted(Same(), "rain")[0], Corrupted(Same(), "rain")[1]
+        assert not np.array_equal(first.rgb, second.rgb)
+
+    def test_an_unknown_name_is_answered_with_those_that_are_known(self):
+        with pytest.raises(DatasetError, match="corruption 'rian' is unknown.*rain"):
+            Corrupted(Scenes(), "rian")
+
+    def test_noise_of_depth_needs_depth(self):
+        with pytest.raises(DatasetError, match="scene0 has no depth"):
+            Corrupted(Scenes(depth=False), "stereo_noise")[0]
+
+    def test_the_help_of_evaluate_names_all(self, capsys):
+        with pytest.raises(SystemExit):
+            main(["evaluate", "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert all(name in text for name in CORRUPTIONS)

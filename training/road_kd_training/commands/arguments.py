@@ -37,6 +37,11 @@ def _evaluate_parser() -> ArgumentParser:
     parser.add_argument(
         "--boundary-px", type=int, default=TOLERANCE_PX, help="tolerance of the boundary score, in pixels"
     )
+    parser.add_argument(
+        "--corruption",
+        default=None,
+        help="under snow, rain, blur, dark, compressed, projector_dots or stereo_noise, drawn for each sample",
+    )
     parser.add_argument("--json", default=None, help="also write the score to this file")
     return parser
 

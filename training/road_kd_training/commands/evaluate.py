@@ -18,6 +18,7 @@ from road_kd_seg.metrics import boundary
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.commands.options import chosen_dataset
+from road_kd_training.corruptions import Corrupted
 from road_kd_training.datasets import BASELINES, DATASET_METRICS
 from road_kd_training.errors import DatasetError
 from road_kd_training.evaluate import BANDS_M, PER_CLASS, SUMMARIES, Score, check_classes, rounded, score_dataset
@@ -33,21 +34,27 @@ def run(options: Namespace) -> None:
     console = plain_console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)
+    scored = Corrupted(dataset, options.corruption) if options.corruption else dataset
     check_classes(segmenter, dataset, options.dataset)
     dataset_metric = DATASET_METRICS[options.dataset]() if options.dataset in DATASET_METRICS else None
     score = score_dataset(
         segmenter,
-        dataset,
+        scored,
         dataset_metric=dataset_metric,
         boundary_px=options.boundary_px,
         show_progress=console.is_terminal,
     )
-    console.print(score_table(score, segmenter.taxonomy, f"{segmenter.bundle.name} on {options.dataset}"))
+    under = f" under {options.corruption}" if options.corruption else ""
+    console.print(score_table(score, segmenter.taxonomy, f"{segmenter.bundle.name} on {options.dataset}{under}"))
     if score.band_counts is not None:
         console.print(distance_table(score, segmenter.taxonomy))
     if score.dataset_metrics:
         console.print(dataset_metrics_table(score, options.dataset))
-    report: dict[str, Any] = {"model": segmenter.bundle.name, **score.to_dict(segmenter.taxonomy)}
+    report: dict[str, Any] = {
+        "model": segmenter.bundle.name,
+        "corruption": options.corruption,
+        **score.to_dict(segmenter.taxonomy),
+    }
     if options.dataset in BASELINES:
         baseline = BASELINES[options.dataset](dataset)
         console.print(baseline["description"])
