@@ -12,7 +12,7 @@ from road_kd_seg.metrics.steadiness import flicker_share
 from road_kd_seg.segmenter import Segmenter
 from road_kd_seg.smoothing import Smoother
 from road_kd_seg.synthetic.__main__ import DEMO_SEED
-from road_kd_seg.synthetic.camera import View, d455_intrinsics
+from road_kd_seg.synthetic.camera import View
 from road_kd_seg.synthetic.drive import DriveConfig, plan_drive, render_drive
 from road_kd_seg.synthetic.render import render
 from road_kd_seg.taxonomy import NEGATIVE_OBSTACLE
@@ -80,8 +80,8 @@ def driving(num_frames=100):
 
 def standing(num_frames=30):
     """The same camera before it drives off: the sensor's noise is all that changes."""
-    road, rig, look = plan_drive(DEMO_SEED)
-    view = View(d455_intrinsics(576, 1024), rig.pose(road, 0.0))
+    road, rig, look, camera = plan_drive(DriveConfig(DEMO_SEED))
+    view = View(camera, rig.pose(road, 0.0))
     noise = np.random.default_rng(0).spawn(num_frames)
     return [render(road, view, look, rng, (n + 1) * 100_000_000, "camera") for n, rng in enumerate(noise)]
 

@@ -27,6 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help="of road, camera and light")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to drive")
     parser.add_argument("--rate-hz", type=float, default=10.0, help="frames per second")
+    parser.add_argument(
+        "--variety", action="store_true", help="another lens, mast, terrain, traffic, hour and weather, by the seed"
+    )
     return parser
 
 
@@ -38,7 +41,7 @@ def _write(options: argparse.Namespace) -> None:
     num_frames = round(options.seconds * options.rate_hz)
     if num_frames < 1 or options.rate_hz <= 0:
         raise BagError(f"--seconds {options.seconds} at --rate-hz {options.rate_hz} give no frame: raise them")
-    drive = render_drive(DriveConfig(options.seed, num_frames, options.rate_hz))
+    drive = render_drive(DriveConfig(options.seed, num_frames, options.rate_hz, variety=options.variety))
     frames = track(drive, description=f"rendering {num_frames} frames", total=num_frames, transient=True)
     written = write_bag(options.out, frames)
     print(f"wrote {written} frames to {options.out}; next: replay_eval {options.out} --out REPORT")

@@ -40,6 +40,9 @@ class DriveConfig:
     """Pixels."""
     width: int = 1024
     """Pixels; with the height in 16:9 the field of view is a D455's."""
+    variety: bool = False
+    """Also vary lens, mast, terrain, traffic, hour, weather and the faults of depth, as `render_scene` does; some
+    images are then 4 / 3 of their height wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,28 @@ class Drive(NamedTuple):
     road: Road
     rig: Rig
     look: SensorLook
+    camera: Intrinsics
 
 
-def plan_drive(seed: int) -> Drive:
+def plan_drive(config: DriveConfig) -> Drive:
     """The road, the rig and the camera of a drive."""
-    rng = np.random.default_rng([seed, 5])
+    rng = np.random.default_rng([config.seed, 5])
     rig, look = _draw_rig(rng, close_up=False), draw_sensor_look(rng)
-    return Drive(draw_road(seed, clear_path=True, close_up=False), rig, look)
+    road = draw_road(config.seed, clear_path=True, close_up=False)
+    camera = d455_intrinsics(config.height, config.width)
+    if config.variety:
+        varied = np.random.default_rng([config.seed, 9])
+        camera, baseline_m = draw_lens(varied, config.height, config.width)
+        road = vary_road(road, varied)
+        mast = draw_mast(varied, rig.pose(road, 0.0))
+        rig = replace(rig, height_m=mast.height_m, pitch_rad=mast.pitch_rad, roll_rad=mast.roll_rad)
+        look = vary_look(look, road.weather or Weather(), baseline_m, varied)
+    return Drive(road, rig, look, camera)
 
 
 def render_drive(config: DriveConfig) -> Iterator[LabeledFrame]:
     """Frames of one drive, one at a time, in order."""
-    road, rig, look = plan_drive(config.seed)
-    camera = d455_intrinsics(config.height, config.width)
+    road, rig, look, camera = plan_drive(config)
     for i in range(config.num_frames):
         time_s = i / config.rate_hz
         stamp_ns = FIRST_STAMP_NS + round(time_s * 1e9)

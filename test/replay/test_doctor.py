@@ -28,7 +28,7 @@ class TestExamine:
         assert {finding["finding"] for finding in examine(drive)} == {"as trained"}
 
     def test_height_pitch_and_roll_are_those_of_the_mount(self, drive):
-        rig, found = plan_drive(SEED).rig, findings(drive)
+        rig, found = plan_drive(DriveConfig(SEED)).rig, findings(drive)
         assert found["height_m"]["value"] == pytest.approx(rig.height_m, abs=0.05)
         assert found["pitch_deg"]["value"] == pytest.approx(np.degrees(rig.pitch_rad), abs=1)
         assert found["roll_deg"]["value"] == pytest.approx(np.degrees(rig.roll_rad), abs=1)

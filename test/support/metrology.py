@@ -133,7 +133,7 @@ def count_potholes(config: DriveConfig) -> Count:
 
     Which pothole an object is follows from the vehicle's true pose and the road's plan, which the tracker does not see.
     """
-    road, rig, _ = plan_drive(config.seed)
+    road, rig, *_ = plan_drive(config)
     tracker, numbers_of = ObstacleTracker(), dict[Defect, set[int]]()
     for index, (frame, label) in enumerate(render_drive(config)):
         assert frame.depth_m is not None

@@ -91,8 +91,7 @@ class TestConsecutiveFrames:
     def test_known_ego_motion_carries_the_road_onto_the_next_frame(self, seed: int):
         rate_hz = 5.0
         before, after = drive(seed, 2, rate_hz)
-        road, rig, _ = plan_drive(seed)
-        camera = d455_intrinsics(144, 256)
+        road, rig, _, camera = plan_drive(DriveConfig(seed, height=144, width=256))
         view_before, view_after = (View(camera, rig.pose(road, i / rate_hz)) for i in (0, 1))
         depth_m, x_m, y_m = plane_points(view_after, view_after.directions(0, 0, 144, 256))
         on_plane = (depth_m < 12) & np.isin(after.label, (ROAD, LANE_MARKING))

@@ -9,7 +9,7 @@ from road_kd_seg.frame import RgbdFrame
 from road_kd_seg.synthetic import render_scene, render_wet_mask, weather
 from road_kd_seg.synthetic.camera import CameraPose, View, d455_intrinsics
 from road_kd_seg.synthetic.canvas import Canvas, see_ground
-from road_kd_seg.synthetic.drive import _plan_scene
+from road_kd_seg.synthetic.drive import DriveConfig, _plan_scene, plan_drive, render_drive
 from road_kd_seg.synthetic.roads import draw_road
 from road_kd_seg.synthetic.scene import Surroundings, Weather
 from road_kd_seg.synthetic.sensor import draw_sensor_look, measure_depth
@@ -35,6 +35,25 @@ def bytes_of(scene):
     frame, label = scene
     assert isinstance(frame, RgbdFrame)
     return frame.rgb.tobytes(), frame.depth_m.tobytes(), label.tobytes()
+
+
+class TestDrives:
+    def test_a_varied_drive_keeps_its_mast_its_lens_and_its_weather(self):
+        config = DriveConfig(7003, 3, rate_hz=5.0, height=144, width=256, variety=True)
+        plan, frames = plan_drive(config), list(render_drive(config))
+        assert {frame.intrinsics for frame, _ in frames} == {plan.camera}
+        assert [bytes_of(scene) for scene in render_drive(config)] == [bytes_of(scene) for scene in frames]
+        assert len({bytes_of(scene) for scene in frames}) == 3
+
+    def test_masts_lenses_and_hours_differ_between_drives(self):
+        plain, varied = ([plan_drive(DriveConfig(seed, variety=v)) for seed in range(40)] for v in (False, True))
+        assert {plan.camera for plan in plain} == {d455_intrinsics(576, 1024)}
+        assert all(plan.road.weather is None for plan in plain)
+        heights_m = [plan.rig.height_m for plan in varied]
+        assert min(heights_m) < 0.7
+        assert max(heights_m) > 1.9
+        assert {plan.camera.width for plan in varied} == {1024, 768}
+        assert 3 < sum(plan.road.weather.night > 0.3 for plan in varied) < 25
 
 
 class TestScenes:
