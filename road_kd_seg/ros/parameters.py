@@ -18,6 +18,9 @@ from road_kd_seg.rotation import ROTATIONS
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
+_TYPED_LIKENESS, _FILE_LIKENESS = 0.6, 0.75
+"""From where on difflib's ratio makes one name the other misspelt; a file's device_type or model_path is another's."""
+
 
 def _parameter(default: Any, description: str, *, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"description": description, "range": None if low is None else (low, high)})
@@ -151,12 +154,12 @@ def refuse_unknown(node: Node, argv: Sequence[str]) -> None:
     Raises:
         RoadKdError: names the nearest parameter.
     """
-    typed = {value.partition(":=")[0] for flag, value in pairwise(argv) if flag in ("-p", "--param")}
+    typed = {value.partition(":=")[0].rpartition(":")[2] for flag, value in pairwise(argv) if flag in ("-p", "--param")}
     known = [item.name for item in fields(Settings)]
     for name in node._parameter_overrides:
         if node.has_parameter(name) or name.startswith("qos_overrides."):
             continue
-        nearest = get_close_matches(name, known, n=1)
+        nearest = get_close_matches(name, known, n=1, cutoff=_TYPED_LIKENESS if name in typed else _FILE_LIKENESS)
         if nearest or name in typed:
             meant = f"did you mean '{nearest[0]}'? " if nearest else ""
             raise RoadKdError(f"parameter '{name}' is unknown: {meant}seg_node --help lists them all")

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
+from rclpy.logging import LoggingSeverity, get_logger, set_logger_level
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from road_kd_seg.errors import RoadKdError, printable
+from road_kd_seg.errors import RoadKdError, printable, shown
 from road_kd_seg.fastdds import remove_orphaned_segments, use_shared_memory_profile
 from road_kd_seg.node_interface import NODE_NAME
 from road_kd_seg.signals import StopSignal
@@ -32,6 +33,9 @@ _NEXT = "next: record the camera with ros2 bag record; replay_eval BAG --live te
 
 _MAX_DOMAIN_ID = 232
 """Above, the ports that DDS computes do not exist, and Fast DDS ends the process."""
+
+_SWITCHES = ("RCUTILS_COLORIZED_OUTPUT", "RCUTILS_LOGGING_BUFFERED_STREAM", "RCUTILS_LOGGING_USE_STDOUT")
+"""With another value than 0 and 1 the log stays silent, after hundreds of lines of complaint."""
 
 
 def run_node(argv: list[str], stop: StopSignal) -> int:
@@ -59,13 +63,11 @@ def run_node(argv: list[str], stop: StopSignal) -> int:
 
 def _start(argv: list[str]) -> RoadSegNode:
     """The node, unconfigured, on a new default context."""
-    domain_id = os.environ.get("ROS_DOMAIN_ID", "")
-    if domain_id.isdigit() and int(domain_id) > _MAX_DOMAIN_ID:
-        raise RoadKdError(f"ROS_DOMAIN_ID is {domain_id}, expected 0 to {_MAX_DOMAIN_ID}: export another one")
+    _check_environment()
     warning = use_shared_memory_profile()
     orphaned = remove_orphaned_segments()
     try:
-        remove_ros_args(argv)  # parses them as init does, but raises where init logs as well
+        _check_arguments(argv)
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         if warning:
             get_logger(NODE_NAME).warning(warning)
@@ -73,7 +75,9 @@ def _start(argv: list[str]) -> RoadSegNode:
         from road_kd_seg.ros import parameters
         from road_kd_seg.ros.node import RoadSegNode
 
-        node = RoadSegNode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # rclpy's, of half a node whose error comes next
+            node = RoadSegNode()
         parameters.refuse_unknown(node, argv)
         if orphaned:
             node.get_logger().info(f"removed {orphaned} shared-memory segments of processes that were killed")
@@ -84,13 +88,42 @@ def _start(argv: list[str]) -> RoadSegNode:
     return node
 
 
+def _check_environment() -> None:
+    """Refuse variables that ROS or the middleware misread, complain of by the page, or end the process for."""
+    domain_id = os.environ.get("ROS_DOMAIN_ID", "").strip()
+    if domain_id and not (re.fullmatch("[0-9]{1,9}", domain_id) and int(domain_id) <= _MAX_DOMAIN_ID):
+        raise RoadKdError(
+            f"ROS_DOMAIN_ID is {shown(domain_id)}, expected a number from 0 to {_MAX_DOMAIN_ID}:"
+            " export another one, or unset it"
+        )
+    if not any(os.environ.get(name) for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR")):
+        raise RoadKdError("HOME is not set, so there is no log folder: set ROS_LOG_DIR to a folder that can be written")
+    for name in _SWITCHES:
+        if (value := os.environ.get(name, "")) not in ("", "0", "1"):
+            raise RoadKdError(f"{name} is {shown(value)}, expected 0 or 1: export one of them, or unset it")
+
+
+def _check_arguments(argv: list[str]) -> None:
+    """Parse the arguments as init does, which would log in addition to raising."""
+    for argument in argv:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise RoadKdError(f"argument {shown(argument)} is no UTF-8 text: write it in this locale again") from error
+    set_logger_level("rcl", LoggingSeverity.FATAL)
+    try:
+        remove_ros_args(argv)
+    finally:
+        set_logger_level("rcl", LoggingSeverity.UNSET)
+
+
 def _explain(error: RuntimeError) -> str:
     """What rcl said, without the places in its source, and what to do about it."""
     if type(error).__name__ == "UnknownROSArgsError":
         return f"unknown ROS arguments {error}: expected -p, -r, --params-file, --log-level, … after --ros-args"
     text = " ".join(re.sub(r"(,? at \S+\.\w+:\d+)|( Error: )?error not set", "", str(error)).split()).rstrip(" :.")
-    if "ROS_DOMAIN_ID" in text:
-        return f"{text}: export ROS_DOMAIN_ID with a number from 0 to {_MAX_DOMAIN_ID}, or unset it"
+    if "resolve peer" in text:
+        return f"{text}: correct ROS_STATIC_PEERS, addresses or host names with ; between them"
     if "log" in text and "directory" in text:
         return f"{text}: set ROS_LOG_DIR to a folder that can be written"
     if os.environ.get("ROS_SECURITY_ENABLE") == "true":

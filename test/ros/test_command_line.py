@@ -62,6 +62,10 @@ class TestRefusal:
             (["--ros-args", "--frobnicate"], "unknown ROS arguments ['--frobnicate']"),
             (["--ros-args", "-p", "modl:=x"], "parameter 'modl' is unknown: did you mean 'model'?"),
             (["--ros-args", "-p", "frob:=1"], "parameter 'frob' is unknown"),
+            (["--ros-args", "-p", "road_seg:frob:=1"], "parameter 'frob' is unknown"),
+            (["--ros-args", "-r", "__ns:=bad ns"], "Couldn't parse remap rule: '-r __ns:=bad ns'"),
+            (["--ros-args", "-r", "__node:=/a/b"], "Couldn't parse remap rule: '-r __node:=/a/b'"),
+            (["--ros-args", "-p", os.fsdecode(b"model:=\xff")], r"argument 'model:=\udcff' is no UTF-8 text"),
             (["--ros-args", "-p", "model:=3"], "parameters: Trying to set parameter 'model' to '3'"),
             (["--ros-args", "-p", "sync_slop_s:=7.0"], "sync_slop_s out of range"),
             (["--ros-args", "-p", "max_range_m:=.nan"], "max_range_m out of range"),
@@ -93,9 +97,14 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("environment", "reason"),
         [
-            ({"ROS_DOMAIN_ID": "abc"}, "ROS_DOMAIN_ID is not an integral number"),
-            ({"ROS_DOMAIN_ID": "999"}, "ROS_DOMAIN_ID is 999, expected 0 to 232"),
+            ({"ROS_DOMAIN_ID": "abc"}, "ROS_DOMAIN_ID is 'abc', expected a number from 0 to 232"),
+            ({"ROS_DOMAIN_ID": "999"}, "ROS_DOMAIN_ID is '999', expected a number from 0 to 232"),
+            ({"ROS_DOMAIN_ID": "-1"}, "ROS_DOMAIN_ID is '-1', expected a number from 0 to 232"),
+            ({"ROS_DOMAIN_ID": "²"}, "ROS_DOMAIN_ID is '²', expected a number from 0 to 232"),
             ({"ROS_LOG_DIR": "/proc/no/such"}, "set ROS_LOG_DIR to a folder that can be written"),
+            ({"HOME": ""}, "HOME is not set, so there is no log folder: set ROS_LOG_DIR"),
+            ({"ROS_STATIC_PEERS": "no address"}, "Unable to resolve peer no address: correct ROS_STATIC_PEERS"),
+            ({"RCUTILS_COLORIZED_OUTPUT": "yes"}, "RCUTILS_COLORIZED_OUTPUT is 'yes', expected 0 or 1"),
             ({"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"}, "ROS_SECURITY_KEYSTORE is ''"),
             ({"RMW_IMPLEMENTATION": "rmw_none_cpp"}, "RMW_IMPLEMENTATION is 'rmw_none_cpp', which is not installed"),
         ],
@@ -119,7 +128,7 @@ def catches_signals(pid: int) -> bool:
 
 
 class TestEarlySignal:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
     def test_during_start_up_it_ends_cleanly(self, tmp_path, number):
         log = tmp_path / "log"
         with log.open("w") as stream:
