@@ -65,8 +65,21 @@ def read_file(path: Path, limit: int, *, first: int = -1, error: type[RoadKdErro
             return stream.read(status.st_size if first < 0 else min(first, status.st_size))
     except FileNotFoundError as problem:
         raise error(f"{path} is missing") from problem
-    except OSError as problem:
-        raise error(f"{path} cannot be read ({problem.strerror})") from problem
+    except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise error(f"{path} cannot be read ({reason})") from problem
+
+
+def read_text(path: Path, limit: int, *, error: type[RoadKdError] = RoadKdError) -> str:
+    """The content of a text file, without a byte order mark; otherwise as `read_file`.
+
+    Raises:
+        RoadKdError: as `read_file`, or no UTF-8.
+    """
+    try:
+        return read_file(path, limit, error=error).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} is no text file (UTF-8)") from problem
 
 
 def make_folder(path: Path, *, error: type[RoadKdError] = RoadKdError) -> None:

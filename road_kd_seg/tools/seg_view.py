@@ -46,10 +46,13 @@ def _view(options: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import Image
 
+    from road_kd_seg.files import check_target
     from road_kd_seg.signals import StopSignal
 
     if options.save is not None and options.save.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise RoadKdError(f"--save {options.save}: expected a file that ends in .jpg or .png")
+    if options.save is not None:
+        check_target(options.save)
     stop = StopSignal()
     use_shared_memory_profile()
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)

@@ -78,7 +78,15 @@ class TestOnAGraph:
         assert viewer.log.splitlines()[-1].startswith("next: start the node")
         assert "Traceback" not in viewer.log
 
-    def test_a_file_of_another_kind_is_refused_in_one_line(self, graph):
-        viewer = graph.start("road_kd_seg.tools.seg_view", "--save", "view.gif")
+    @pytest.mark.parametrize(
+        ("file", "reason"),
+        [
+            ("view.gif", "--save view.gif: expected a file that ends in .jpg"),
+            ("/proc/x/v.png", "/proc/x: cannot be wri"),
+        ],
+    )
+    def test_a_file_that_cannot_be_is_refused_in_one_line_before_an_image_came(self, graph, file, reason):
+        viewer = graph.start("road_kd_seg.tools.seg_view", "--save", file)
         assert viewer.wait(START_S) == 1
-        assert viewer.log.strip() == "error: --save view.gif: expected a file that ends in .jpg or .png"
+        (line,) = viewer.log.strip().splitlines()
+        assert line.startswith(f"error: {reason}")

@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -65,37 +66,72 @@ WRITE_A_FOLDER = [
 ]
 
 
+KEEP_WHAT_IS_THERE = [
+    command
+    for command in WRITE_A_FOLDER
+    if command[0] in ("pseudo-label", "dataset-to-bag", "bag-to-dataset", "import-labels", "pack")
+]
+
+
+@pytest.fixture
+def fails(capsys, stereo_tree, tiny_bundle, recipe, tmp_path, frames_of):
+    """Runs a command, which must fail with one line; returns it."""
+    write_bag(tmp_path / "drive", frames_of(range(2), height=48, width=80))
+    words = {
+        "DATASET": ["stereo_pothole", f"root={stereo_tree}", "split=all"],
+        "ROOT": [str(stereo_tree)],
+        "MODEL": [str(tiny_bundle)],
+        "BAG": [str(tmp_path / "drive")],
+        "RECIPE": [str(recipe)],
+    }
+
+    def run(*arguments):
+        assert main([word for part in arguments for word in words.get(part, [str(part)])]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return run
+
+
+WRITE_THEMSELVES = ("evaluate", "pseudo-label", "synth", "export", "dataset-to-bag", "bag-to-dataset", "pack", "train")
+
+
+class TestFullDisk:
+    """As far as one can be had without root: no file may grow beyond so many bytes."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [command for command in (*WRITE_A_FILE, *WRITE_A_FOLDER) if command[0] in WRITE_THEMSELVES],
+        ids=lambda words: words[0],
+    )
+    def test_it_costs_one_line_and_leaves_no_half_file(self, fails, command, tmp_path):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))  # Python ignores SIGXFSZ: the write fails
+        try:
+            fails(*command, tmp_path / "out")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        left = [path for path in tmp_path.glob("out*/**/*") if path.is_file()]
+        assert not [path for path in left if path.suffix == ".part" or path.stat().st_size >= 64]
+
+
 class TestOutputIsCheckedBeforeTheWork:
     @pytest.fixture
-    def refused(self, monkeypatch, capsys, stereo_tree, tiny_bundle, recipe, tmp_path, frames_of):
+    def refused(self, monkeypatch, fails):
         """Runs a command, which must fail with one line before it reads a sample."""
 
-        def read(*_):
+        def read(*_, **__):
             raise AssertionError("the work has begun")
 
-        write_bag(tmp_path / "drive", frames_of(range(2), height=48, width=80))
-        words = {
-            "DATASET": ["stereo_pothole", f"root={stereo_tree}", "split=all"],
-            "ROOT": [str(stereo_tree)],
-            "MODEL": [str(tiny_bundle)],
-            "BAG": [str(tmp_path / "drive")],
-            "RECIPE": [str(recipe)],
-        }
         for owner, name in (
             (StereoPothole, "__getitem__"),
-            (Bag, "__getitem__"),
+            (Bag, "__init__"),
             (import_labels, "read_export"),
             (pack, "shrink"),
         ):
             monkeypatch.setattr(owner, name, read)
-
-        def run(*arguments):
-            assert main([word for part in arguments for word in words.get(part, [str(part)])]) == 1
-            (line,) = capsys.readouterr().err.splitlines()
-            assert line.startswith("error: ")
-            return line
-
-        return run
+        return fails
 
     @pytest.mark.parametrize("out", NOWHERE)
     @pytest.mark.parametrize("command", [*WRITE_A_FILE, *WRITE_A_FOLDER], ids=lambda words: words[0])
@@ -109,6 +145,13 @@ class TestOutputIsCheckedBeforeTheWork:
         (tmp_path / "file").write_text("somebody's work")
         assert str(tmp_path / "file") in refused(*command, tmp_path / "file")
         assert (tmp_path / "file").read_text() == "somebody's work"
+
+    @pytest.mark.parametrize("command", KEEP_WHAT_IS_THERE, ids=lambda words: words[0])
+    def test_a_folder_that_holds_somebodys_work(self, refused, command, tmp_path):
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "notes.txt").write_text("somebody's work")
+        assert str(tmp_path / "full") in refused(*command, tmp_path / "full")
+        assert os.listdir(tmp_path / "full") == ["notes.txt"]
 
     @pytest.mark.parametrize("command", WRITE_A_FILE, ids=lambda words: words[0])
     def test_a_folder_where_a_file_is_written(self, refused, command, tmp_path):

@@ -3,8 +3,9 @@ import dataclasses
 
 import pytest
 
-from road_kd_training.config import DataConfig, NetworkConfig, TrainConfig
+from road_kd_training.config import MIRRORED_ONLY, DataConfig, InputConfig, NetworkConfig, TrainConfig
 from road_kd_training.data import run_data
+from road_kd_training.detection.train import DetectionTrainer
 from road_kd_training.engine import Trainer
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.run_folder import RESULT, claim_folder
@@ -45,3 +46,25 @@ def test_every_root_is_checked_before_anything_is_rendered(config, tmp_path):
     with pytest.raises(DatasetError, match="elsewhere"):
         run_data(dataclasses.replace(config, train=synthetic, validation=wrong))
     assert not list(scenes.iterdir())
+
+
+DETECTION = {
+    "network": NetworkConfig("retinanet_r18"),
+    "augment": MIRRORED_ONLY,
+    "input": InputConfig(64, 96, depth="none"),
+}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "changes"),
+    [(Trainer, {}), (DetectionTrainer, DETECTION)],
+    ids=["segmentation", "detection"],
+)
+def test_another_runs_folder_is_refused_before_the_data_are_looked_at(config, tmp_path, trainer, changes):
+    wanted = dataclasses.replace(config, mixed_precision="no", ema_decay=0.0, **changes)
+    claim_folder(tmp_path / "run", wanted)
+    (tmp_path / "run" / RESULT).write_text("{}")
+    with pytest.raises(TrainingError, match="holds a run with another seed"):
+        trainer(dataclasses.replace(wanted, seed=1))
+    with pytest.raises(DatasetError):  # of the same run: the data come next, and are not there
+        trainer(wanted)

@@ -16,7 +16,7 @@ from road_kd_training.commands.options import key_values
 from road_kd_training.datasets import build_dataset
 from road_kd_training.datasets.bag import Bag
 from road_kd_training.datasets.common.label_folder import write_legend
-from road_kd_training.datasets.common.output import new_folder
+from road_kd_training.datasets.common.output import check_new_folder, new_folder
 from road_kd_training.datasets.frames import write_camera, write_frame
 from road_kd_training.errors import DatasetError
 from road_kd_training.terminal import plain_console
@@ -33,6 +33,7 @@ def run(options: Namespace) -> None:
         raise DatasetError(
             f"every is {options.every} and rate-hz {options.rate_hz}: give one of them, above 0, e.g. --rate-hz 2"
         )
+    check_new_folder(Path(options.out).expanduser())
     bag = build_dataset("bag", **{**key_values(options.options), "root": options.bag})
     assert isinstance(bag, Bag)
     chosen = every_nth(len(bag), options.every) if options.rate_hz is None else at_rate(bag.stamps_ns, options.rate_hz)

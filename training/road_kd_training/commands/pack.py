@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 from PIL import Image
 from rich.progress import track
 
+from road_kd_seg.image_file import MAX_PIXELS
 from road_kd_seg.label_files import visible_files
 from road_kd_training.datasets.common.output import new_folder
 from road_kd_training.errors import DatasetError
@@ -30,8 +32,9 @@ def run(options: Namespace) -> None:
         raise DatasetError(f"pack: {source} is no folder: name a dataset's root")
     if options.width < 1:
         raise DatasetError(f"pack: width is {options.width}: expected pixels, e.g. 640")
-    new_folder(out)
     files = [path for path in visible_files(source) if path.is_file()]
+    _refuse_outside(files, source)
+    new_folder(out)
     for path in track(files, description="packing", transient=True):
         target = out / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +45,13 @@ def run(options: Namespace) -> None:
         f" wide; next: put it where the recipe's root says",
         soft_wrap=True,
     )
+
+
+def _refuse_outside(files: Sequence[Path], source: Path) -> None:
+    """The copy travels: a symlink in somebody's dataset must not put a file of this machine into it."""
+    for path in files:
+        if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
+            raise DatasetError(f"pack: {path} is a link that leads out of {source}: remove it, or put the file there")
 
 
 def shrink(path: Path, target: Path, width: int) -> None:
@@ -58,12 +68,16 @@ def shrink(path: Path, target: Path, width: int) -> None:
         if not lossy and path.suffix.lower() != ".png":
             shutil.copyfile(path, target)
             return
-        with Image.open(path) as image:
+        # Of these formats alone: Pillow knows others by their content, and one of them starts Ghostscript.
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
             if image.width <= width:
                 shutil.copyfile(path, target)
                 return
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels, expected at most {MAX_PIXELS}")
             size = (width, max(1, round(image.height * width / image.width)))
             smaller = image.resize(size, Image.Resampling.BOX if lossy else Image.Resampling.NEAREST)
             smaller.save(target, **({"quality": QUALITY} if lossy else {"optimize": True}))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever Pillow stumbles over in a damaged image
+        target.unlink(missing_ok=True)
         raise DatasetError(f"pack: {path} cannot be copied: {error}: repair or remove it") from error

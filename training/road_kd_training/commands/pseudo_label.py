@@ -15,7 +15,7 @@ from rich.table import Table
 from road_kd_seg.files import write_file
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.commands.options import chosen_dataset
-from road_kd_training.datasets.common.output import new_folder
+from road_kd_training.datasets.common.output import check_new_folder, new_folder
 from road_kd_training.errors import DatasetError
 from road_kd_training.label_sheets import write_sheets
 from road_kd_training.provenance import describe_training
@@ -39,6 +39,7 @@ def run(options: Namespace) -> None:
             f"min_confidence is {options.min_confidence} and sheets {options.sheets}: expected a share from 0 to 1,"
             " and a number of pages that is not negative"
         )
+    check_new_folder(Path(options.out).expanduser())
     console = plain_console()
     segmenter = Segmenter.from_bundle(options.model, device=options.device)
     dataset = chosen_dataset(options)

@@ -11,17 +11,20 @@ Expected tree:
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import IGNORE_INDEX, Intrinsics
 from road_kd_training.datasets.common.classes import taxonomy_of
 from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
 from road_kd_training.datasets.common.folder import Layout, check_size, label_table, read_label
 from road_kd_training.datasets.common.sample import RgbdSample, read_json, read_rgb
+from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation"]
 
@@ -102,13 +105,17 @@ def read_camera(path: Path, width: int, height: int) -> tuple[float, Intrinsics]
     """
     try:
         camera = read_json(path)
+    except DatasetError as error:
+        hint = "fetch the camera archive too, or move disparity/ away to do without depth"
+        raise LAYOUT.error(f"{error}: {hint}") from error
+    try:
         inner = camera["intrinsic"]
         fx, fy, cx, cy = (float(inner[key]) for key in ("fx", "fy", "u0", "v0"))
-        return float(camera["extrinsic"]["baseline"]), Intrinsics(fx, fy, cx, cy, width, height)
-    except OSError as error:
-        hint = "fetch the camera archive too, or move disparity/ away to do without depth"
-        raise LAYOUT.error(f"{path} cannot be read ({error.strerror}): {hint}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        baseline_m = float(camera["extrinsic"]["baseline"])
+        if not math.isfinite(baseline_m):
+            raise ValueError(f"a baseline of {baseline_m}")
+        return baseline_m, Intrinsics(fx, fy, cx, cy, width, height)
+    except (ValueError, KeyError, TypeError, OverflowError, FrameError) as error:
         expected = "intrinsic.{fx,fy,u0,v0} and extrinsic.baseline"
         raise LAYOUT.error(f"{path}: not a camera file: {error!r}, expected {expected}") from error
 

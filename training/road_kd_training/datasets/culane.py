@@ -34,6 +34,9 @@ LISTS = {"train": "train_gt.txt", "validation": "val_gt.txt", "test": "test.txt"
 CATEGORIES = ("normal", "crowd", "hlight", "shadow", "noline", "arrow", "curve", "cross", "night")
 """Of the test split, in the order of their files. Images of `cross` hold no lanes."""
 
+MAX_LANES, MAX_POINTS, MAX_COORDINATE = 16, 1000, 1e6
+"""Of one image: the time that matching lanes takes grows with the fourth power of the first."""
+
 EGO_LANES = Taxonomy(
     (
         SemanticClass(0, "background", Role.BACKGROUND, (70, 70, 70)),
@@ -82,26 +85,30 @@ class CuLane:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> RgbdSample:
-        name = self.entries[index][0].lstrip("/")
-        path = self.root / name
+        path = self._file(self.entries[index][0])
         rgb = read_rgb(path)
         if rgb.shape[:2] != SIZE:
             raise DatasetError(f"{path}: is {rgb.shape[:2]} (H, W), expected {SIZE}: lanes are given in its pixels")
         meta: dict[str, Any] = {"lanes": read_lanes(path.with_suffix(".lines.txt"))}
         if self.split == "test":
-            meta["category"] = self._categories.get(name)
+            meta["category"] = self._categories.get(self.entries[index][0].lstrip("/"))
         else:
             meta["existence"] = tuple(flag == "1" for flag in self.entries[index][2:])
-        return RgbdSample(rgb, None, self._label(index, rgb), str(Path(name).with_suffix("")), meta)
+        name = path.relative_to(self.root).with_suffix("").as_posix()
+        return RgbdSample(rgb, None, self._label(index, rgb), name, meta)
+
+    def _file(self, listed: str) -> Path:
+        return LAYOUT.below(self.root, listed.lstrip("/"))
 
     def _label(self, index: int, rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         if self.split == "test":
             folder = self.root / "laneseg_label_w16_test"
             if not folder.is_dir():
                 return None
-            path = folder / Path(self.entries[index][0].lstrip("/")).with_suffix(".png")
+            image = self._file(self.entries[index][0]).relative_to(self.root)
+            path = LAYOUT.below(folder, str(image.with_suffix(".png")))
         else:
-            path = self.root / self.entries[index][1].lstrip("/")
+            path = self._file(self.entries[index][1])
         label = read_label(path, LABELS)
         check_size(label, rgb, path)
         return label
@@ -111,18 +118,23 @@ def read_lanes(path: Path) -> list[Lane]:
     """Lanes of a .lines.txt file, which is empty where there are none.
 
     Raises:
-        DatasetError: no such file, or a line that is not pairs of numbers.
+        DatasetError: no such file, a line that is not pairs of numbers, or more than a road has.
     """
-    if not path.is_file():
-        raise LAYOUT.error(f"{path} is missing")
     lanes = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(LAYOUT.text(path).splitlines(), 1):
         try:
             points = np.array(line.split(), np.float32).reshape(-1, 2)
         except ValueError as error:
             raise LAYOUT.error(f"{path}, line {number}: expected pairs of numbers x y x y …, got '{line}'") from error
+        if len(points) > MAX_POINTS or not (np.abs(points) < MAX_COORDINATE).all():
+            raise LAYOUT.error(
+                f"{path}, line {number}: {len(points)} points, expected at most {MAX_POINTS}, each coordinate a finite"
+                f" number below {MAX_COORDINATE:g} px"
+            )
         if len(points):
             lanes.append(points)
+    if len(lanes) > MAX_LANES:
+        raise LAYOUT.error(f"{path}: {len(lanes)} lanes, expected at most {MAX_LANES}")
     return lanes
 
 

@@ -18,12 +18,14 @@ Expected tree:
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import Intrinsics
 from road_kd_training.datasets.cityscapes import LABEL_IDS, TAXONOMY
 from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
@@ -99,8 +101,11 @@ def read_calibration(path: Path, width: int, height: int) -> tuple[float, Intrin
     rows = dict(line.split(":", 1) for line in LAYOUT.lines(path) if ":" in line)
     try:
         left, right = (np.array(rows[key].split(), np.float64).reshape(3, 4) for key in ("P_rect_02", "P_rect_03"))
-    except (KeyError, ValueError) as error:
+        intrinsics = Intrinsics(left[0, 0], left[1, 1], left[0, 2], left[1, 2], width, height)
+        # The fourth column holds -f times the camera's offset to the right of camera 0.
+        focal_baseline = float(left[0, 3] - right[0, 3])
+        if not math.isfinite(focal_baseline):
+            raise ValueError(f"a baseline of {focal_baseline}")
+    except (KeyError, ValueError, FrameError) as error:
         raise LAYOUT.error(f"{path}: {error!r}, expected lines 'P_rect_02:' and 'P_rect_03:' of 12 numbers") from error
-    # The fourth column holds -f times the camera's offset to the right of camera 0.
-    intrinsics = Intrinsics(left[0, 0], left[1, 1], left[0, 2], left[1, 2], width, height)
-    return float(left[0, 3] - right[0, 3]), intrinsics
+    return focal_baseline, intrinsics

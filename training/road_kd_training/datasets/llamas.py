@@ -38,6 +38,7 @@ FOLDERS = {
 MARKER_WIDTH_M = 0.1
 MIN_LANE_HEIGHT_PX = 20
 MIN_MARKERS = 2
+MAX_COORDINATE = 1e6
 
 COLORS = {"l1": (0, 0, 255), "l0": (24, 140, 34), "r0": (255, 0, 0), "r1": (0, 255, 255)}
 OTHER_COLOR = (40, 110, 170)
@@ -86,15 +87,16 @@ def render_label(path: Path) -> NDArray[np.uint8]:
     """
     try:
         content = read_json(path)
+    except DatasetError as error:
+        raise LAYOUT.error(str(error)) from error
+    try:
         projection = np.array(content["projection_matrix"], np.float64).reshape(3, 3)
         lanes = {str(lane["lane_id"]): lane["markers"] for lane in content["lanes"] if _is_kept(lane["markers"])}
         canvas = np.zeros((*SIZE, 3), np.uint8)
         for name, markers in _numbered_anew(lanes):
             for marker in markers:
                 _draw(canvas, marker, projection, COLORS.get(name, OTHER_COLOR))
-    except OSError as error:
-        raise LAYOUT.error(f"{path} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise DatasetError(
             f"{path}: not a label file (truncated?), expected JSON with projection_matrix (3x3) and lanes, each with"
             f" lane_id and markers with pixel_start, world_start and world_end: {type(error).__name__}: {error}"
@@ -132,9 +134,12 @@ def _draw(
     if (ends[:, 2] <= 0).any():
         return  # behind the camera
     projected = ends @ projection.T
-    x, y = (projected / projected[:, 2:])[:, :2].T
-    half = projection[0, 0] * MARKER_WIDTH_M / ends[:, 2] / 2
+    with np.errstate(all="ignore"):
+        x, y = (projected / projected[:, 2:])[:, :2].T
+        half = projection[0, 0] * MARKER_WIDTH_M / ends[:, 2] / 2
     corners = np.array([[x[0] - half[0], y[0]], [x[0] + half[0], y[0]], [x[1] + half[1], y[1]], [x[1] - half[1], y[1]]])
+    if not (np.abs(corners) < MAX_COORDINATE).all():
+        return  # at the camera itself: no number, or one that takes OpenCV seconds to draw
     points = np.round(corners.astype(np.float32)).astype(np.int32)
     if points[0, 1] != points[3, 1]:
         for _ in range(2):  # twice, as the public scripts do: more of the smooth edge reaches the full color

@@ -77,7 +77,9 @@ class No4k:
 
     def __getitem__(self, index: int) -> RgbdSample:
         name = self.names[index]
-        rgb_path, tdisp_path, label_path = (self.root / kind / f"{name}.png" for kind in ("rgb", "tdisp", "label"))
+        rgb_path, tdisp_path, label_path = (
+            LAYOUT.below(self.root, f"{kind}/{name}.png") for kind in ("rgb", "tdisp", "label")
+        )
         rgb, label = read_rgb(rgb_path), read_label(label_path, self.labels)
         painted = read_painted(tdisp_path)
         check_size(painted, rgb, tdisp_path, "tdisp")

@@ -33,10 +33,12 @@ from road_kd_training.datasets.common.folder import Layout, check_size
 from road_kd_training.datasets.common.rle import decode_mask
 from road_kd_training.datasets.common.sample import RgbdSample, read_json, read_rgb
 from road_kd_training.datasets.common.splits import drawn
+from road_kd_training.errors import DatasetError
 
 Split = Literal["train", "validation", "mini", "lix_train", "lix_validation"]
 
 LAYOUT = Layout.from_doc("nuimages", __doc__)
+MAX_TABLE_BYTES = 4 << 30
 VERSIONS = {
     "train": "v1.0-train",
     "validation": "v1.0-val",
@@ -140,13 +142,14 @@ class NuImages:
         path = self.tables / f"{name}.json"
         kept = {*columns, "size", "counts"}  # the last two are of masks; the other columns would fill the memory
         try:
-            rows = read_json(path, lambda row: {key: row[key] for key in row.keys() & kept})
-        except OSError as error:
-            raise LAYOUT.error(f"{path} cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise LAYOUT.error(f"{path}: not JSON (truncated?): {error}") from error
-        wanted = {*columns}
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= wanted for row in rows):
+            rows = read_json(path, lambda row: {key: row[key] for key in row.keys() & kept}, MAX_TABLE_BYTES)
+        except DatasetError as error:
+            raise LAYOUT.error(str(error)) from error
+        texts = [column for column in columns if column != "mask"]
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and row.keys() >= {*columns} and all(isinstance(row[text], str) for text in texts)
+            for row in rows
+        ):
             raise LAYOUT.error(f"{path}: expected a list of records with {', '.join(columns)}")
         return rows
 
@@ -155,8 +158,9 @@ class NuImages:
 
     def __getitem__(self, index: int) -> RgbdSample:
         file, masks = self.frames[index]
-        rgb = read_rgb(self.root / file)
-        camera, name = Path(file).parent.name, Path(file).stem
+        path = LAYOUT.below(self.root, file)
+        rgb = read_rgb(path)
+        camera, name = path.parent.name, path.stem
         depth_m = None
         if self.has_depth:
             path = self.root / "depth" / camera / f"{name}.png"
@@ -187,5 +191,5 @@ def _mask(source: str, class_id: int, mask: Any) -> _Mask:
     try:
         height, width = mask["size"]
         return _Mask(source, class_id, int(height), int(width), str(mask["counts"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise LAYOUT.error(f"{source}: mask lacks size [height, width] or counts: {error!r}") from error

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_training.datasets.common.folder import Layout, check_size
-from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb, read_text
+from road_kd_training.datasets.common.sample import RgbdSample, read_image, read_rgb
 
 LAYOUT = Layout.from_doc("real_roads", __doc__)
 
@@ -76,8 +76,8 @@ class RealRoads:
 
     def __getitem__(self, index: int) -> RgbdSample:
         row = self.rows[index]
-        rgb = read_rgb(self.root / row["file"])
-        path = self.root / row["label"]
+        file, path = (LAYOUT.below(self.root, row[column]) for column in ("file", "label"))
+        rgb = read_rgb(file)
         label: NDArray[np.uint8] = read_image(path)
         check_size(label, rgb, path, "label")
         if not self.weak_lanes and row["source"] in WEAK_LANES:
@@ -86,13 +86,13 @@ class RealRoads:
 
     def _read_table(self) -> list[dict[str, str]]:
         path = self.root / "split.csv"
-        if not path.is_file():
-            raise LAYOUT.error(f"there is no {path}")
         try:
-            rows = list(csv.DictReader(read_text(path).splitlines()))
-        except (ValueError, csv.Error) as error:
+            rows = list(csv.DictReader(LAYOUT.text(path).splitlines()))
+        except csv.Error as error:
             raise LAYOUT.error(f"{path} is no table: {error}") from error
         missing = {"file", "label", "source", "split"} - set(rows[0] if rows else ())
         if missing:
             raise LAYOUT.error(f"{path} lacks the columns {', '.join(sorted(missing))}")
+        if any(row[column] is None for row in rows for column in ("file", "label", "source", "split")):
+            raise LAYOUT.error(f"{path} has a line of fewer columns than its first")
         return rows

@@ -69,7 +69,8 @@ class PascalVoc:
 
     def __getitem__(self, index: int) -> RgbdSample:
         name = self.names[index]
-        annotation = self.root / self.label_folder[name] / f"{name}.png"
-        rgb, label = read_rgb(self.root / "JPEGImages" / f"{name}.jpg"), read_label(annotation, LABELS)
+        annotation = LAYOUT.below(self.root, f"{self.label_folder[name]}/{name}.png")
+        rgb = read_rgb(LAYOUT.below(self.root, f"JPEGImages/{name}.jpg"))
+        label = read_label(annotation, LABELS)
         check_size(label, rgb, annotation)
         return RgbdSample(rgb, None, label, name)

@@ -37,7 +37,7 @@ from road_kd_training.gradient_shares import gradient_norm
 from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.objective import ActiveMethod, build_methods, measuring_step
 from road_kd_training.provenance import describe_training
-from road_kd_training.run_folder import claim_folder, locked, write_result
+from road_kd_training.run_folder import claim_folder, locked, refuse_other_run, write_result
 from road_kd_training.schedules import learning_rate
 
 _FIXED: Mapping[str, Any] = {
@@ -110,6 +110,7 @@ class DetectionTrainer:
     def __init__(self, config: TrainConfig) -> None:
         _refuse_unknown(config)
         self.config, self.folder = config, Path(config.output)
+        refuse_other_run(self.folder, config)
         set_seed(config.seed)
         self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device

@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.files import read_file
+from road_kd_seg.errors import FrameError
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.label_files import visible_files
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import DatasetError
 
-_MAX_BYTES = 1 << 30
+MAX_EXPORT_BYTES = 1 << 30
 _MAX_COORDINATE = 1e6
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -43,7 +41,7 @@ class Annotation:
     size: tuple[int, int] | None
     """(H, W) that the export names; None where it names none."""
     shapes: list[Shape]
-    """Later ones lie on top."""
+    """Later ones lie on top. None of them takes the memory of a map before it is painted."""
 
 
 class ClassNames:
@@ -91,7 +89,10 @@ def paint_label(annotation: Annotation, size: tuple[int, int], names: ClassNames
         )
     label = np.full(size, unlabeled, np.uint8)
     for shape in annotation.shapes:
-        shape.paint(label, names.id_of(shape.name, annotation.image))
+        try:
+            shape.paint(label, names.id_of(shape.name, annotation.image))
+        except (ValueError, FrameError) as error:
+            raise DatasetError(f"{annotation.image}: {error}") from error
     return label
 
 
@@ -119,28 +120,19 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Paint:
     return polygon(np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=1))
 
 
-def mask(inside: NDArray[np.bool_], left: int = 0, top: int = 0) -> Paint:
-    """A bitmap whose first pixel lies at (left, top)."""
+def mask(draw: Callable[[], NDArray[np.bool_]], left: int = 0, top: int = 0) -> Paint:
+    """A bitmap whose first pixel lies at (left, top); `draw` makes it, (H, W), when it is painted."""
 
     def paint(label: NDArray[np.uint8], value: int) -> None:
+        inside = draw()
+        if inside.ndim != 2:
+            raise ValueError(f"a mask of shape {inside.shape}, expected (H, W)")
         height, width = inside.shape
         part = label[max(top, 0) : top + height, max(left, 0) : left + width]
         cut = inside[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
         part[cut] = value
 
     return paint
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file.
-
-    Raises:
-        DatasetError: missing, or no JSON.
-    """
-    try:
-        return json.loads(read_file(path, _MAX_BYTES, error=DatasetError).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: no JSON ({error}): export it again") from error
 
 
 def images_by_name(folder: Path) -> dict[str, Path]:

@@ -8,20 +8,22 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from road_kd_seg.files import read_file
+from road_kd_seg.files import read_text
 from road_kd_seg.image_file import decode_image
 from road_kd_seg.label_files import read_raw_label, visible_files
-from road_kd_training.datasets.common.rle import decode_mask
+from road_kd_training.datasets.common.rle import check_counts, decode_counts, fill_columns, fill_rows
+from road_kd_training.datasets.common.sample import read_json
 from road_kd_training.errors import DatasetError
 from road_kd_training.label_import.annotation import (
+    MAX_EXPORT_BYTES,
     Annotation,
     Paint,
     Shape,
@@ -31,18 +33,15 @@ from road_kd_training.label_import.annotation import (
     images_by_name,
     mask,
     polygon,
-    read_json,
 )
 
-_MAX_BYTES = 1 << 30
 _BRUSH = re.compile(r"task-(\d+)-annotation-\d+(?:-by-\d+)?(?:-tag-)?(.+?)-(\d+)\.png", re.IGNORECASE)
-_MAX_MASK_PIXELS = 50_000_000
 
 
 def labelme(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """LabelMe, AnyLabeling, X-AnyLabeling: one JSON file for each image."""
     for path in _files(source, ".json"):
-        content = read_json(path)
+        content = read_json(path, limit=MAX_EXPORT_BYTES)
         with _as_dataset_error(path):
             shapes = [Shape(shape["label"], _labelme_shape(shape)) for shape in content["shapes"]]
             size = (int(content["imageHeight"]), int(content["imageWidth"])) if content.get("imageHeight") else None
@@ -61,15 +60,16 @@ def _labelme_shape(shape: Mapping[str, Any]) -> Paint:
         radius = float(np.hypot(edge_x - x, edge_y - y))
         return ellipse(x, y, radius, radius)
     if kind == "mask":
-        inside = decode_image(base64.b64decode(shape["mask"]), "a mask") > 0
-        return mask(inside, *(int(value) for value in points[0]))
+        encoded = base64.b64decode(shape["mask"])
+        left, top = (int(value) for value in points[0])
+        return mask(lambda: decode_image(encoded, "a mask") > 0, left, top)
     raise ValueError(f"a shape of type '{kind}' has no area: annotate polygons")
 
 
 def coco(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """COCO instances: polygons and run lengths, in the order of the file."""
     for path in _files(source, ".json"):
-        content = read_json(path)
+        content = read_json(path, limit=MAX_EXPORT_BYTES)
         with _as_dataset_error(path):
             names = {category["id"]: category["name"] for category in content["categories"]}
             shapes: dict[Any, list[Shape]] = {image["id"]: [] for image in content["images"]}
@@ -88,16 +88,16 @@ def _coco_shapes(segmentation: Any, size: tuple[int, int]) -> list[Paint]:
             raise ValueError("boxes without segmentation: annotate polygons or masks")
         return [polygon(np.array(ring, np.float64).reshape(-1, 2)) for ring in segmentation]
     counts = segmentation["counts"]
-    if isinstance(counts, str):
-        return [mask(decode_mask(counts.encode(), *size))]
-    return [mask(_runs(counts, size[0] * size[1]).reshape(size[1], size[0]).T)]  # by columns
+    runs = decode_counts(counts.encode()) if isinstance(counts, str) else np.array(counts, np.int64)
+    check_counts(runs, *size)
+    return [mask(lambda: fill_columns(runs, *size))]
 
 
 def cvat(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """'CVAT for images': polygons, boxes, ellipses and masks, by z_order."""
     for path in _files(source, ".xml"):
         with _as_dataset_error(path):
-            text = read_file(path, _MAX_BYTES, error=DatasetError).decode("utf-8-sig")  # no other encoding hides them:
+            text = read_text(path, MAX_EXPORT_BYTES, error=DatasetError)  # no other encoding hides them:
             if "<!DOCTYPE" in text or "<!ENTITY" in text:
                 raise ValueError("it defines entities, which no export of CVAT does")
             for image in ElementTree.fromstring(text).iter("image"):
@@ -117,8 +117,9 @@ def _numbers(element: ElementTree.Element, *names: str) -> list[float]:
 
 def _cvat_mask(element: ElementTree.Element) -> Paint:
     left, top, width, height = (int(value) for value in _numbers(element, "left", "top", "width", "height"))
-    runs = [int(run) for run in element.attrib["rle"].split(",")]
-    return mask(_runs(runs, width * height).reshape(height, width), left, top)
+    runs = np.array([int(run) for run in element.attrib["rle"].split(",")], np.int64)
+    check_counts(runs, height, width)
+    return mask(lambda: fill_rows(runs, height, width), left, top)
 
 
 _CVAT_SHAPES: dict[str, Callable[[ElementTree.Element], Paint]] = {
@@ -133,7 +134,7 @@ def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
     """Roboflow's 'Semantic Segmentation Masks': NAME.jpg, NAME_mask.png and _classes.csv in each split's folder."""
     for table in [path for path in visible_files(source) if path.name == "_classes.csv" and path.is_file()]:
         with _as_dataset_error(table):
-            text = read_file(table, _MAX_BYTES, error=DatasetError).decode("utf-8-sig")
+            text = read_text(table, MAX_EXPORT_BYTES, error=DatasetError)
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), skipinitialspace=True) if row]
             names = {int(value): name.strip() for value, name, *_ in rows[1:]}
         for path in sorted(table.parent.glob("*_mask.png")):
@@ -145,7 +146,9 @@ def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
             unknown = set(np.unique(values).tolist()) - names.keys()
             if values.ndim != 2 or unknown:
                 raise DatasetError(f"{path}: holds {sorted(unknown)[:5] or 'colors'}, which {table.name} does not name")
-            shapes = [Shape(names[value], mask(values == value)) for value in np.unique(values).tolist()]
+            shapes = [
+                Shape(names[value], mask(partial(np.equal, values, value))) for value in np.unique(values).tolist()
+            ]
             yield Annotation(file, (values.shape[0], values.shape[1]), shapes)
 
 
@@ -167,7 +170,8 @@ def label_studio(source: Path, images: Mapping[str, Path]) -> Iterator[Annotatio
         # A mask of more pixels lies below one of fewer: obstacles on the road, not under it.
         ordered = sorted(masks[task], key=lambda item: -int(inside[item[1]].sum()))
         size = next(iter(inside.values())).shape
-        yield Annotation(files[task], (size[0], size[1]), [Shape(name, mask(inside[p])) for name, p in ordered])
+        shapes = [Shape(name, mask(partial(inside.__getitem__, path))) for name, path in ordered]
+        yield Annotation(files[task], (size[0], size[1]), shapes)
 
 
 def _task_images(source: Path, images: Mapping[str, Path]) -> dict[int, Path]:
@@ -175,7 +179,7 @@ def _task_images(source: Path, images: Mapping[str, Path]) -> dict[int, Path]:
     for path in visible_files(source):
         if path.suffix.lower() == ".json":
             with _as_dataset_error(path):
-                for task in read_json(path):
+                for task in read_json(path, limit=MAX_EXPORT_BYTES):
                     name = str(next(iter(task["data"].values())))
                     # Uploads get eight digits and a dash before their name.
                     known = [image for image in images if name.endswith(image)]
@@ -226,14 +230,6 @@ def read_export(kind: str, source: Path, image_folder: Path | None) -> Iterator[
 
 def _files(source: Path, suffix: str) -> list[Path]:
     return [source] if source.is_file() else [p for p in visible_files(source) if p.suffix.lower() == suffix]
-
-
-def _runs(lengths: list[int], size: int) -> NDArray[np.bool_]:
-    """Alternating runs of outside and inside, (size,)."""
-    counts = np.array(lengths, np.int64)
-    if size > _MAX_MASK_PIXELS or counts.min(initial=0) < 0 or counts.sum() != size:
-        raise ValueError(f"runs of {counts.sum()} pixels, expected {size}")
-    return np.repeat(np.arange(counts.size) % 2 == 1, counts)
 
 
 _MALFORMED = (

@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import struct
+import subprocess
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -56,3 +60,39 @@ def test_what_cannot_be_packed_is_named(dataset, tmp_path, capsys):
     ):
         assert pack(*arguments) == 1
         assert message in capsys.readouterr().err
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 900 900\n%%EndComments\n(x) print\n%%EOF\n"
+HUGE = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 13_000, 13_000, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(100))),
+        (b"IEND", b""),
+    )
+)
+
+
+@pytest.mark.parametrize("content", [POSTSCRIPT, HUGE, HUGE.replace(b"IDAT", b"IDAX")], ids=["EPS", "huge", "chunk"])
+def test_what_other_people_call_an_image_is_refused_and_leaves_nothing(dataset, tmp_path, capsys, monkeypatch, content):
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **_: started.append(words))
+    (dataset / "rgb" / "1.png").write_bytes(content)
+    assert pack(dataset, "--out", tmp_path / "p", "--width", "60") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1.png cannot be copied" in line
+    assert not (tmp_path / "p" / "rgb" / "1.png").exists()
+    assert not started
+
+
+def test_a_link_does_not_put_a_file_of_this_machine_into_the_copy(dataset, tmp_path, capsys):
+    (tmp_path / "secret").write_text("key")
+    (dataset / "notes.txt").symlink_to(tmp_path / "secret")
+    assert pack(dataset, "--out", tmp_path / "p") == 1
+    assert "notes.txt is a link that leads out of" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+    (dataset / "notes.txt").unlink()
+    (dataset / "again.txt").symlink_to("train.txt")
+    assert pack(dataset, "--out", tmp_path / "p") == 0
+    assert (tmp_path / "p" / "again.txt").read_text() == "0\n"

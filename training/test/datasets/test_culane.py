@@ -87,7 +87,7 @@ class TestSamples:
 
 class TestBadTrees:
     def test_an_empty_folder_prints_the_expected_tree(self, tmp_path):
-        with pytest.raises(DatasetError, match=r"list/train_gt\.txt cannot be read \(No such.*\n\n    ROOT/driver"):
+        with pytest.raises(DatasetError, match=r"list/train_gt\.txt is missing\.\n\n    ROOT/driver"):
             build_dataset("culane", root=tmp_path)
 
     def test_an_unknown_split_lists_the_known_ones(self, root):
@@ -109,7 +109,7 @@ class TestBadTrees:
 
     def test_a_missing_category_list_is_named(self, root):
         (root / "list" / "test_split" / "test8_night.txt").unlink()
-        with pytest.raises(DatasetError, match=r"test8_night\.txt cannot be read"):
+        with pytest.raises(DatasetError, match=r"test8_night\.txt is missing"):
             CuLane(root, "test")
 
     def test_a_label_value_beyond_the_four_lanes_is_refused(self, root):
@@ -125,6 +125,32 @@ class TestBadTrees:
     def test_a_photograph_of_another_size_is_refused(self, root):
         cv2.imwrite(str(root / VIDEO / "00000.jpg"), np.zeros((72, 128, 3), np.uint8))
         with pytest.raises(DatasetError, match=r"is \(72, 128\) \(H, W\), expected \(590, 1640\)"):
+            CuLane(root)[0]
+
+    @pytest.mark.parametrize("listed", ["/../secret.jpg", f"/{VIDEO}/../../../secret.jpg", "out/secret.jpg"])
+    @pytest.mark.parametrize("split", ["train", "test"])
+    def test_a_list_never_leads_outside(self, listed, split, root, tmp_path_factory):
+        outside = tmp_path_factory.mktemp("outside")
+        (outside / "secret.jpg").write_bytes(PHOTOGRAPH)
+        (root / "out").symlink_to(outside)
+        (root / "list/test.txt").write_text(f"{listed}\n")
+        (root / "list/train_gt.txt").write_text(f"/{VIDEO}/00000.jpg {listed} 1 1 0 0\n")
+        with pytest.raises(DatasetError, match=r"secret\.jpg' is listed, which is no file below"):
+            CuLane(root, split)[0]
+
+    @pytest.mark.parametrize(
+        ("lines", "reason"),
+        [
+            ("1 2 3 4\n" * 200, "200 lanes, expected at most 16"),
+            ("1 2 " * 5000, "5000 points, expected at most 1000"),
+            ("1 nan 3 4", "a finite number"),
+            ("1 1e30 3 4", "below 1e"),
+        ],
+        ids=["lanes", "points", "nan", "far"],
+    )
+    def test_lanes_that_no_road_has_are_refused(self, lines, reason, root):
+        (root / VIDEO / "00000.lines.txt").write_text(lines)
+        with pytest.raises(DatasetError, match=rf"00000\.lines\.txt.*{reason}"):
             CuLane(root)[0]
 
     @pytest.mark.parametrize("line", ["1 2 3", "1 two"])

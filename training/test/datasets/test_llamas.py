@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import math
 
 import cv2
 import numpy as np
@@ -114,6 +115,13 @@ class TestRendering:
         labels = [render_label(write_label(tmp_path / "a.json", [lanes])) for lanes in (behind, ahead)]
         assert (labels[0] == labels[1]).all()
 
+    @pytest.mark.parametrize("x", [1e30, -1e12, 1e200])
+    def test_markers_at_the_camera_itself_take_no_time_to_draw(self, tmp_path, x):
+        far = lane("l0", -2)
+        far["markers"] += [marker(x, 1e-6, 10)] * 100
+        labels = [render_label(write_label(tmp_path / "a.json", [lanes])) for lanes in (far, lane("l0", -2))]
+        assert (labels[0] == labels[1]).all()
+
     def test_a_frame_without_lanes_is_background(self, tmp_path):
         assert not render_label(write_label(tmp_path / "a.json", [])).any()
 
@@ -129,7 +137,7 @@ class TestBadTrees:
 
     def test_a_missing_label_is_named(self, root):
         next((root / "labels" / "train").rglob("*.json")).unlink()
-        with pytest.raises(DatasetError, match=r"1419280683_0123105000\.json cannot be read \(No such file"):
+        with pytest.raises(DatasetError, match=r"1419280683_0123105000\.json is missing"):
             Llamas(root)[0]
 
     @pytest.mark.parametrize(
@@ -137,7 +145,25 @@ class TestBadTrees:
     )
     def test_a_damaged_label_is_named_with_its_form(self, content, root):
         next((root / "labels" / "train").rglob("*.json")).write_text(content)
-        with pytest.raises(DatasetError, match=r"\.json: not a label file \(truncated\?\), expected JSON with projec"):
+        with pytest.raises(DatasetError, match=r"\.json(: not a label file \(truncated\?\), expected| is no JSON)"):
+            Llamas(root)[0]
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("pixel_start", {"y": math.inf}),
+            ("pixel_start", []),
+            ("world_start", {"x": 10**400, "y": 1, "z": 9}),
+            ("world_start", "xyz"),
+        ],
+    )
+    def test_a_marker_made_to_hurt_is_named(self, key, value, root):
+        path = next((root / "labels" / "train").rglob("*.json"))
+        content = json.loads(path.read_text())
+        content["lanes"] = [lane("l0", -2)]
+        content["lanes"][0]["markers"][0][key] = value
+        path.write_text(json.dumps(content))
+        with pytest.raises(DatasetError, match=r"\.json: not a label file"):
             Llamas(root)[0]
 
     def test_a_truncated_image_is_named(self, root):

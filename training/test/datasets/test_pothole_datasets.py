@@ -182,7 +182,7 @@ class TestNo4k:
 
     def test_a_missing_list_prints_the_tree(self, no4k):
         (no4k / "train.txt").unlink()
-        with pytest.raises(DatasetError, match=r"train\.txt cannot be read \(No such file.*\n\n    ROOT/\{train"):
+        with pytest.raises(DatasetError, match=r"train\.txt is missing\.\n\n    ROOT/\{train"):
             No4k(no4k)
 
     def test_a_name_without_its_file_is_named(self, no4k):

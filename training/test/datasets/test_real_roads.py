@@ -66,7 +66,7 @@ def test_what_is_not_there_is_named(tree, options, message):
 
 
 def test_a_missing_folder_prints_the_tree(tmp_path):
-    with pytest.raises(DatasetError, match=r"(?s)there is no .*split.csv.*ROOT/SOURCE/label/NAME.png"):
+    with pytest.raises(DatasetError, match=r"(?s)split.csv is missing.*ROOT/SOURCE/label/NAME.png"):
         build_dataset("real_roads", root=tmp_path)
 
 

@@ -5,6 +5,7 @@ import base64
 import csv
 import json
 import os
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from road_kd_training.cli import main
 from road_kd_training.datasets.common.label_folder import LabelFolder
 from road_kd_training.datasets.frames import Frames
 from road_kd_training.errors import DatasetError
+from road_kd_training.label_import.formats import read_export
 
 H, W = 48, 64
 ROAD, POTHOLE, CAR = 1, 3, 4
@@ -250,7 +252,7 @@ def test_nothing_of_the_kind_is_an_error(tmp_path, capsys):
     assert "no cvat export in it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("encoding", "reason"), [("utf-8", "it defines entities"), ("utf-16", "can't decode")])
+@pytest.mark.parametrize(("encoding", "reason"), [("utf-8", "it defines entities"), ("utf-16", "no text file (UTF-8)")])
 def test_entities_are_not_expanded(tmp_path, capsys, encoding, reason):
     text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY x "y">]><annotations>&x;</annotations>'
     (tmp_path / "a.xml").write_bytes(text.encode(encoding))
@@ -259,6 +261,7 @@ def test_entities_are_not_expanded(tmp_path, capsys, encoding, reason):
 
 
 HUGE = 10**9
+WRAPS = [1 << 62, 1 << 62, 1 << 62, (1 << 62) + H * W]  # together, in 64 bits: the image's size
 COCO = {
     "images": [{"id": 1, "file_name": "f0.png", "height": H, "width": W}],
     "categories": [{"id": 1, "name": "road"}],
@@ -286,10 +289,12 @@ COCO = {
             "images": [{"id": 1, "file_name": "f0.png", "height": HUGE, "width": 10}],
             "annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [0, HUGE * 10]}}],
         },
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": WRAPS}}]},
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": [[W * H]]}}]},
         COCO | {"categories": [{"id": 1, "name": "\x1b[31m\n"}]},
         COCO | {"images": [{"id": 1, "file_name": "../../../../etc/passwd", "height": H, "width": W}]},
     ],
-    ids=["lists", "maps", "endless", "key", "nan", "far", "run", "text", "pixels", "escape", "outside"],
+    ids=["lists", "maps", "endless", "key", "nan", "far", "run", "text", "pixels", "sum", "list", "escape", "outside"],
 )
 def test_an_export_that_was_made_to_hurt_is_refused_in_one_line(tmp_path, capsys, content):
     write_images(tmp_path / "source")
@@ -298,6 +303,46 @@ def test_an_export_that_was_made_to_hurt_is_refused_in_one_line(tmp_path, capsys
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.isprintable()
+
+
+def test_a_cvat_mask_whose_runs_wrap_around_is_refused_in_one_line(tmp_path, capsys):
+    write_images(tmp_path / "source")
+    shape = f'<mask label="road" rle="{",".join(map(str, WRAPS))}" left="0" top="0" width="{W}" height="{H}"/>'
+    (tmp_path / "source/a.xml").write_text(
+        f'<annotations><image name="f0.png" width="{W}" height="{H}">{shape}</image></annotations>'
+    )
+    assert main(["import-labels", "cvat", str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the runs cover" in line
+
+
+def test_masks_take_no_memory_before_they_are_painted(tmp_path):
+    """A few characters of run lengths stand for 50 million pixels: 400 of them would be 20 GB."""
+    write_images(tmp_path / "images")
+    height, width = 5000, 10_000
+    runs = {"counts": [0, height * width]}
+    content = COCO | {
+        "images": [{"id": 1, "file_name": "f0.png", "height": height, "width": width}],
+        "annotations": [{"image_id": 1, "category_id": 1, "segmentation": runs}] * 400,
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    tracemalloc.start()
+    (annotation,) = read_export("coco", tmp_path, None)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+    assert len(annotation.shapes) == 400
+
+
+def test_a_mask_with_colors_is_refused_in_one_line(tmp_path, capsys):
+    write_images(tmp_path / "source")
+    colored = cv2.imencode(".png", np.arange(27, dtype=np.uint8).reshape(3, 3, 3))[1].tobytes()
+    shape = {"label": "road", "points": [[1, 2], [4, 5]], "shape_type": "mask"}
+    shape["mask"] = base64.b64encode(colored).decode()
+    content = {"imagePath": "f0.png", "imageHeight": H, "imageWidth": W, "shapes": [shape]}
+    (tmp_path / "source/f0.json").write_text(json.dumps(content))
+    assert main(["import-labels", "labelme", str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a mask of shape (3, 3, 3)" in line
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,10 @@ def cut_patches(release: Path, root: Path) -> dict[str, int]:
 
 def _read_region(folder: Path, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
     path = folder / f"Ottawa-{number}.tif"
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # the only TIFF that is read
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None  # the only TIFF that is read
+    except cv2.error:
+        image = None
     if image is None:
         raise DatasetError(f"{path}: no such file, or one that was cut short: fetch it again")
     segment = read_image(folder / "segmentation.png")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os.path import isfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg import label_files
-from road_kd_seg.errors import FrameError
+from road_kd_seg.errors import FrameError, shown
+from road_kd_seg.files import read_text
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.label_files import is_hidden
-from road_kd_training.datasets.common.sample import read_rgb, read_text
+from road_kd_training.datasets.common.sample import MAX_TEXT_BYTES, read_rgb
 from road_kd_training.errors import DatasetError
 
 INVALID = 254
@@ -80,16 +82,36 @@ class Layout:
         Raises:
             DatasetError: no such file, no text, or nothing in it.
         """
-        try:
-            lines = [line.strip() for line in read_text(path).splitlines()]
-        except OSError as error:
-            raise self.error(f"{path} cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise self.error(f"{path} is not a text file") from error
-        listed = [line for line in lines if line]
+        listed = [line for line in map(str.strip, self.text(path).splitlines()) if line]
         if not listed:
             raise self.error(f"{path} lists nothing")
         return listed
+
+    def text(self, path: Path) -> str:
+        """A text file.
+
+        Raises:
+            DatasetError: missing, no regular file, too large, or no text.
+        """
+        try:
+            return read_text(path, MAX_TEXT_BYTES, error=DatasetError)
+        except DatasetError as error:
+            raise self.error(str(error)) from error
+
+    def below(self, root: Path, name: str) -> Path:
+        """The file that a list or an annotation names by its path below `root`.
+
+        Raises:
+            DatasetError: the name leads out of `root`: an absolute path, `..`, or a symlink.
+        """
+        path = root / name
+        try:
+            inside = ".." not in path.relative_to(root).parts and path.resolve().is_relative_to(root.resolve())
+        except (OSError, ValueError, RuntimeError):  # absolute, of characters that no name has, a loop of symlinks
+            inside = False
+        if not inside:
+            raise self.error(f"{shown(name)} is listed, which is no file below {root}")
+        return path
 
     def pairs(
         self, images: Sequence[Path], labels: Sequence[Path], key: Callable[[Path], str]
@@ -158,7 +180,7 @@ def read_raw_label(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: missing, truncated, or not 8-bit.
     """
-    if not path.is_file():
+    if not isfile(path):
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
     try:
         return label_files.read_raw_label(path)

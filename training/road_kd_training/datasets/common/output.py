@@ -10,8 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from road_kd_seg.files import write_file
+from road_kd_seg.files import make_folder, write_file
 from road_kd_training.errors import DatasetError
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse what `new_folder` would refuse, before the work whose result it is for; leaves no trace.
+
+    Raises:
+        DatasetError: as `new_folder`.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(new_folder(path), error=DatasetError)
+    for folder in made:
+        folder.rmdir()
 
 
 def new_folder(path: Path) -> Path:

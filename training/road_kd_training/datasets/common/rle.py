@@ -42,6 +42,30 @@ def decode_counts(text: bytes) -> NDArray[np.int64]:
     return counts
 
 
+def check_counts(counts: NDArray[np.int64], height: int, width: int) -> None:
+    """Refuse runs that do not fill an image.
+
+    Raises:
+        ValueError: a run below 0 or longer than the image, another sum, or more pixels than an image may have.
+    """
+    size, covered = height * width, counts.sum(dtype=np.float64)
+    # Each run alone too: the sum of huge ones wraps around, and np.repeat would write beyond its memory.
+    fits = counts.ndim == 1 and counts.size and counts.min() >= 0 and counts.max() <= size and covered == size
+    if not fits or size > MAX_PIXELS or min(height, width) < 1:
+        raise ValueError(f"the runs cover {covered:.0f} pixels, expected {height} x {width} and at most {MAX_PIXELS}")
+
+
+def fill_rows(counts: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:
+    """(H, W) mask of runs along the rows that `check_counts` accepts."""
+    mask: NDArray[np.bool_] = np.repeat(np.arange(counts.size) % 2 == 1, counts).reshape(height, width)
+    return mask
+
+
+def fill_columns(counts: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:
+    """(H, W) mask of runs down the columns that `check_counts` accepts."""
+    return np.asarray(fill_rows(counts, width, height).T)
+
+
 def decode_mask(text: bytes, height: int, width: int) -> NDArray[np.bool_]:
     """(H, W) mask.
 
@@ -49,7 +73,5 @@ def decode_mask(text: bytes, height: int, width: int) -> NDArray[np.bool_]:
         ValueError: no run-length text, or one of another size.
     """
     counts = decode_counts(text)
-    if counts.min() < 0 or counts.sum() != height * width or height * width > MAX_PIXELS:
-        raise ValueError(f"the runs cover {counts.sum()} pixels, expected {height} x {width} and at most {MAX_PIXELS}")
-    inside = np.arange(counts.size) % 2 == 1
-    return np.asarray(np.repeat(inside, counts).reshape(width, height).T)
+    check_counts(counts, height, width)
+    return fill_columns(counts, height, width)

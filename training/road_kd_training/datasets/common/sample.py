@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from road_kd_seg.errors import FrameError
-from road_kd_seg.files import read_file
+from road_kd_seg.files import read_file, read_text
 from road_kd_seg.image_file import decode_image, decode_rgb
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.errors import DatasetError
@@ -57,6 +57,8 @@ class DatasetMetric(Protocol):
 
 
 _MAX_BYTES = 200_000_000
+MAX_TEXT_BYTES = 64_000_000
+"""Of a list, a table or an annotation of one image; the longest list known has a sixth of that."""
 Decoder = Callable[[bytes, str], NDArray[Any]]
 
 
@@ -70,7 +72,7 @@ def read_image(path: Path, decode: Decoder = decode_image) -> NDArray[Any]:
     Raises:
         DatasetError: the file is missing, cut short or not such an image.
     """
-    if not path.is_file():
+    if not isfile(path):
         raise DatasetError(f"{path}: no such file: the dataset is incomplete, fetch it again")
     try:
         return decode(read_file(path, _MAX_BYTES, error=DatasetError), "the file")
@@ -83,30 +85,22 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return read_image(path, decode_rgb)
 
 
-def read_text(path: Path) -> str:
-    """A text file.
-
-    Raises:
-        OSError: missing, or no regular file: a pipe would keep its reader waiting.
-        UnicodeDecodeError: no UTF-8.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-    return path.read_text(encoding="utf-8-sig")
-
-
-def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def read_json(
+    path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None, limit: int = MAX_TEXT_BYTES
+) -> Any:
     """Content of a JSON file.
 
     Args:
         path: the file.
         object_hook: takes the place of each map, as of `json.loads`.
+        limit: bytes that it may have.
 
     Raises:
-        OSError: as `read_text`.
-        ValueError: no JSON.
+        DatasetError: missing, no regular file, too large, or no JSON.
     """
     try:
-        return json.loads(read_text(path), object_hook=object_hook)
+        return json.loads(read_text(path, limit, error=DatasetError), object_hook=object_hook)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise DatasetError(f"{path} is no JSON: nested too deeply") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} is no JSON (truncated?): {error}") from error

@@ -53,7 +53,7 @@ class TestLayout:
         assert LAYOUT.lines(path) == ["a b", "c"]
 
     @pytest.mark.parametrize(
-        ("content", "message"), [(None, "cannot be read"), (b"\n", "lists nothing"), (b"\xff\xfe\x00", "not a text")]
+        ("content", "message"), [(None, "is missing"), (b"\n", "lists nothing"), (b"\xff\xfe\x00", "no text")]
     )
     def test_bad_list_files_are_named(self, content, message, tmp_path):
         path = tmp_path / "list.txt"

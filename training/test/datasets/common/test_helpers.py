@@ -7,10 +7,13 @@ import pytest
 from road_kd_seg.taxonomy import Role
 from road_kd_training.datasets.common.classes import taxonomy_of
 from road_kd_training.datasets.common.depth import disparity_to_depth, read_uint16
-from road_kd_training.datasets.common.folder import Layout
-from road_kd_training.datasets.common.sample import read_json, read_text
+from road_kd_training.datasets.common.folder import Layout, read_raw_label
+from road_kd_training.datasets.common.sample import read_json, read_rgb
 from road_kd_training.datasets.common.splits import drawn
+from road_kd_training.datasets.culane import read_lanes
 from road_kd_training.errors import DatasetError
+
+LAYOUT = Layout("any", "tree")
 
 
 class TestDrawn:
@@ -66,19 +69,53 @@ class TestHostileText:
         [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()],
         ids=["pipe", "device", "folder"],
     )
-    @pytest.mark.parametrize("read", [read_text, read_json], ids=lambda read: read.__name__)
+    @pytest.mark.parametrize("read", [LAYOUT.text, LAYOUT.lines, read_json, read_lanes], ids=lambda read: read.__name__)
     def test_what_is_no_regular_file_keeps_nobody_waiting(self, tmp_path, make, read):
         make(tmp_path / "train.txt")
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(DatasetError, match=r"train\.txt (is no regular file|cannot be read \(Is a directory\))"):
             read(tmp_path / "train.txt")
 
-    def test_a_list_that_is_a_pipe_is_named(self, tmp_path):
-        os.mkfifo(tmp_path / "train.txt")
-        with pytest.raises(DatasetError, match=r"train\.txt cannot be read \(no regular file\)"):
-            Layout("any", "tree").lines(tmp_path / "train.txt")
+    @pytest.mark.parametrize("read", [LAYOUT.text, LAYOUT.lines, read_json, read_lanes], ids=lambda read: read.__name__)
+    def test_what_is_larger_than_any_list_is_not_read(self, tmp_path, read):
+        with (tmp_path / "train.txt").open("wb") as file:
+            file.truncate(1 << 40)  # a sparse file: takes no room
+        with pytest.raises(DatasetError, match=r"train\.txt has 1099511627776 bytes, expected at most 64000000"):
+            read(tmp_path / "train.txt")
 
     @pytest.mark.parametrize("opening", ["[", '{"a": '])
     def test_json_that_is_nested_without_end_is_no_json(self, tmp_path, opening):
         (tmp_path / "a.json").write_text(opening * 200_000)
-        with pytest.raises(ValueError, match="nested too deeply"):
+        with pytest.raises(DatasetError, match="nested too deeply"):
             read_json(tmp_path / "a.json")
+
+
+class TestListedNames:
+    """What a list names lies below the dataset's root, or is not read."""
+
+    def test_a_name_below_the_root_is_the_file(self, tmp_path):
+        assert LAYOUT.below(tmp_path, "a/b.png") == tmp_path / "a/b.png"
+
+    @pytest.mark.parametrize(
+        "name",
+        ["/etc/hostname", "../b.png", "a/../../b.png", "a/../b.png", "out/b.png", "b\0.png", "\ud800.png"],
+        ids=["absolute", "above", "above later", "back", "symlink", "NUL", "surrogate"],
+    )
+    def test_a_name_that_leads_elsewhere_is_refused(self, tmp_path, name):
+        root = tmp_path / "root"
+        root.mkdir()
+        (root / "a").mkdir()
+        (root / "out").symlink_to(tmp_path)
+        (tmp_path / "b.png").touch()
+        with pytest.raises(DatasetError, match=r"is listed, which is no file below .*root") as caught:
+            LAYOUT.below(root, name)
+        assert str(caught.value).partition("\n")[0].isprintable()
+
+    @pytest.mark.parametrize("read", [read_rgb, read_raw_label])
+    def test_a_name_longer_than_any_file_has_is_no_file(self, tmp_path, read):
+        with pytest.raises(DatasetError, match="no such file: the dataset is incomplete"):
+            read(LAYOUT.below(tmp_path, "x" * 5000))
+
+    def test_a_root_that_is_a_symlink_itself_is_fine(self, tmp_path):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        assert LAYOUT.below(tmp_path / "link", "b.png") == tmp_path / "link/b.png"

@@ -73,3 +73,14 @@ class TestMask:
     def test_runs_that_do_not_fill_the_image_are_refused(self, counts):
         with pytest.raises(ValueError, match="the runs cover . pixels, expected 3 x 3|the runs cover 10 pixels"):
             decode_mask(encode(counts), 3, 3)
+
+    def test_runs_whose_sum_wraps_around_write_nowhere(self):
+        counts = [1 << 58] * 64  # together 2**64, which int64 takes for 0
+        counts[3] += 9
+        with pytest.raises(ValueError, match="expected 3 x 3"):
+            decode_mask(encode(counts), 3, 3)
+
+    @pytest.mark.parametrize("size", [(-3, -3), (0, 0), (3, 0), (10**6, 10**6)])
+    def test_a_size_that_no_image_has_is_refused(self, size):
+        with pytest.raises(ValueError, match="the runs cover"):
+            decode_mask(encode([size[0] * size[1]]), *size)
