@@ -26,6 +26,7 @@ from road_kd_training.augment import check_labels, mix
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
 from road_kd_training.components import build_components, build_optimizers
 from road_kd_training.config import NetworkConfig, TrainConfig
+from road_kd_training.config_ranges import check_numbers
 from road_kd_training.data import from_worker, training_loader
 from road_kd_training.data_check import check_data
 from road_kd_training.errors import TrainingError
@@ -54,6 +55,7 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.folder = Path(config.output)
+        check_numbers(config)
         refuse_other_run(self.folder, config)
         set_seed(config.seed)
         cpu_only = not torch.cuda.is_available()

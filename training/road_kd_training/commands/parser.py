@@ -64,6 +64,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
+        message = " ".join(message.split())
         unknown = re.search(r"option '([\w.]+)'|arguments: --([\w.-]+)", message)
         if unknown:
             name = (unknown[1] or unknown[2]).rpartition(".")[2].replace("-", "_")

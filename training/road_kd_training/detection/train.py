@@ -21,6 +21,7 @@ from road_kd_seg.networks import SegOutput
 from road_kd_training.checkpoints import load_checkpoint, save_checkpoint
 from road_kd_training.components import build_optimizer
 from road_kd_training.config import MIRRORED_ONLY, TrainConfig
+from road_kd_training.config_ranges import check_numbers
 from road_kd_training.data import from_worker
 from road_kd_training.detection.data import box_loader, build_box_datasets
 from road_kd_training.detection.detectors import (
@@ -110,6 +111,7 @@ class DetectionTrainer:
     def __init__(self, config: TrainConfig) -> None:
         _refuse_unknown(config)
         self.config, self.folder = config, Path(config.output)
+        check_numbers(config)
         refuse_other_run(self.folder, config)
         set_seed(config.seed)
         self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
