@@ -29,6 +29,8 @@ _MAX_SCANS = 64
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
+_JPEG_SEGMENTS = frozenset(range(0xC0, 0xFF)) - frozenset(range(0xD0, 0xDA))
+"""Markers that a length follows. After another one libjpeg would read on where this module would not."""
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _GRAY, _PALETTE = 0, 3
 _PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -145,6 +147,8 @@ def _parse_jpeg(encoded: bytes, what: str) -> _Image:
         marker = encoded[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
+        elif marker not in _JPEG_SEGMENTS:
+            break
         elif marker in _JPEG_SIZES:
             height, width = struct.unpack_from(">HH", encoded, at + 5)
             return _Image(width, height, encoded)

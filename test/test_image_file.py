@@ -78,6 +78,19 @@ class TestDecode:
             decode_rgb(bomb, "image")
         assert time.process_time() - begun < 0.1
 
+    @pytest.mark.parametrize("marker", [0x00, 0x01, *range(0xD0, 0xDA)])
+    def test_a_marker_without_a_length_hides_no_larger_image_from_the_count(self, marker):
+        """libjpeg reads on behind it, at a header of 16000x16000; who takes a length there, at a small one."""
+        sound = encode(".jpg", RGB)
+        large = bytearray(sound)
+        at = sound.index(b"\xff\xc0")
+        large[at + 5 : at + 9] = struct.pack(">HH", 16_000, 16_000)
+        hidden = b"\xff\xd8\xff" + bytes([marker]) + large[2:-2]
+        begun = time.process_time()
+        with pytest.raises(FrameError, match="damaged JPEG"):
+            decode_rgb(hidden.ljust(4 + int.from_bytes(large[2:4], "big"), b"\0") + sound[2:], "image")
+        assert time.process_time() - begun < 0.1
+
     def test_a_size_other_than_the_expected_one_is_refused_before_it_is_decoded(self):
         with pytest.raises(FrameError, match="5000x4000 pixels, expected 8x6"):
             decode_image(png_header(5000, 4000) + chunk(b"IEND", b""), "depth", (6, 8))

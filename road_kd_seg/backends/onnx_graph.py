@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an ONNX file would make a runtime do, read from its bytes without building anything.
 
-ONNX Runtime opens files that a graph names as external data, and runs its loops for as long as they last. This walks
-the file's protocol buffers (field numbers of onnx.proto3) and refuses both: our exporter writes neither.
+ONNX Runtime opens files that a graph names as external data, runs its loops for as long as they last, and unfolds
+functions and sparse tensors. This walks the file's protocol buffers (field numbers of onnx.proto3) and refuses all of
+these.
 """
 
 from __future__ import annotations
@@ -15,18 +16,27 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 16
 _MAX_NODES = 100_000
 
-_MODEL = {7: "graph", 25: "function"}
 _MESSAGES = {
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
+    "model": {7: "graph"},
+    "graph": {1: "node", 5: "tensor"},
     "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
+    "attribute": {5: "tensor", 10: "tensor"},
 }
 """Message → field number → the message that lies there, as far as it leads to tensors and nodes."""
+_REFUSED = {
+    ("model", 25): "it defines functions: a kilobyte of them unfolds into operators without end",
+    ("graph", 15): "it holds sparse tensors: a few bytes of them unfold to any size",
+    ("attribute", 22): "it holds sparse tensors: a few bytes of them unfold to any size",
+    ("attribute", 23): "it holds sparse tensors: a few bytes of them unfold to any size",
+    ("attribute", 6): "an operator holds a graph of its own: loops and branches may run for ever, and are not run",
+    ("attribute", 11): "an operator holds a graph of its own: loops and branches may run for ever, and are not run",
+    ("tensor", 13): "it keeps tensors in other files, expected all of them in its own",
+}
+"""What must not be there, by message and field number: our exporter writes none of it."""
 _NODE_TYPE, _NODE_DOMAIN = 4, 7
-_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+_TENSOR_LOCATION = 14
 _UNBOUNDED = frozenset({"Loop", "Scan", "If", "SequenceMap"})
+_OF_OTHER_FILES = "EPContext"
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 
 
@@ -40,12 +50,14 @@ def check_graph(model: bytes) -> None:
     nodes = 0
     while pending:
         kind, content, depth = pending.pop()
-        inner = _MODEL if kind == "model" else _MESSAGES.get(kind, {})
+        inner = _MESSAGES.get(kind, {})
         for number, value in _fields(content):
+            if (kind, number) in _REFUSED:
+                raise RoadKdError(_REFUSED[kind, number])
+            if kind == "tensor" and number == _TENSOR_LOCATION and value != 0:
+                raise RoadKdError(_REFUSED["tensor", 13])
             if isinstance(value, memoryview) and number in inner:
                 pending.append((inner[number], value, depth + 1))
-            if kind == "tensor" and (number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0)):
-                raise RoadKdError("it keeps tensors in other files, expected all of them in its own")
             if kind == "node" and isinstance(value, memoryview):
                 _check_node(number, bytes(value[:200]))
         nodes += kind == "node"
@@ -57,6 +69,8 @@ def _check_node(number: int, name: bytes) -> None:
     text = name.decode(errors="replace")
     if number == _NODE_TYPE and text in _UNBOUNDED:
         raise RoadKdError(f"operator {text}: loops and branches may run for ever, and are not run")
+    if number == _NODE_TYPE and text == _OF_OTHER_FILES:
+        raise RoadKdError(f"operator {text}: it opens another file")
     if number == _NODE_DOMAIN and text not in _DOMAINS:
         raise RoadKdError(f"an operator of domain {shown(text)}, expected ONNX's own")
 

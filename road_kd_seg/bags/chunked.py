@@ -74,6 +74,12 @@ class Span:
         start_ns, end_ns = self.said_ns
         return start_ns in (0, self.start_ns) and end_ns in (0, self.end_ns) and self.end_ns < sys.maxsize
 
+    @property
+    def open_bytes(self) -> int:
+        """Memory that its content takes."""
+        unpacked = 0 if self.compression is None else min(self.size or MAX_CHUNK_BYTES, MAX_CHUNK_BYTES)
+        return max(unpacked, self.length)
+
     def forget(self) -> None:
         """Start counting again."""
         self.counts.clear()
@@ -123,6 +129,7 @@ class ChunkedFile(ABC):
         filled = [span for span in self.spans if span.counts]
         self.start_ns = min((span.start_ns for span in filled), default=0)
         self.end_ns = max((span.end_ns for span in filled), default=0)
+        self.open_bytes = max((span.open_bytes for span in filled), default=0)
 
     def messages(
         self, topics: Collection[str] | None, start_ns: int | None, stop_ns: int | None
@@ -142,7 +149,7 @@ class ChunkedFile(ABC):
             return sorted(chosen, key=lambda message: message.log_time_ns)
 
         yield from merge_by_time(
-            Source(span.start_ns, lambda span=span: read(span))  # type: ignore[misc]  # bound now, called later
+            Source(span.start_ns, lambda span=span: read(span), span.open_bytes)  # type: ignore[misc]  # bound now
             for span in self.spans
             if span.start_ns < stop and span.end_ns >= first and not names.keys().isdisjoint(span.counts)
         )

@@ -90,7 +90,11 @@ class Recording:
     ) -> Iterator[StoredMessage]:
         """Messages as CDR, by log time; of all topics or of those named; from `start_ns` on and before `stop_ns`."""
         stream = merge_by_time(
-            Source(file.start_ns, lambda file=file: file.messages(topics, start_ns, stop_ns))  # type: ignore[misc]
+            Source(
+                file.start_ns,
+                lambda file=file: file.messages(topics, start_ns, stop_ns),  # type: ignore[misc]
+                file.open_bytes,
+            )
             for file in self._files
             if any(file.counts.get(name) for name in (file.topics if topics is None else topics))
         )

@@ -32,6 +32,7 @@ class SqliteFile:
         self.path = path
         self.notes: list[str] = []
         self.promised: dict[str, int] = {}
+        self.open_bytes = _MAX_VALUE_BYTES
         self._damaged = False
         journal = path.with_name(path.name + "-wal")
         pending = journal.is_file() and journal.stat().st_size > 0
@@ -43,6 +44,9 @@ class SqliteFile:
             self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False)
             if sys.version_info >= (3, 11):
                 self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+            # What SQLite's authors advise for files of strangers.
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+            self._connection.execute("PRAGMA cell_size_check = ON")
             self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
             tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
         except sqlite3.Error as error:
@@ -108,9 +112,9 @@ class SqliteFile:
             ((odd,),) = self._connection.execute(f"SELECT count(*) FROM messages WHERE NOT ({_SOUND_MESSAGE})")
             if odd:
                 self._note(f"{odd} messages whose values have other types than a recorder writes are left out")
-            span = f"SELECT min(timestamp), max(timestamp) FROM messages WHERE {_SOUND_MESSAGE}"
-            ((first, last),) = self._connection.execute(span)
-            self.start_ns, self.end_ns = first or 0, last or 0
+            span = f"SELECT min(timestamp), max(timestamp), max(length(data)) FROM messages WHERE {_SOUND_MESSAGE}"
+            ((first, last, largest),) = self._connection.execute(span)
+            self.start_ns, self.end_ns, self.open_bytes = first or 0, last or 0, largest or 0
         except sqlite3.Error as error:
             self._damaged = True
             self._note(f"damaged ({error}): what can be read is used")

@@ -43,6 +43,8 @@ class StorageFile(Protocol):
     """Log time of the first message; meaningless without messages."""
     end_ns: int
     """Log time of the last message."""
+    open_bytes: int
+    """Memory that reading its messages takes at most."""
     notes: list[str]
     """What is damaged or missing, in sentences; reading may add to them."""
 
@@ -60,30 +62,45 @@ class Source(NamedTuple):
 
     start_ns: int
     open: Callable[[], Iterable[StoredMessage]]
+    size: int
+    """Bytes of memory that it takes while it is open."""
+
+
+MAX_OPEN_BYTES = 1 << 30
+"""Of sources that are open at once."""
 
 
 def merge_by_time(sources: Iterable[Source]) -> Iterator[StoredMessage]:
     """The messages of all sources by log time, equal ones in the order of the sources.
 
-    Only sources whose times overlap are open at once.
+    Only sources whose times overlap are open at once, and only as many as MAX_OPEN_BYTES hold: a recording whose
+    gigabytes all claim one time comes in the order of its sources.
     """
     waiting = deque(sorted(sources, key=lambda source: source.start_ns))
-    heap: list[tuple[int, int, StoredMessage, Iterator[StoredMessage]]] = []
-    opened = 0
+    heap: list[tuple[int, int, StoredMessage, int, Iterator[StoredMessage]]] = []
+    opened = held = 0
     while heap or waiting:
-        while waiting and (not heap or waiting[0].start_ns <= heap[0][0]):
-            messages = iter(waiting.popleft().open())
-            _push(heap, opened, messages)
+        while waiting and (
+            not heap or (waiting[0].start_ns <= heap[0][0] and held + waiting[0].size <= MAX_OPEN_BYTES)
+        ):
+            source = waiting.popleft()
+            held += _push(heap, opened, source.size, iter(source.open()))
             opened += 1
         if heap:
-            _, number, message, messages = heapq.heappop(heap)
+            _, number, message, size, messages = heapq.heappop(heap)
             yield message
-            _push(heap, number, messages)
+            held += _push(heap, number, size, messages) - size
 
 
 def _push(
-    heap: list[tuple[int, int, StoredMessage, Iterator[StoredMessage]]], number: int, messages: Iterator[StoredMessage]
-) -> None:
+    heap: list[tuple[int, int, StoredMessage, int, Iterator[StoredMessage]]],
+    number: int,
+    size: int,
+    messages: Iterator[StoredMessage],
+) -> int:
+    """Queue the next message of a source; returns its size, or 0 at its end."""
     message = next(messages, None)
-    if message is not None:
-        heapq.heappush(heap, (message.log_time_ns, number, message, messages))
+    if message is None:
+        return 0
+    heapq.heappush(heap, (message.log_time_ns, number, message, size, messages))
+    return size

@@ -97,6 +97,48 @@ def test_loops_and_branches_are_not_run(bundle, operator):
     refuse(bundle, f"operator {operator}: loops and branches")
 
 
+@pytest.mark.parametrize("operator", ["BeamSearch", "Relu"])
+def test_nor_whatever_else_holds_a_graph(bundle, operator):
+    attribute = helper.make_attribute("decoder", helper.make_graph([], "decoder", [], []))
+    node = helper.make_node(operator, [], ["unused"], domain="com.microsoft")
+    node.attribute.append(attribute)
+    set_graph(bundle, lambda graph: graph.node.append(node))
+    refuse(bundle, "an operator holds a graph of its own")
+
+
+def test_functions_that_call_each_other_are_not_unfolded():
+    """Ten calls in each of eight functions: a hundred million operators in a kilobyte."""
+    functions = [
+        helper.make_function(
+            "com.microsoft",
+            f"F{i}",
+            ["x"],
+            ["y"],
+            [helper.make_node(f"F{i + 1}", ["x"], ["y"], domain="com.microsoft")] * 10,
+            [helper.make_opsetid("", 17)],
+        )
+        for i in range(8)
+    ]
+    model = helper.make_model(helper.make_graph([], "graph", [], []), functions=functions)
+    with pytest.raises(RoadKdError, match="it defines functions"):
+        check_graph(model.SerializeToString())
+
+
+def test_sparse_tensors_are_not_made_dense(bundle):
+    """A value and its place stand for 32 GB of zeros."""
+    sparse = onnx.SparseTensorProto(dims=[1 << 33])
+    sparse.values.CopyFrom(helper.make_tensor("sparse", TensorProto.FLOAT, [1], [1.0]))
+    sparse.indices.CopyFrom(helper.make_tensor("places", TensorProto.INT64, [1], [7]))
+    set_graph(bundle, lambda graph: graph.sparse_initializer.append(sparse))
+    refuse(bundle, "it holds sparse tensors")
+
+
+def test_the_compiled_model_of_another_file_is_not_opened(bundle):
+    node = helper.make_node("EPContext", [], ["unused"], domain="com.microsoft", ep_cache_context="/etc/passwd")
+    set_graph(bundle, lambda graph: graph.node.append(node))
+    refuse(bundle, "operator EPContext: it opens another file")
+
+
 def test_nor_operators_of_a_strangers_library(bundle):
     node = {"domain": "evil\x1b[31m"}
     set_graph(bundle, lambda graph: graph.node.append(helper.make_node("Relu", ["rgb"], ["unused"], **node)))

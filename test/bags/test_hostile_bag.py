@@ -14,7 +14,7 @@ from backports import zstd
 from mcap.writer import CompressionType
 
 from recorders import Record, numbered_images, numbers_of, record, string, write_mcap, write_sqlite
-from road_kd_seg.bags import chunked, recording
+from road_kd_seg.bags import chunked, recording, storage
 from road_kd_seg.bags.reader import BagReader
 from road_kd_seg.bags.recording import Recording
 from road_kd_seg.bags.topics import LABEL_TOPIC
@@ -67,6 +67,19 @@ class TestBombs:
         bomb = Record("/zeros", "std_msgs/msg/String", 5, zstd.compress(bytes(200 << 20)))
         _, notes = read(write_sqlite(tmp_path / "drive.db3", [bomb]))
         assert "compressed data is damaged" in " ".join(notes)
+
+    @pytest.mark.parametrize("files", [1, 40])
+    def test_chunks_that_all_claim_one_time_are_not_unpacked_at_once(self, tmp_path, monkeypatch, files):
+        """A kilobyte of each stands for megabytes: a recording of 1 MB would take 30 GB."""
+        monkeypatch.setattr(storage, "MAX_OPEN_BYTES", 32 << 20)
+        zeros = [Record("/zeros", "std_msgs/msg/String", 5, bytes(8 << 20))] * (40 // files)
+        for number in range(files):
+            file = tmp_path / f"drive_{number}.mcap"
+            write_mcap(file, zeros, compression=CompressionType.ZSTD, chunk_size=1)
+        with little_time_and_memory():
+            opened = Recording(tmp_path / "drive_0.mcap" if files == 1 else tmp_path)
+            assert sum(len(message.data) for message in opened.messages()) == 40 * (8 << 20)
+            opened.close()
 
     def test_a_file_that_would_fill_the_disk_is_refused_and_leaves_nothing(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))

@@ -23,6 +23,7 @@ from road_kd_training.detection.boxes import Boxes, BoxSample
 from road_kd_training.errors import DatasetError
 
 LAYOUT = Layout.from_doc("coco", __doc__)
+MAX_ANNOTATION_BYTES = 1 << 30
 FOLDERS = {"train": "train2017", "validation": "val2017"}
 
 
@@ -46,13 +47,13 @@ class Coco:
             if not needed.exists():
                 raise LAYOUT.error(f"{needed} is missing")
         try:
-            data = read_json(path)
+            data = read_json(path, limit=MAX_ANNOTATION_BYTES)
             categories = sorted(data["categories"], key=lambda one: one["id"])
             self.class_names = [one["name"] for one in categories]
             class_of = {one["id"]: index for index, one in enumerate(categories)}
             found = _boxes_by_image(data["annotations"], class_of)
-            self.images = [(one["id"], one["file_name"]) for one in data["images"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.images = [(one["id"], str(one["file_name"])) for one in data["images"]]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise DatasetError(f"{path}: not COCO's annotation of instances ({error!r}): fetch it again") from error
         self.boxes = {id_: found.get(id_) or _boxes([], class_of) for id_, _ in self.images}
         if split == "train":
@@ -63,7 +64,7 @@ class Coco:
 
     def __getitem__(self, index: int) -> BoxSample:
         id_, name = self.images[index]
-        return BoxSample(read_rgb(self.folder / name), self.boxes[id_], name)
+        return BoxSample(read_rgb(LAYOUT.below(self.folder, name)), self.boxes[id_], name)
 
 
 def _boxes_by_image(annotations: Sequence[Mapping[str, Any]], class_of: Mapping[int, int]) -> dict[int, Boxes]:

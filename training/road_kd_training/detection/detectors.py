@@ -19,8 +19,10 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from road_kd_seg.bundle import WEIGHTS
+from road_kd_seg.errors import RoadKdError
 from road_kd_seg.files import read_file, write_file
 from road_kd_seg.networks import FeatureInfo
+from road_kd_seg.plain_data import MAX_BYTES, Field, parse_json
 from road_kd_seg.weights import read_weights
 from road_kd_training.errors import TrainingError, suggest
 
@@ -173,11 +175,17 @@ def load_detector(folder: Path) -> tuple[Detector, DetectorSpec]:
         TrainingError: files that are missing or do not fit.
     """
     try:
-        described = json.loads(read_file(folder / DESCRIPTION, _MAX_BYTES, error=TrainingError))
-        spec = DetectorSpec(**{**described, "sides": tuple(described["sides"])})
-        weights = read_file(folder / WEIGHTS, _MAX_BYTES, error=TrainingError)
-    except (ValueError, TypeError, KeyError) as error:
+        described = Field(parse_json(read_file(folder / DESCRIPTION, MAX_BYTES), "it"), "")
+        height, width = (side.integer(8, 4096) for side in described["sides"].items(2, 2))
+        spec = DetectorSpec(
+            described["name"].choice(DETECTORS),
+            [name.text() for name in described["class_names"].items(1, 1000)],
+            (height, width),
+            described["provenance"].map(),
+        )
+        weights = read_file(folder / WEIGHTS, _MAX_BYTES)
+        detector = build_detector(spec.name, len(spec.class_names), sides=spec.sides, frozen_norms=True)
+        detector.load_state_dict(read_weights(weights, detector.state_dict()))
+    except RoadKdError as error:
         raise TrainingError(f"{folder} holds no detector ({error}): train it again") from error
-    detector = build_detector(spec.name, len(spec.class_names), sides=spec.sides, frozen_norms=True)
-    detector.load_state_dict(read_weights(weights, detector.state_dict()))
     return detector.eval(), spec

@@ -37,6 +37,27 @@ def coco(tmp_path):
     return root
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value", "reason"),
+    [
+        ("images", "file_name", "../../secret.jpg", "no file below"),
+        ("images", "file_name", "/etc/hostname", "no file below"),
+        ("images", "file_name", ["7.jpg"], "no such file"),
+        ("annotations", "bbox", [1, 2], "not COCO"),
+        ("annotations", "bbox", [1, 2, 10**400, 9], "not COCO"),
+        ("annotations", "area", "large", "not COCO"),
+        ("categories", "id", [], "not COCO"),
+    ],
+)
+def test_an_annotation_made_to_hurt_is_named(coco, part, key, value, reason):
+    path = coco / "annotations" / "instances_val2017.json"
+    data = json.loads(path.read_text())
+    data[part][0][key] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(DatasetError, match=reason):
+        of(coco, "validation")[0]
+
+
 def of(root, split):
     return build_box_dataset(DataConfig("coco", {"root": str(root), "split": split}))
 

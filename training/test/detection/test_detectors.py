@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import pytest
 import torch
 
@@ -86,6 +88,28 @@ def test_an_unknown_detector_is_named_with_the_nearest():
 def test_a_folder_without_detector_is_named(tmp_path):
     with pytest.raises(TrainingError, match=r"detector.json"):
         load_detector(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", ["retinanet_r18"]),
+        ("name", "../retinanet"),
+        ("class_names", 5),
+        ("class_names", ["a\x1b[31m"]),
+        ("class_names", ["a"] * 10**4),
+        ("sides", [10**9, 10**9]),
+        ("sides", "64"),
+        ("sides", [float("nan"), 64]),
+        ("provenance", []),
+    ],
+)
+def test_a_description_made_to_hurt_is_refused_before_anything_is_built(tmp_path, key, value):
+    described = {"name": "retinanet_r18", "class_names": ["a"], "sides": [64, 96], "provenance": {}} | {key: value}
+    (tmp_path / "detector.json").write_text(json.dumps(described))
+    with pytest.raises(TrainingError, match=rf"holds no detector \({key}") as caught:
+        load_detector(tmp_path)
+    assert str(caught.value).isprintable()
 
 
 def test_every_detector_can_be_built():
