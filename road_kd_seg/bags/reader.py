@@ -19,7 +19,7 @@ from road_kd_seg.bags.frame_stream import BagMessage, frame_messages
 from road_kd_seg.bags.realsense_sdk import is_sdk_topic
 from road_kd_seg.bags.recording import Recording
 from road_kd_seg.bags.topics import TopicNames
-from road_kd_seg.errors import BagError, FrameError
+from road_kd_seg.errors import BagError, FrameError, printable
 from road_kd_seg.frame import LabeledFrame
 from road_kd_seg.image_codec import label_from_message
 
@@ -80,7 +80,7 @@ class BagReader:
         """What a reader of results has to know about the recording, in sentences; reading adds to them."""
         index, decoder = self.__dict__.get("index"), self.__dict__.get("_decoder")
         found = (self._recording.notes, index.notes if index else (), decoder.notes if decoder else (), self._notes)
-        return list(dict.fromkeys(note for notes in found for note in notes))
+        return list(dict.fromkeys(printable(note) for notes in found for note in notes))
 
     def is_ros2(self, topic: str) -> bool:
         """Whether the topic's messages come as ROS 2 serializes them: not those of other programs' channels."""

@@ -19,9 +19,9 @@ from road_kd_seg.bags.ros1_file import Ros1File
 from road_kd_seg.bags.ros1_messages import is_convertible, to_cdr
 from road_kd_seg.bags.sqlite_file import SqliteFile
 from road_kd_seg.bags.storage import Source, StorageFile, StoredMessage, Topic, merge_by_time
-from road_kd_seg.errors import BagError, RoadKdError, shown
+from road_kd_seg.errors import BagError, RoadKdError, printable, shown
 from road_kd_seg.files import read_file
-from road_kd_seg.plain_data import parse_yaml
+from road_kd_seg.plain_data import Field, parse_yaml
 
 FORMATS: dict[str, type[McapFile | SqliteFile | Ros1File]] = {
     ".mcap": McapFile,
@@ -35,6 +35,7 @@ _EPOCH_NS = 86_400_000_000_000
 """Log times of the first day of 1970 beside later ones are of what the RealSense SDK describes itself with."""
 _COPY_BYTES = 8 << 20
 _METADATA_BYTES = 4 << 20
+_MANY = 100_000
 """Of a metadata.yaml: it lists every file of a recording that was split."""
 
 
@@ -83,7 +84,7 @@ class Recording:
     def notes(self) -> list[str]:
         """What is damaged, missing or left out, in sentences; reading may add to them."""
         found = [*self._notes, *(note for file in self._files for note in file.notes)]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(map(printable, found)))
 
     def messages(
         self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
@@ -190,17 +191,19 @@ def _read_metadata(folder: Path, notes: list[str]) -> _Metadata:
     if not path.is_file():
         return _Metadata({}, [])
     try:
-        content = parse_yaml(read_file(path, _METADATA_BYTES), "it", _METADATA_BYTES)["rosbag2_bagfile_information"]
-        topics = {
-            entry["topic_metadata"]["name"]: _Promise(
-                int(entry["message_count"]), _qos_text(entry["topic_metadata"].get("offered_qos_profiles") or "")
-            )
-            for entry in content["topics_with_message_count"]
-        }
-        return _Metadata(topics, [Path(str(name)).name for name in content["relative_file_paths"]])
-    except (RoadKdError, KeyError, TypeError, ValueError, AttributeError) as error:
-        notes.append(f"metadata.yaml cannot be read ({type(error).__name__}), the files are read without it")
+        content = Field(parse_yaml(read_file(path, _METADATA_BYTES), "it", _METADATA_BYTES), "")
+        information = content["rosbag2_bagfile_information"]
+        topics = {}
+        for entry in information["topics_with_message_count"].items(0, _MANY):
+            topic = entry["topic_metadata"]
+            qos = topic.get("offered_qos_profiles")
+            count = entry["message_count"].integer(0, 2**63 - 1)
+            topics[topic["name"].text()] = _Promise(count, "" if qos is None else _qos_text(qos.value))
+        files = [Path(name.text()).name for name in information["relative_file_paths"].items(0, _MANY)]
+    except RoadKdError as error:
+        notes.append(f"metadata.yaml is not used: {error}")
         return _Metadata({}, [])
+    return _Metadata(topics, files)
 
 
 def _unpack(file: Path, target: Path, limit: int) -> bool:
