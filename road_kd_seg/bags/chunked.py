@@ -120,6 +120,7 @@ class ChunkedFile(ABC):
         except BaseException:
             self._file.close()
             raise
+        self._last = None
         self._choose_one_type_per_topic()
         self.topics = {topic.name: topic for topic in self.channels.values()}
         counts = Counter[str](dict.fromkeys(self.topics, 0))
@@ -153,6 +154,8 @@ class ChunkedFile(ABC):
             for span in self.spans
             if span.start_ns < stop and span.end_ns >= first and not names.keys().isdisjoint(span.counts)
         )
+        if stop_ns is None:  # to the end: nobody asks for a neighbor next
+            self._last = None
 
     def close(self) -> None:
         """Release the file; closing twice does no harm."""

@@ -51,12 +51,6 @@ def read(path):
             opened.close()
 
 
-def hexadecimal(text, topic):
-    """The same document with the topic's count in base 16: Python does not even print so many digits of base 10."""
-    count = topic["message_count"]
-    return text.replace(f"message_count: {count}", f"message_count: {count:#x}", 1) if isinstance(count, int) else text
-
-
 class TestBombs:
     @pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4])
     def test_a_chunk_that_unpacks_to_more_than_it_says_is_left_out(self, tmp_path, compression, monkeypatch):
@@ -124,9 +118,9 @@ class TestBombs:
     @pytest.mark.parametrize(
         ("place", "value"),
         [
-            ("message_count", float("inf")),
-            ("message_count", 16**3900),
-            ("message_count", -5),
+            ("message_count", ".inf"),
+            ("message_count", "0x" + "f" * 3900),  # Python does not even print so many digits of base 10
+            ("message_count", "-5"),
             ("name", "\x1b[31m\n[ERROR] forged"),
             ("name", ["/one"]),
             ("name", "x" * 3000),
@@ -144,12 +138,12 @@ class TestBombs:
         content = {"relative_file_paths": ["drive.mcap"], "topics_with_message_count": [topic]}
         if place == "name":
             topic["topic_metadata"]["name"] = value
-        elif place == "message_count":
-            topic["message_count"] = value
-        else:
+        elif place != "message_count":
             content[{"files": "relative_file_paths", "topics": "topics_with_message_count"}[place]] = value
-        text = yaml.safe_dump({"rosbag2_bagfile_information": content | {"message_count": 3}})
-        (tmp_path / "metadata.yaml").write_text(text if place != "message_count" else hexadecimal(text, topic))
+        text = yaml.safe_dump({"rosbag2_bagfile_information": content})
+        if place == "message_count":
+            text = text.replace("message_count: 3", f"message_count: {value}")
+        (tmp_path / "metadata.yaml").write_text(text)
         topics, notes = read(tmp_path)
         assert topics == ["/one"] * 3
         assert notes[0].startswith("metadata.yaml is not used: ")
