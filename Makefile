@@ -25,7 +25,7 @@ DEPTH ?=
 LIVE ?= --live
 OUT ?= out/demo
 MODEL ?= road_student
-MODEL_RECIPES := road_student_stage1 road_student_stage2 road_student road_teacher_rgb road_student_rgb
+MODEL_RECIPES := road_student_stage1 road_student_stage2 road_student_stage3 road_student road_teacher_rgb road_student_rgb
 # Our own processes must find the profile and each other, and must not meet other ROS graphs in the building.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 

@@ -54,6 +54,12 @@ def _export_parser() -> ArgumentParser:
     parser.add_argument(
         "--weights", default="best", choices=["best", "last"], help="of a run: the best validation's or the last step's"
     )
+    parser.add_argument(
+        "--average",
+        metavar="OTHER",
+        help="average with the weights that training went on from: a run, a bundle",
+    )
+    parser.add_argument("--share", type=float, default=0.5, help="of OTHER in that average, 0 to 1")
     parser.add_argument("--onnx", action="store_true", help="also write model.onnx, and compare it with PyTorch")
     parser.add_argument(
         "--int8",

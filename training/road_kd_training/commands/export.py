@@ -39,6 +39,7 @@ from road_kd_training.model_card import CARD, model_card
 from road_kd_training.objective import STUDENT
 from road_kd_training.run_folder import CONFIG
 from road_kd_training.terminal import plain_console
+from road_kd_training.weight_average import average_weights, check_alike
 
 MOST_MEGABYTES = 10
 """What a bundle in models/ may weigh."""
@@ -59,6 +60,8 @@ def run(options: Namespace) -> None:
     """
     out = Path(options.out).expanduser()
     bundle, network = _open(options.source, options.weights)
+    if options.average:
+        bundle = _average(bundle, network, options.average, options.share)
     if out.exists() and out.resolve() in (bundle.path.resolve(), Path(options.source).expanduser().resolve()):
         raise TrainingError(f"{out} is the source itself: choose another --out")
     if options.sign:
@@ -107,6 +110,15 @@ def _open(source: str, weights: str) -> tuple[Bundle, SegmentationNetwork]:
     if weights == "last":
         provenance |= {"step": _load_last(run_folder, network), "validation": {}}
     return dataclasses.replace(bundle, provenance=provenance), network
+
+
+def _average(bundle: Bundle, network: SegmentationNetwork, source: str, share: float) -> Bundle:
+    """Move the network's weights towards another's; scores of neither are those of both."""
+    other, theirs = _open(source, "best")
+    check_alike(bundle, other)
+    average_weights(network, theirs, share)
+    said = f"{share:g} of the weights {other.weights_sha256[:12]} of {other.name}"
+    return dataclasses.replace(bundle, provenance={**bundle.provenance, "average": said, "validation": {}})
 
 
 def _validation_data(config: Path) -> list[dict[str, object]]:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of two networks' weights: what a further training has taught, without all that it made forget.
+
+WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). It works where the second network was
+trained on from the first: between unrelated weights there is nothing in the middle.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from road_kd_seg.bundle import Bundle
+from road_kd_seg.networks import SegmentationNetwork
+from road_kd_training.errors import TrainingError
+
+
+def check_alike(first: Bundle, second: Bundle) -> None:
+    """Refuse two bundles whose weights cannot be averaged.
+
+    Raises:
+        TrainingError: another network, input or classes; the message says which.
+    """
+    for name, of_first, of_second in (
+        ("network", (first.network, dict(first.network_kwargs)), (second.network, dict(second.network_kwargs))),
+        ("input", first.input.to_dict(), second.input.to_dict()),
+        ("classes", first.taxonomy.names, second.taxonomy.names),
+    ):
+        if of_first != of_second:
+            raise TrainingError(
+                f"weights of {first.path} and {second.path} cannot be averaged: {name} {of_first} against"
+                f" {of_second}: choose what this network was trained on from"
+            )
+
+
+@torch.no_grad()
+def average_weights(network: SegmentationNetwork, other: SegmentationNetwork, share: float) -> None:
+    """Replace a network's weights by (1 - share) of them and `share` of the other's, statistics of batch norm alike.
+
+    Args:
+        network: is changed.
+        other: of the same shapes.
+        share: 0 to 1.
+
+    Raises:
+        TrainingError: a share outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise TrainingError(f"share is {share}, expected from 0 to 1")
+    theirs = other.state_dict()
+    for key, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(theirs[key].to(value.dtype), share)
