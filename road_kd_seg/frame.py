@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ _MAX_SIDE_PX = 65_535
 
 IGNORE_INDEX = 255
 """Label value of a pixel that nobody annotated: neither trained on nor scored."""
+
+
+DepthImage: TypeAlias = NDArray[np.float32] | NDArray[np.uint16]
+"""(H, W): float32 in meters, or uint16 in millimeters; 0 where invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class RgbdFrame:
     frame_id: str = ""
     """Optical frame of the color camera (z forward, x right, y down)."""
     depth_mm: NDArray[np.uint16] | None = None
-    """(H, W), `depth_m` as the camera sent it, if that was in millimeters: half as much to copy to a CUDA device."""
+    """(H, W), `depth_m` as the camera sent it, if that was in millimeters: half as much to read or to copy."""
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
@@ -102,6 +106,11 @@ class RgbdFrame:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.rgb.shape[0], self.rgb.shape[1]
+
+    @property
+    def depth_as_sent(self) -> DepthImage | None:
+        """(H, W) in millimeters, uint16, if the camera sent that, else in meters, float32; None without depth."""
+        return self.depth_m if self.depth_mm is None else self.depth_mm
 
 
 class LabeledFrame(NamedTuple):

@@ -20,7 +20,7 @@ from road_kd_seg.bundle import Bundle, load_bundle
 from road_kd_seg.classify import class_probabilities, classify, label_array
 from road_kd_seg.device_pipeline import NUM_SLOTS, RUNS_BEFORE_CAPTURE, DevicePipeline
 from road_kd_seg.errors import BundleError, FrameError, RoadKdError, printable
-from road_kd_seg.frame import RgbdFrame, Segmentation, StageTimes
+from road_kd_seg.frame import DepthImage, RgbdFrame, Segmentation, StageTimes
 from road_kd_seg.golden import describe_difference, unpack_golden
 from road_kd_seg.ground import beyond_depth
 from road_kd_seg.host import has_bf16
@@ -241,8 +241,8 @@ class Segmenter:
                     label = classify(logits, frame.size, spec, background_id)[1][0].cpu().numpy()
                 else:
                     label = label_array(logits[0].numpy(), frame.size, spec, background_id)
-        if self.needs_depth and frame.depth_m is not None:
-            label = self._without_beyond_depth(label, frame.depth_m)
+        if self.needs_depth and frame.depth_as_sent is not None:
+            label = self._without_beyond_depth(label, frame.depth_as_sent)
         with torch.inference_mode():
             label = self._raiser.raised(label, logits, frame, thresholds)
         ends_ns = (start_ns, prepared_ns, inferred_ns, time.perf_counter_ns())
@@ -255,13 +255,13 @@ class Segmenter:
 
         return Segmentation(label, confidence, frame.stamp_ns, frame.frame_id, times)
 
-    def _without_beyond_depth(self, label: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _without_beyond_depth(self, label: NDArray[np.uint8], depth: DepthImage) -> NDArray[np.uint8]:
         """Negative obstacles that begin where depth ends are its edge, which looks like that of a pothole: road."""
         negative = np.zeros(label.shape, np.uint8)
         for class_id in self.taxonomy.negative_ids:
             negative |= label == class_id
         if negative.view(np.bool_).any():
-            np.copyto(label, self.taxonomy.drivable_id, where=beyond_depth(depth_m, negative))
+            np.copyto(label, self.taxonomy.drivable_id, where=beyond_depth(depth, negative))
         return label
 
     def probabilities(self, frame: RgbdFrame) -> NDArray[np.float32]:
@@ -299,12 +299,12 @@ class Segmenter:
         """
         self._require_depth(frame)
         device = self.backend.device
-        depth_m = frame.depth_m if self.needs_depth else None
         if device.type == "cpu":
-            return preprocess_frame(frame.rgb, depth_m, self.bundle.input)
+            as_sent = frame.depth_as_sent if self.needs_depth else None
+            return preprocess_frame(frame.rgb, as_sent, self.bundle.input)
         rgb, depth = (
             None if image is None else torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True)[None]
-            for image in (frame.rgb, depth_m)
+            for image in (frame.rgb, frame.depth_m if self.needs_depth else None)
         )
         assert rgb is not None
         return preprocess(rgb, depth, self.bundle.input)

@@ -33,8 +33,13 @@ def encode_depth(
     """
     if encoding.kind == "normals":
         return surface_normals(depth_m, camera or encoding.camera(*depth_m.shape[-2:]))
+    return encode_clean_depth(depth_m.nan_to_num(0, 0, 0).clamp_(min=0), encoding, road_plane)
+
+
+def encode_clean_depth(depth_m: Tensor, encoding: DepthEncoding, road_plane: Tensor | None = None) -> Tensor:
+    """`encode_depth` of depth that is 0 where it is invalid, (B, h, w), and may be overwritten; not for `normals`."""
     # In place wherever the memory is ours: on a CPU, fetching more of it costs as much as computing.
-    depth_m = depth_m.nan_to_num(0, 0, 0).clamp_(min=0)[:, None]
+    depth_m = depth_m[:, None]
     if encoding.kind == "relative_height":
         height = relative_height(depth_m[:, 0], road_plane)[:, None]
         return height.div_(height.abs().add_(encoding.high))

@@ -9,6 +9,7 @@ the time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -19,8 +20,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+_Number = TypeVar("_Number", np.float32, np.uint16)
+
 _SMALL_PRODUCT = 250_000
 """Multiplications of a matrix product that every BLAS does on the calling thread."""
+_BAND_ROWS = 48
+"""Rows of the camera's image that are resized at once, about: what is made of them stays in the cache."""
 
 
 def resize_color(color: Tensor, size: tuple[int, int]) -> Tensor:
@@ -59,16 +64,25 @@ def suits_planes(old: tuple[int, int], new: tuple[int, int]) -> bool:
     return max(products) <= _SMALL_PRODUCT
 
 
-def shrink_color_planes(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """`resize_color` of one image (H, W, 3) that shrinks, unrounded, (3, h, w)."""
+def shrink_color_planes(
+    rgb: NDArray[np.uint8], size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> NDArray[np.float32]:
+    """`resize_color` of one image (H, W, 3) that shrinks, unrounded, minus `mean` and divided by `std`, (3, h, w)."""
     cpu = torch.device("cpu")
     rows, columns = (_area_weights(a, b, cpu).numpy() for a, b in zip(rgb.shape[:2], size, strict=True))
+    scaled = np.ascontiguousarray(columns.T / np.array(std, np.float32)[:, None, None])
+    offsets = np.array(mean, np.float32) / np.array(std, np.float32)
+    patterns = max(1, _BAND_ROWS // rows.shape[1])
+    old_rows, new_rows = patterns * rows.shape[1], patterns * rows.shape[0]
     color = np.empty((3, *size), np.float32)
-    for plane, channel in zip(color, cv2.split(rgb), strict=True):  # one after the other stays in the cache
-        shrunk = rows @ channel.astype(np.float32).reshape(-1, rows.shape[1], rgb.shape[1])
-        np.matmul(
-            shrunk.reshape(size[0], -1, columns.shape[1]), columns.T, out=plane.reshape(size[0], -1, len(columns))
-        )
+    for index in range(-(-rgb.shape[0] // old_rows)):
+        channels = cv2.split(rgb[index * old_rows : (index + 1) * old_rows])
+        bands = color[:, index * new_rows : (index + 1) * new_rows]
+        for band, channel, weights, offset in zip(bands, channels, scaled, offsets, strict=True):
+            shrunk = rows @ channel.astype(np.float32).reshape(-1, rows.shape[1], rgb.shape[1])
+            flat = band.reshape(-1, weights.shape[1])
+            np.matmul(shrunk.reshape(-1, weights.shape[0]), weights, out=flat)
+            flat -= offset
     return color
 
 
@@ -98,42 +112,38 @@ def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False
     return torch.where(interpolated.isnan(), sampled, interpolated)
 
 
-def resize_depth_array(depth_m: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """`resize_depth` of one image (H, W), not smooth; what is invalid becomes 0."""
-    resized: NDArray[np.float32] = np.zeros(size, np.float32)
-    slices = _footprint_slices(depth_m.shape[0], depth_m.shape[1], size)
+def resize_depth_array(depth: NDArray[_Number], size: tuple[int, int]) -> NDArray[_Number]:
+    """`resize_depth` of one image (H, W), float or uint16, not smooth; what is invalid becomes 0."""
+    resized: NDArray[_Number] = np.zeros(size, depth.dtype)
+    slices = _footprint_slices(depth.shape[0], depth.shape[1], size)
     if slices is not None:
         for rows, columns in reversed(slices):  # the nearest comes last
-            candidate = np.ascontiguousarray(depth_m[rows, columns])
+            candidate = np.ascontiguousarray(depth[rows, columns])
             cv2.copyTo(candidate, is_valid(candidate).view(np.uint8), resized)
         return resized
     # Uneven steps are slow to read: all middles are read, and of the others those beside holes that may fill them.
-    every_row, every_column = _footprint(depth_m.shape[0], depth_m.shape[1], size)
-    middle, reach = _middles(depth_m.shape[0], depth_m.shape[1], size)
-    depth_m = np.ascontiguousarray(depth_m)
-    candidate = depth_m.reshape(-1).take(middle)
+    every_row, every_column = _footprint(depth.shape[0], depth.shape[1], size)
+    middle, reach = _middles(depth.shape[0], depth.shape[1], size)
+    flat = np.ascontiguousarray(depth).reshape(-1)
+    candidate = flat.take(middle)
     valid = is_valid(candidate)
     cv2.copyTo(candidate, valid.view(np.uint8), resized)
-    near_valid = cv2.dilate(is_valid(depth_m).view(np.uint8), np.ones(reach, np.uint8)).reshape(-1).take(middle)
+    near_valid = cv2.dilate(is_valid(depth).view(np.uint8), np.ones(reach, np.uint8)).reshape(-1).take(middle)
     hole = np.flatnonzero(near_valid.view(bool) > valid)
     if hole.size == 0 or len(every_row) == 1:
         return resized
     row, column = np.divmod(hole, size[1])
-    around = every_row[1:].take(row, axis=1) * depth_m.shape[1] + every_column[1:].take(column, axis=1)
-    others_m = depth_m.reshape(-1).take(around)  # (candidates - 1, holes)
-    valid = is_valid(others_m)
-    nearest = valid.argmax(axis=0) * len(hole) + np.arange(len(hole))
-    found = valid.reshape(-1).take(nearest)
-    resized.reshape(-1)[hole[found]] = others_m.reshape(-1).take(nearest[found])
+    around = every_row[1:].take(row, axis=1) * depth.shape[1] + every_column[1:].take(column, axis=1)
+    filled = np.zeros(len(hole), depth.dtype)
+    for other in reversed(flat.take(around)):  # the nearest comes last
+        cv2.copyTo(other, is_valid(other).view(np.uint8), filled)
+    resized.reshape(-1)[hole] = filled
     return resized
 
 
-_Depth = TypeVar("_Depth", Tensor, NDArray[np.float32])
-
-
-def is_valid(depth_m: _Depth) -> Any:
-    """Where a pixel is a distance: not 0, negative, NaN or infinite; bool, of the same shape."""
-    return (depth_m > 0) & (depth_m < math.inf)
+def is_valid(depth: Any) -> Any:
+    """Where a pixel of a tensor or array is a distance: not 0, negative, NaN or infinite; bool, of the same shape."""
+    return depth > 0 if depth.dtype == np.uint16 else (depth > 0) & (depth < math.inf)
 
 
 def _shrinks(old: torch.Size | tuple[int, ...], new: tuple[int, int]) -> bool:

@@ -7,6 +7,7 @@ B batch, C channels, H W camera size, h w network size.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from road_kd_seg.errors import FrameError
-from road_kd_seg.preprocess.encodings import PLANE_KINDS, encode_depth
-from road_kd_seg.preprocess.input_spec import InputSpec
+from road_kd_seg.frame import DepthImage
+from road_kd_seg.preprocess.encodings import PLANE_KINDS, encode_clean_depth, encode_depth
+from road_kd_seg.preprocess.input_spec import DepthEncoding, InputSpec
 from road_kd_seg.preprocess.resize import (
     resize_color,
     resize_color_array,
@@ -67,15 +69,13 @@ def meters(depth: Tensor) -> Tensor:
     return depth if depth.is_floating_point() else (depth.int() & 0xFFFF) / 1000
 
 
-def preprocess_frame(
-    rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None, spec: InputSpec
-) -> tuple[Tensor, Tensor | None]:
+def preprocess_frame(rgb: NDArray[np.uint8], depth: DepthImage | None, spec: InputSpec) -> tuple[Tensor, Tensor | None]:
     """`preprocess` of one frame on a CPU, several times faster: color is mostly resized in 8 bits (off by half a
     gray level at most) and normalized by table, and only the pixels that are needed are read of the depth.
 
     Args:
         rgb: (H, W, 3).
-        depth_m: (H, W) in meters, 0 = invalid; may be None if `spec` uses no depth.
+        depth: (H, W) in meters, float32, or in millimeters, uint16; 0 = invalid; may be None if `spec` uses no depth.
         spec: what the network wants.
 
     Returns:
@@ -84,33 +84,43 @@ def preprocess_frame(
     Raises:
         FrameError: the network wants depth and there is none.
     """
-    top, left, bottom, right = spec.crop_box(rgb.shape[0], rgb.shape[1])
-    color = _color_array(np.ascontiguousarray(rgb[top:bottom, left:right]), spec)
     if spec.depth is None:
-        return color, None
-    if depth_m is None:
+        return _color_array(rgb, spec), None
+    if depth is None:
         raise FrameError(_NO_DEPTH)
-    cropped, road_plane = depth_m[top:bottom, left:right], None
-    if spec.depth.kind in _SMOOTH:
-        depth = resize_depth(torch.from_numpy(np.ascontiguousarray(cropped))[None], spec.size, smooth=True)
-    else:
-        resized = resize_depth_array(cropped, spec.size)
-        depth = torch.from_numpy(resized)[None]
-        if spec.depth.kind in PLANE_KINDS:
-            road_plane = torch.from_numpy(fit_road_plane_array(resized))[None]
-    return color, encode_depth(depth, spec.depth, spec.camera(rgb.shape[0], rgb.shape[1]), road_plane)
+    return _color_array(rgb, spec), _depth_array(depth, spec, spec.depth)
 
 
 def _color_array(rgb: NDArray[np.uint8], spec: InputSpec) -> Tensor:
     """Color of the crop, resized and normalized, (1, 3, h, w)."""
+    top, left, bottom, right = spec.crop_box(rgb.shape[0], rgb.shape[1])
+    rgb = np.ascontiguousarray(rgb[top:bottom, left:right])
     if suits_planes(rgb.shape[:2], spec.size):
-        mean, std = _normalization(spec, torch.device("cpu"))
-        return torch.from_numpy(shrink_color_planes(rgb, spec.size))[None].sub_(mean).div_(std)
+        mean, std = ([255 * value for value in values] for values in (spec.mean, spec.std))
+        return torch.from_numpy(shrink_color_planes(rgb, spec.size, mean, std))[None]
     color = np.empty((1, 3, *spec.size), np.float32)
     channels = cv2.split(resize_color_array(rgb, spec.size))
     for plane, channel, table in zip(color[0], channels, _normalization_tables(spec), strict=True):
         cv2.LUT(channel, table, plane)
     return torch.from_numpy(color)
+
+
+def _depth_array(depth: DepthImage, spec: InputSpec, encoding: DepthEncoding) -> Tensor:
+    """Depth of the crop, resized and encoded, (1, C, h, w)."""
+    height, width = depth.shape
+    top, left, bottom, right = spec.crop_box(height, width)
+    cropped: NDArray[Any] = depth[top:bottom, left:right]
+    if encoding.kind in _SMOOTH:
+        smooth_m = resize_depth(torch.from_numpy(_in_meters(cropped))[None], spec.size, smooth=True)
+        return encode_depth(smooth_m, encoding, spec.camera(height, width))
+    depth_m = _in_meters(resize_depth_array(cropped, spec.size))
+    road_plane = torch.from_numpy(fit_road_plane_array(depth_m))[None] if encoding.kind in PLANE_KINDS else None
+    return encode_clean_depth(torch.from_numpy(depth_m)[None], encoding, road_plane)
+
+
+def _in_meters(depth: DepthImage) -> NDArray[np.float32]:
+    in_meters: NDArray[np.float32] = np.ascontiguousarray(depth, np.float32)
+    return in_meters / np.float32(1000) if depth.dtype == np.uint16 else in_meters
 
 
 _NO_DEPTH = "the model requires depth and the frame has none: enable aligned depth, or use an RGB-only model"

@@ -231,6 +231,16 @@ class TestPreprocessFrame:
             atol = 1e-3 if kind in PLANE_KINDS else 0
             torch.testing.assert_close(encoded, expected[1], atol=atol, rtol=0)
 
+    @pytest.mark.parametrize("kind", get_args(DepthKind))
+    @pytest.mark.parametrize("size", [(96, 160), (73, 121)], ids=["even steps", "uneven steps"])
+    def test_millimeters_are_the_same_depth_as_meters(self, kind, size):
+        spec = InputSpec((48, 80), DepthEncoding(kind, 0.0, 10.0 if kind == "metric" else 0.5))
+        random = np.random.default_rng(0)
+        depth_mm = (random.integers(300, 9000, size) * (random.random(size) < 0.7)).astype(np.uint16)
+        depth_m = np.divide(depth_mm, np.float32(1000), dtype=np.float32)
+        rgb = np.zeros((*size, 3), np.uint8)
+        assert torch.equal(preprocess_frame(rgb, depth_mm, spec)[1], preprocess_frame(rgb, depth_m, spec)[1])
+
     def test_a_missing_depth_says_what_to_do(self):
         with pytest.raises(FrameError, match="enable aligned depth, or use an RGB-only model"):
             preprocess_frame(np.zeros((8, 8, 3), np.uint8), None, InputSpec((8, 8), DepthEncoding("metric", 0, 1)))
