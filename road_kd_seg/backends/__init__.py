@@ -14,6 +14,7 @@ from road_kd_seg.backends.openvino_backend import OpenVinoBackend
 from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.errors import RoadKdError
+from road_kd_seg.host import pick_num_threads
 
 __all__ = ["BACKENDS", "Backend", "OnnxBackend", "OpenVinoBackend", "TorchBackend", "choices", "load_backend"]
 
@@ -57,7 +58,7 @@ def load_backend(
         bundle: whose network.
         device: auto (CUDA if there is one), cpu, cuda or cuda:N.
         precision: auto, fp32, fp16, bf16 or int8.
-        num_threads: of the engine on a CPU; 0: half of the CPUs, at most four.
+        num_threads: of the engine on a CPU, and PyTorch's in this process; 0: half of the CPUs, at most four.
 
     Raises:
         BundleError: weights or model.onnx are missing or damaged.
@@ -65,6 +66,8 @@ def load_backend(
     """
     if name not in BACKENDS:
         raise RoadKdError(f"backend '{name}' is unknown: use auto, {', '.join(BACKENDS)}")
+    if pick_device(device).type == "cpu":
+        torch.set_num_threads(pick_num_threads(num_threads))  # what lies around an engine runs in PyTorch, too
     return BACKENDS[name](bundle, device, precision, num_threads)
 
 

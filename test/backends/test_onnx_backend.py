@@ -87,6 +87,14 @@ class TestInfer:
 
 
 class TestLoading:
+    def test_pytorch_around_the_engine_gets_its_number_of_threads(self, tiny_onnx_bundle):
+        before = torch.get_num_threads()
+        try:
+            load_backend("onnx", load_bundle(tiny_onnx_bundle), "cpu", num_threads=3)
+            assert torch.get_num_threads() == 3
+        finally:
+            torch.set_num_threads(before)
+
     def test_a_bundle_without_the_file_says_how_to_write_one(self, tiny_bundle):
         with pytest.raises(
             BundleError, match=r"it has no model.onnx. Write .*'road-kd export BUNDLE --out DIR --onnx', or use backend"
