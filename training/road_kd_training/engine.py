@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -63,11 +64,8 @@ class Trainer:
         unused = DistributedDataParallelKwargs(find_unused_parameters=bool(config.distillers))
         device = torch.device("cpu" if cpu_only else "cuda")
         precision, reason = pick_precision(config.mixed_precision, device)
-        self.accelerator = Accelerator(
-            mixed_precision=precision,
-            cpu=cpu_only,
-            kwargs_handlers=[unused],
-        )
+        AcceleratorState._reset_state()  # it refuses another precision than the process's first run had
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=cpu_only, kwargs_handlers=[unused])
         self.device = self.accelerator.device
         self.console = plain_console(quiet=not self.accelerator.is_main_process)
         if config.mixed_precision == "auto":

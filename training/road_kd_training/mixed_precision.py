@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
+from functools import cache
 from typing import Literal
 
 import torch
@@ -20,7 +20,8 @@ _WORTHWHILE = 0.8
 def pick_precision(configured: str, device: torch.device) -> tuple[Precision, str]:
     """The precision to train in, and why, in words.
 
-    bf16 takes half of float32's time on a CPU with units for it and many times as long on one that emulates them.
+    bf16 takes half of float32's time on a CPU with units for it and many times as long on one that emulates them. It is
+    measured once: all runs of a process, as the rows of a table, are trained alike.
 
     Args:
         configured: auto, no, bf16 or fp16; all but auto are taken at their word.
@@ -33,7 +34,7 @@ def pick_precision(configured: str, device: torch.device) -> tuple[Precision, st
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "this GPU computes in it"
         return "fp16", "this GPU has no bf16"
-    share = _time_ms(torch.bfloat16) / _time_ms(torch.float32)
+    share = _bf16_share()
     return (
         "bf16" if share < _WORTHWHILE else "no",
         f"on this CPU a convolution in bf16 takes {share:.1f} of float32's time",
@@ -50,13 +51,18 @@ def pick_memory_format(device: torch.device, network: nn.Module) -> torch.memory
     return torch.contiguous_format if device.type == "cpu" and dilated else torch.channels_last
 
 
+@cache
+def _bf16_share() -> float:
+    return _time_ms(torch.bfloat16) / _time_ms(torch.float32)
+
+
 def _time_ms(dtype: torch.dtype, repeats: int = 5) -> float:
-    """Median of a usual convolution with its gradients; the first run, which prepares it, is not counted."""
+    """Least processor time of a usual convolution with its gradients, as other work on the machine must not decide."""
     image = torch.ones(2, 64, 64, 64, dtype=dtype, requires_grad=True)
     weight = torch.ones(64, 64, 3, 3, dtype=dtype, requires_grad=True)
     times_ms = []
-    for _ in range(repeats + 1):
-        start_ns = time.perf_counter_ns()
+    for _ in range(repeats + 1):  # the first one prepares it
+        start_ns = time.process_time_ns()
         F.conv2d(image, weight, padding=1).sum().backward()
-        times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
-    return statistics.median(times_ms[1:])
+        times_ms.append((time.process_time_ns() - start_ns) / 1e6)
+    return min(times_ms)

@@ -80,6 +80,11 @@ class TestTrainer:
         assert provenance["validation"]["stereo_pothole"] == score.to_dict(segmenter.taxonomy)
         assert json.loads((bundle.parent / "config.json").read_text())["steps"] == 4
 
+    def test_runs_of_one_process_may_differ_in_precision(self, config, tmp_path):
+        for precision in ("bf16", "no"):
+            trainer = Trainer(dataclasses.replace(config, mixed_precision=precision, output=str(tmp_path / precision)))
+            assert trainer.accelerator.mixed_precision == precision
+
     def test_a_loss_that_is_not_finite_stops_the_run(self, config):
         trainer = Trainer(dataclasses.replace(config, class_weights=[float("inf")] * 5))
         with pytest.raises(TrainingError, match="cross_entropy is (nan|inf) at step 0: lower learning_rate"):
