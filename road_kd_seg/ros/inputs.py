@@ -16,7 +16,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from road_kd_seg.camera_info import fit_camera_info
-from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import Intrinsics, RgbdFrame
 from road_kd_seg.frame_checks import check_same_frame
 from road_kd_seg.image_codec import depth_from_message, millimeters_from_message, rgb_from_message
@@ -103,7 +102,7 @@ class Inputs:
             depth_transport = settings.depth_image_transport or settings.image_transport
             self._subscribe_images(depth_transport, DEPTH_NAME, "/compressedDepth", self._on_depth)
             self._subscribe(CameraInfo, CAMERA_INFO_NAME, self._on_camera_info)
-        except RoadKdError:
+        except Exception:
             self.close()
             raise
 

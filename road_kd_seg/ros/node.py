@@ -133,7 +133,7 @@ class RoadSegNode(LifecycleNode):
         self._active = True
         try:
             self._open_inputs()
-        except RoadKdError:
+        except Exception:
             self._active = False
             raise
         self.get_logger().info("active")

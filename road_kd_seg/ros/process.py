@@ -49,7 +49,9 @@ def run_node(argv: list[str], stop: StopSignal) -> int:
         RoadKdError: ROS or the node refuses the command line, the parameters or the environment.
     """
     try:
-        node = _start(argv)
+        node = _start(argv, stop)
+        if node is None:
+            return 0
         if not stop.received:
             node.autostart()
         _spin(node, stop)
@@ -61,8 +63,8 @@ def run_node(argv: list[str], stop: StopSignal) -> int:
     return 0
 
 
-def _start(argv: list[str]) -> RoadSegNode:
-    """The node, unconfigured, on a new default context."""
+def _start(argv: list[str], stop: StopSignal) -> RoadSegNode | None:
+    """The node, unconfigured, on a new default context; None after a signal."""
     _check_environment()
     warning = use_shared_memory_profile()
     orphaned = remove_orphaned_segments()
@@ -71,6 +73,8 @@ def _start(argv: list[str]) -> RoadSegNode:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         if warning:
             get_logger(NODE_NAME).warning(warning)
+        if stop.received:
+            return None
         # Only here, as it imports PyTorch: what is wrong with the command line is said at once.
         from road_kd_seg.ros import parameters
         from road_kd_seg.ros.node import RoadSegNode
@@ -126,6 +130,11 @@ def _explain(error: RuntimeError) -> str:
         return f"{text}: correct ROS_STATIC_PEERS, addresses or host names with ; between them"
     if "log" in text and "directory" in text:
         return f"{text}: set ROS_LOG_DIR to a folder that can be written"
+    if "security libraries" in text:
+        return (
+            f"{text}: it is of a package that was built without SROS 2, as PyPI's wheels are: take the distribution's,"
+            " or unset ROS_SECURITY_ENABLE"
+        )
     if os.environ.get("ROS_SECURITY_ENABLE") == "true":
         keystore = os.environ.get("ROS_SECURITY_KEYSTORE", "")
         return (

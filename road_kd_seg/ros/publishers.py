@@ -15,7 +15,6 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float64, Header, String
 
-from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import StageTimes
 from road_kd_seg.obstacle_tracker import ObstacleTracker
 from road_kd_seg.ros.conversions import cloud_from_points, image_from_array
@@ -51,7 +50,7 @@ class Outputs:
             self._obstacles_json = self._create(String, "~/obstacles_json")
             self._label_info = self._create(vision.LabelInfo, "~/label_info", latched=True) if vision else None
             self._obstacles = self._create(vision.Detection3DArray, "~/obstacles") if vision else None
-        except RoadKdError:
+        except Exception:
             self.close()
             raise
 

@@ -8,10 +8,7 @@ import sys
 from typing import NoReturn
 
 from road_kd_seg.errors import RoadKdError, run_tool
-from road_kd_seg.fastdds import check_middleware
-from road_kd_seg.host import share_machine
-from road_kd_seg.share import share_file
-from road_kd_seg.signals import StopSignal
+from road_kd_seg.signals import StopSignal  # the other imports wait until signals are caught
 
 _USAGE = """\
 usage: seg_node [--help] [--ros-args [-p PARAMETER:=VALUE] [-r TOPIC:=TOPIC] [--params-file FILE] ...]
@@ -28,8 +25,10 @@ parameter file:
 
 def main() -> NoReturn:
     """Run the node until SIGINT, SIGTERM or the end of the context; exits with 0 then, 1 if it cannot even start."""
+    stop = StopSignal()  # before anything slow, so that an early Ctrl-C is as clean as a late one
+    from road_kd_seg.host import share_machine
+
     share_machine()
-    stop = StopSignal()  # before the slow imports, so that an early Ctrl-C is as clean as a late one
     code = run_tool(lambda: _run(sys.argv, stop))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -37,6 +36,9 @@ def main() -> NoReturn:
 
 
 def _run(argv: list[str], stop: StopSignal) -> int:
+    from road_kd_seg.fastdds import check_middleware
+    from road_kd_seg.share import share_file
+
     left_over = without_ros_arguments(argv)[1:]
     if "--help" in left_over or "-h" in left_over:
         print(_USAGE + share_file("config/seg.yaml").read_text(encoding="utf-8"))

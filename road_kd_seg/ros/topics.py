@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -20,7 +21,7 @@ def explained(node: Node, name: str) -> Iterator[None]:
     """Turn what rclpy raises while a publisher or subscription is created into a RoadKdError with the topic's name."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # RCLError is the former
+    except (RuntimeError, ValueError, ParameterException) as error:  # RCLError is the first
         topic = node.resolve_topic_name(name)
         raise RoadKdError(
             f"topic {topic} cannot be opened: {error}: correct qos_overrides.{topic}.* and start again"

@@ -232,7 +232,7 @@ class TestNamesake:
 
 
 class TestHalfWay:
-    @pytest.mark.parametrize("override", ["depth:=-1", "reliability:=maybe"])
+    @pytest.mark.parametrize("override", ["depth:=-1", "depth:=deep", "reliability:=maybe"])
     def test_an_activation_that_fails_leaves_no_subscription_behind(self, graph, tiny_bundle, override):
         topic = "/color/camera_info"  # the last one
         process = graph.start_node("-p", f"qos_overrides.{topic}.subscription.{override}", model=tiny_bundle)
