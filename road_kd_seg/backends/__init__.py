@@ -66,9 +66,10 @@ def load_backend(
     """
     if name not in BACKENDS:
         raise RoadKdError(f"backend '{name}' is unknown: use auto, {', '.join(BACKENDS)}")
-    if pick_device(device).type == "cpu":
+    backend = BACKENDS[name](bundle, device, precision, num_threads)
+    if backend.device.type == "cpu":
         torch.set_num_threads(pick_num_threads(num_threads))  # what lies around an engine runs in PyTorch, too
-    return BACKENDS[name](bundle, device, precision, num_threads)
+    return backend
 
 
 def choices(bundle: Bundle, name: str, device: str, precision: str) -> list[tuple[str, str]]:

@@ -40,7 +40,8 @@ class TestWhatRowsShare:
             # Mixtures, a share of the gradient and labels that a network made are of a row's teaching, too.
             may_differ = MAY_DIFFER | {"gradient_share", *run.row.full}
             may_differ |= set(plan.protocol.unlabeled_settings) if run.row.unlabeled else set()
-            may_differ |= {"train"} if run.row.labels_from else set()
+            may_differ |= {"train"} if run.row.labels_from or run.row.scenes else set()
+            may_differ |= {"input"} if run.row.encoding else set()
             may_differ |= {"steps"} if run.row.schedule != 1 else set()
             may_differ |= {"init_from"} if run.row.starts_from else set()
             assert {field for field in ours if ours[field] != theirs[field]} <= may_differ

@@ -169,10 +169,11 @@ class TestFailure:
         assert report["rows"][2]["failures"] == ["seed 0: teacher, which it needs, has failed"]
 
     def test_a_diverging_row_says_so(self, reproduce):
-        wild = dataclasses.replace(PROTOCOL, settings={**PROTOCOL.settings, "optimizer": "sgd", "learning_rate": 1e30})
+        settings = {"optimizer": "sgd", "learning_rate": 1e3, "weight_decay": 1e3, "steps": 12}
+        wild = dataclasses.replace(PROTOCOL, settings={**PROTOCOL.settings, **settings})
         code, report, _ = reproduce(table("tiny/one", PLAIN, protocol=wild))
         assert code == 1
-        assert "at step 1: lower learning_rate" in report["rows"][0]["failures"][0]
+        assert ": lower learning_rate" in report["rows"][0]["failures"][0]
 
     def test_a_missing_dataset_is_told_before_anything_trains(self, reproduce, tmp_path):
         code, report, printed = reproduce(table("tiny/one", PLAIN), "--data_root", str(tmp_path / "nowhere"))
