@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from road_kd_seg.bundle import Bundle, save_bundle
-from road_kd_seg.networks import SegmentationNetwork
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_training.augment import check_labels, mix
@@ -41,6 +40,7 @@ from road_kd_training.run_folder import claim_folder, locked, refuse_other_run, 
 from road_kd_training.schedules import learning_rate
 from road_kd_training.teachers import resized
 from road_kd_training.terminal import plain_console
+from road_kd_training.weight_average import move_weights
 
 SNAPSHOTS = "snapshots"
 """Folder of a run's copies of the student, by step."""
@@ -237,7 +237,7 @@ class Trainer:
                 f" crop, or use mixed precision; {self._last_good()}"
             ) from error
         for index, network in learner.networks.items():
-            update_average(self.averages[index], network, config.ema_decay)
+            move_weights(self.averages[index], network, 1 - config.ema_decay)
         return values
 
     def _measure_shares(self, terms: Mapping[str, Tensor]) -> None:
@@ -381,14 +381,3 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def _is_out_of_memory(error: Exception) -> bool:
     # The CPU's allocator raises a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-@torch.no_grad()
-def update_average(average: SegmentationNetwork, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the current ones; buffers (batch norm statistics) are averaged alike."""
-    current = network.state_dict()
-    for key, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[key].to(value.dtype), 1 - decay)
-        else:
-            value.copy_(current[key])

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mean of two networks' weights: what a further training has taught, without all that it made forget.
+"""Means of networks' weights: over the steps of a run, and of two networks.
 
-WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). It works where the second network was
-trained on from the first: between unrelated weights there is nothing in the middle.
+That of two keeps what a further training has taught without all that it made forget: WiSE-FT (Wortsman et al., Robust
+fine-tuning of zero-shot models, CVPR 2022). It works where the second network was trained on from the first: between
+unrelated weights there is nothing in the middle.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from road_kd_seg.bundle import Bundle
 from road_kd_seg.networks import SegmentationNetwork
@@ -32,7 +34,6 @@ def check_alike(first: Bundle, second: Bundle) -> None:
             )
 
 
-@torch.no_grad()
 def average_weights(network: SegmentationNetwork, other: SegmentationNetwork, share: float) -> None:
     """Replace a network's weights by (1 - share) of them and `share` of the other's, statistics of batch norm alike.
 
@@ -46,7 +47,15 @@ def average_weights(network: SegmentationNetwork, other: SegmentationNetwork, sh
     """
     if not 0 <= share <= 1:
         raise TrainingError(f"share is {share}, expected from 0 to 1")
+    move_weights(network, other, share)
+
+
+@torch.no_grad()
+def move_weights(network: nn.Module, other: nn.Module, share: float) -> None:
+    """Move weights and buffers (batch norm statistics) a share of the way to another's; counters become the other's."""
     theirs = other.state_dict()
     for key, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(theirs[key].to(value.dtype), share)
+        else:
+            value.copy_(theirs[key])

@@ -13,6 +13,27 @@ SIZE = (72, 128)
 
 
 @pytest.fixture
+def other_bundle(tiny_bundle, tmp_path):
+    """The tiny bundle's network with other weights."""
+    import torch
+
+    from road_kd_seg.bundle import load_bundle, save_bundle
+    from road_kd_seg.networks import build_network
+
+    bundle = load_bundle(tiny_bundle)
+    torch.manual_seed(7)
+    return save_bundle(
+        tmp_path / "other",
+        build_network(bundle.network, len(bundle.taxonomy), **bundle.network_kwargs),
+        name="other",
+        network_name=bundle.network,
+        network_kwargs=bundle.network_kwargs,
+        taxonomy=bundle.taxonomy,
+        input_spec=bundle.input,
+    )
+
+
+@pytest.fixture
 def stereo_tree(tmp_path):
     """stereo_pothole in small: four frames, two of them validation; a pothole 17,000 units deep."""
     root = tmp_path / "stereo_pothole"

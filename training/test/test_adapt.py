@@ -5,12 +5,9 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from road_kd_seg.bags.writer import write_bag
-from road_kd_seg.bundle import load_bundle, save_bundle
 from road_kd_seg.frame import Intrinsics, LabeledFrame, RgbdFrame
-from road_kd_seg.networks import build_network
 from road_kd_seg.segmenter import Segmenter
 from road_kd_training.adapt import agreeing, evenly, measure_gain
 from road_kd_training.cli import main
@@ -55,23 +52,6 @@ def drive(tmp_path):
     return tmp_path / "drive"
 
 
-@pytest.fixture
-def teacher(tiny_bundle, tmp_path):
-    """The tiny bundle's network with other weights."""
-    bundle = load_bundle(tiny_bundle)
-    torch.manual_seed(7)
-    network = build_network(bundle.network, len(bundle.taxonomy), **bundle.network_kwargs)
-    return save_bundle(
-        tmp_path / "teacher",
-        network,
-        name="teacher",
-        network_name=bundle.network,
-        network_kwargs=bundle.network_kwargs,
-        taxonomy=bundle.taxonomy,
-        input_spec=bundle.input,
-    )
-
-
 def adapt(drive, model, teacher, out, *more):
     cut = ("block_s=2", "gap_s=0.2")
     flags = ("--model", str(model), "--teacher", str(teacher), "--out", str(out), "--rehearsal", "0")
@@ -80,9 +60,9 @@ def adapt(drive, model, teacher, out, *more):
 
 class TestAdapt:
     def test_a_student_that_learned_from_its_teacher_is_shipped_with_its_scores(
-        self, drive, tiny_bundle, teacher, tmp_path
+        self, drive, tiny_bundle, other_bundle, tmp_path
     ):
-        assert adapt(drive, tiny_bundle, teacher, tmp_path / "out", "--steps", "25", "--frames", "12") == 0
+        assert adapt(drive, tiny_bundle, other_bundle, tmp_path / "out", "--steps", "25", "--frames", "12") == 0
         report = json.loads((tmp_path / "out" / "adapt.json").read_text())
         assert report["shipped"] is True
         assert report["held_back"] == {"frames_with_own_label": 0, "scored_against": "the teacher's labels"}
@@ -92,7 +72,7 @@ class TestAdapt:
         assert report["miou"]["after"] == pytest.approx(gain.after, abs=1e-4)
         assert gain.after > gain.before
 
-    def test_one_that_got_worse_is_not(self, drive, tiny_bundle, teacher, tmp_path, capsys):
+    def test_one_that_got_worse_is_not(self, drive, tiny_bundle, other_bundle, tmp_path, capsys):
         """The labels are what the model predicts already: it can only lose."""
         model, labels = Segmenter.from_bundle(tiny_bundle), tmp_path / "labels"
         write_legend(labels, model.taxonomy)
@@ -101,7 +81,7 @@ class TestAdapt:
             sample = bag[index]
             write_label(labels, sample.id, model(RgbdFrame(sample.rgb, sample.depth_m)).label)
         out = tmp_path / "out"
-        assert adapt(drive, tiny_bundle, teacher, out, f"labels={labels}", "--steps", "3", "--frames", "4") == 1
+        assert adapt(drive, tiny_bundle, other_bundle, out, f"labels={labels}", "--steps", "3", "--frames", "4") == 1
         assert "no better, so nothing was shipped" in " ".join(capsys.readouterr().err.split())
         report = json.loads((out / "adapt.json").read_text())
         assert (report["shipped"], report["miou"]["before"]) == (False, 1.0)
@@ -111,6 +91,6 @@ class TestAdapt:
         assert adapt(drive, tiny_bundle, tiny_bundle, tmp_path / "out", "--frames", "4") == 1
         assert "nothing could show a gain: name a stronger --teacher" in " ".join(capsys.readouterr().err.split())
 
-    def test_senseless_numbers_are_refused(self, drive, tiny_bundle, teacher, tmp_path, capsys):
-        assert adapt(drive, tiny_bundle, teacher, tmp_path / "out", "--steps", "0") == 1
+    def test_senseless_numbers_are_refused(self, drive, tiny_bundle, other_bundle, tmp_path, capsys):
+        assert adapt(drive, tiny_bundle, other_bundle, tmp_path / "out", "--steps", "0") == 1
         assert "steps and frames are at least 1" in " ".join(capsys.readouterr().err.split())

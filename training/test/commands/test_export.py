@@ -203,31 +203,10 @@ class TestModelCard:
 
 
 class TestAverage:
-    @pytest.fixture
-    def two(self, tiny_bundle, tmp_path):
-        """A bundle, and one of the same network with other weights."""
-        bundle = load_bundle(tiny_bundle)
-        network = bundle.build_network()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter))
-        save_bundle(
-            tmp_path / "other",
-            network,
-            name="other",
-            network_name=bundle.network,
-            network_kwargs=bundle.network_kwargs,
-            taxonomy=bundle.taxonomy,
-            input_spec=bundle.input,
-            provenance={},
-        )
-        return tiny_bundle, tmp_path / "other"
-
     @pytest.mark.parametrize("share", [0, 0.25, 1])
-    def test_weights_lie_between_the_two_by_the_share(self, two, tmp_path, share):
-        first, other = two
-        export(first, "--average", other, "--share", share, "--out", tmp_path / "mean")
-        ours, theirs, mean = (load_file(folder / WEIGHTS) for folder in (first, other, tmp_path / "mean"))
+    def test_weights_lie_between_the_two_by_the_share(self, tiny_bundle, other_bundle, tmp_path, share):
+        export(tiny_bundle, "--average", other_bundle, "--share", share, "--out", tmp_path / "mean")
+        ours, theirs, mean = (load_file(folder / WEIGHTS) for folder in (tiny_bundle, other_bundle, tmp_path / "mean"))
         for key, value in mean.items():
             if value.is_floating_point():
                 torch.testing.assert_close(value, (1 - share) * ours[key] + share * theirs[key])
@@ -235,10 +214,10 @@ class TestAverage:
         assert provenance["average"].startswith(f"{share:g} of the weights ")
         assert not provenance["validation"]  # the scores of one are not those of the mean
 
-    def test_another_network_or_a_share_beyond_1_is_refused(self, two, trained, tmp_path, fails):
-        line = fails("export", two[0], "--average", trained, "--out", tmp_path / "mean")
+    def test_another_network_or_a_share_beyond_1_is_refused(self, tiny_bundle, other_bundle, trained, tmp_path, fails):
+        line = fails("export", tiny_bundle, "--average", trained, "--out", tmp_path / "mean")
         assert "cannot be averaged: " in line
         assert " against " in line
-        line = fails("export", two[0], "--average", two[1], "--share", 1.5, "--out", tmp_path / "mean")
+        line = fails("export", tiny_bundle, "--average", other_bundle, "--share", 1.5, "--out", tmp_path / "mean")
         assert "share is 1.5, expected from 0 to 1" in line
         assert not (tmp_path / "mean").exists()
