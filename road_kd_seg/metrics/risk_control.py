@@ -9,6 +9,7 @@ probability that its missed share exceeds the bound. n blocks, T thresholds.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +37,39 @@ def control_risk(missed: NDArray[np.float64], max_missed: float, share: float) -
 def min_blocks(share: float) -> int:
     """With fewer blocks no threshold keeps the promise, however good the model is."""
     return math.ceil(1 / (1 - share) - 1 - _ROUNDING)
+
+
+class PromiseDraws(NamedTuple):
+    """What became of the promise in D random draws of calibration blocks and one other block."""
+
+    threshold: NDArray[np.int64]
+    """(D,) index of the threshold; -1 where nothing could be promised."""
+    kept: NDArray[np.bool_]
+    """(D,) whether the other block stayed within the bound; also where nothing was promised, so nothing broken."""
+
+
+def draw_promises(
+    missed: NDArray[np.float64],
+    num_calibration: int,
+    max_missed: float,
+    share: float,
+    num_draws: int,
+    random: np.random.Generator,
+) -> PromiseDraws:
+    """Try `control_risk` on blocks that are exchangeable: pick a threshold on some of them, hold it to another one.
+
+    Args:
+        missed: (n, T) missed share of each block, as `control_risk` takes it.
+        num_calibration: blocks that the threshold is picked on; fewer than n.
+        max_missed: the bound.
+        share: of draws that the promise is to hold in.
+        num_draws: D.
+        random: draws them.
+    """
+    drawn = PromiseDraws(np.full(num_draws, -1), np.ones(num_draws, np.bool_))
+    for draw in range(num_draws):
+        *calibration, other = random.permutation(len(missed))[: num_calibration + 1]
+        index = control_risk(missed[calibration], max_missed, share)
+        if index is not None:
+            drawn.threshold[draw], drawn.kept[draw] = index, missed[other, index] <= max_missed
+    return drawn

@@ -95,8 +95,7 @@ def calibrate(
         except FrameError:
             continue
         for c in obstacles:
-            counts = np.bincount(np.searchsorted(GRID, scores[c.id][label == c.id], "right"), minlength=len(GRID) + 1)
-            blocks[c.name][block_of(frame.stamp_ns, start_ns)] += counts
+            blocks[c.name][block_of(frame.stamp_ns, start_ns)] += reached_counts(scores[c.id][label == c.id])
         count += 1
         on_frame()
     if not count:
@@ -124,11 +123,16 @@ def calibrate(
     return Calibration(Thresholds(max_missed, SHARE, BLOCK_S, precision, recording, classes), problems)
 
 
+def reached_counts(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(T + 1,): how many of N pixels reach how many thresholds, from their `Segmenter.obstacle_scores` (N,)."""
+    return np.bincount(np.searchsorted(GRID, scores, "right"), minlength=len(GRID) + 1)
+
+
 def missed_shares(counts: Iterable[NDArray[np.int64]]) -> NDArray[np.float64]:
     """(n, T): of each block's pixels the share that is missed at each threshold.
 
     Args:
-        counts: by block, (T + 1,): pixels by how many thresholds they reach.
+        counts: by block, `reached_counts`.
     """
     rows = [np.cumsum(block)[:-1] / block.sum() for block in counts]
     return np.stack(rows) if rows else np.empty((0, len(GRID)))

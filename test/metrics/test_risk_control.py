@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from road_kd_seg.metrics.risk_control import control_risk, min_blocks
+from road_kd_seg.metrics.risk_control import control_risk, draw_promises, min_blocks
 
 MAX_MISSED, SHARE = 0.05, 0.9
 DRAWS = 1000
@@ -56,3 +56,17 @@ class TestControlRisk:
         count = min_blocks(share)
         assert control_risk(np.zeros((count, 3)), 0.1, share) == 2
         assert count == 0 or control_risk(np.zeros((count - 1, 3)), 0.1, share) is None
+
+
+class TestDrawPromises:
+    def test_it_is_counted_by_hand(self):
+        missed = np.array([[0.0, 0.0]] * 9 + [[0.0, 1.0]])  # the odd block is drawn as the other one, or picks 0
+        drawn = draw_promises(missed, 9, 0.05, 0.9, 400, np.random.default_rng(0))
+        assert set(drawn.threshold.tolist()) == {0, 1}
+        assert (drawn.kept == (drawn.threshold == 0)).all()
+        assert 0.05 < 1 - drawn.kept.mean() < 0.15  # one in ten
+
+    def test_where_nothing_is_promised_nothing_is_broken(self):
+        drawn = draw_promises(np.ones((12, 3)), 10, 0.05, 0.9, 20, np.random.default_rng(0))
+        assert (drawn.threshold == -1).all()
+        assert drawn.kept.all()

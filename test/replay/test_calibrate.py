@@ -11,14 +11,26 @@ from road_kd_seg.bags.writer import write_bag
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.frame import LabeledFrame
-from road_kd_seg.replay.calibrate import GRID, calibrate, missed_shares, parse_target, promise_outcome
+from road_kd_seg.metrics.risk_control import draw_promises
+from road_kd_seg.replay.calibrate import (
+    GRID,
+    MIN_PIXELS,
+    SHARE,
+    calibrate,
+    missed_shares,
+    parse_target,
+    promise_outcome,
+    reached_counts,
+)
 from road_kd_seg.replay.cli import main
 from road_kd_seg.replay.labels import LabelStore
+from road_kd_seg.synthetic import render_scene
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
 from road_kd_seg.thresholds import ClassThreshold, Thresholds, read_thresholds
 
 S = 1_000_000_000
 NEGATIVE = DEFAULT_TAXONOMY.names.index("negative_obstacle")
+POSITIVE = DEFAULT_TAXONOMY.names.index("positive_obstacle")
 OBSTACLES = ["negative_obstacle", "positive_obstacle"]
 
 
@@ -102,9 +114,32 @@ class TestCalibrate:
 
     def test_missed_is_what_does_not_reach_the_threshold(self):
         scores = np.array([-np.inf, GRID[0], 0.5005, GRID[-1], np.inf], np.float32)
-        counts = np.bincount(np.searchsorted(GRID, scores, "right"), minlength=len(GRID) + 1)
-        (missed,) = missed_shares([counts])
+        (missed,) = missed_shares([reached_counts(scores)])
         assert missed.tolist() == [float((scores < threshold).mean()) for threshold in GRID]
+
+    @pytest.mark.parametrize("num_calibration", [9, 30])
+    def test_on_rendered_scenes_another_one_is_within_the_bound_in_the_promised_share_of_1000_draws(
+        self, scene_counts, num_calibration
+    ):
+        draws, random = 1000, np.random.default_rng(num_calibration)
+        drawn = draw_promises(missed_shares(scene_counts), num_calibration, 0.1, SHARE, draws, random)
+        assert (drawn.threshold >= 0).all()
+        spread = 3 * np.sqrt(SHARE * (1 - SHARE) / draws)
+        assert SHARE - spread <= drawn.kept.mean() <= SHARE + 1 / (num_calibration + 1) + spread
+
+    @pytest.fixture(scope="class")
+    def scene_counts(self, tiny_bundle):
+        """Of every scene that shows something on the road."""
+        from road_kd_seg.segmenter import Segmenter
+
+        segmenter = Segmenter.from_bundle(tiny_bundle, device="cpu")
+        counts = []
+        for seed in range(80):
+            frame, label = render_scene(seed, 72, 128)
+            shown = segmenter.obstacle_scores(frame)[POSITIVE][label == POSITIVE]
+            if shown.size >= MIN_PIXELS:
+                counts.append(reached_counts(shown))
+        return counts
 
 
 class TestOutcome:
