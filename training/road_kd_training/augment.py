@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +36,14 @@ LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """Brightness, and two axes of color that are 0 for gray."""
 FROM_YIQ = np.linalg.inv(TO_YIQ)
+
+
+class Crop(NamedTuple):
+    """What is not drawn afresh, where the outputs of teachers are stored."""
+
+    seed: int
+    """Of the window."""
+    mirrored: bool
 
 
 class Augment:
@@ -71,12 +80,17 @@ class Augment:
         self.frame = scaled_size((frame.height, frame.width), view)
         self.size = scaled_size((config.crop_height or frame.height, config.crop_width or frame.width), view)
 
-    def __call__(self, sample: RgbdSample) -> Example:
-        """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid."""
+    def __call__(self, sample: RgbdSample, crop: Crop | None = None) -> Example:
+        """Draw one variant of a sample; one without a label is ignored everywhere, one without depth invalid.
+
+        Args:
+            sample: of any size.
+            crop: which window to take, and whether its mirror image; None: both are drawn.
+        """
         config, sample = self.config, self._cropped(sample)
         height, width = sample.rgb.shape[:2]
-        window = self._draw_window(sample)
-        mirrored = float(torch.rand(())) < config.flip
+        window = self._draw_window(sample) if crop is None else self._fixed_window(sample, crop.seed)
+        mirrored = float(torch.rand(())) < config.flip if crop is None else crop.mirrored
         depth_factor = _draw_uniform(1 - config.depth_scale, 1 + config.depth_scale)
         dropped = float(torch.rand(())) < config.drop_depth
         relief = _draw_uniform(1 - config.relief_scale, 1 + config.relief_scale)
@@ -111,6 +125,11 @@ class Augment:
         depth_m = None if sample.depth_m is None else sample.depth_m[inside]
         label = None if sample.label is None else sample.label[inside]
         return replace(sample, rgb=sample.rgb[inside], depth_m=depth_m, label=label)
+
+    def _fixed_window(self, sample: RgbdSample, seed: int) -> Window:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self._draw_window(sample)
 
     def _draw_window(self, sample: RgbdSample) -> Window:
         """A window that becomes one example: anywhere, or around the far end of the road."""
@@ -169,6 +188,13 @@ def _interpolation(window: Window, size: tuple[int, int]) -> int:
     """As the node resizes color: areas are averaged where the image shrinks, else it is bilinear."""
     shrinks = window[2] >= size[0] and window[3] >= size[1]
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def windows_alone(config: AugmentConfig) -> AugmentConfig:
+    """The same windows, undisturbed: colors, weather and depth as they are, and no mirror images."""
+    geometry = ("min_scale", "max_scale", "crop_height", "crop_width", "far_road")
+    undisturbed: dict[str, Any] = {f.name: 0.0 for f in fields(config) if f.name not in geometry}
+    return replace(config, **undisturbed)
 
 
 def mix(rgb: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from road_kd_training.distillers import NetworkInfo
 from road_kd_training.errors import TrainingError
 from road_kd_training.feature_taps import module_taps, tap_modules
 from road_kd_training.objective import STUDENT, Learner, ZeroTerms, build_methods, weights_by_term
+from road_kd_training.storing import check_storable
 from road_kd_training.teachers import Teacher
 
 
@@ -58,6 +60,7 @@ def build_components(config: TrainConfig, device: torch.device) -> Components:
     infos |= {i: NetworkInfo.of(t.bundle.network, t.network) for i, t in teachers.items()}
     in_order = [infos[i] for i in range(len(infos))]
     methods = build_methods(config, NetworkInfo.of(config.network.name, student), in_order, list(peers))
+    check_storable(config, methods, taxonomy)
     weights = weights_by_term(config, methods, peers=bool(peers))
     starts = {f"{name}/{term}": method.start_step for name, method in methods.items() for term in method.weights}
     may_stay_zero = {f"{name}/{term}" for name, method in methods.items() for term in method.distiller.may_stay_zero}
@@ -91,6 +94,11 @@ def input_spec(config: InputConfig) -> InputSpec:
     if config.depth is not None and config.depth != "none":
         depth = DepthEncoding(config.depth, config.depth_low, config.depth_high, config.depth_focal)
     return InputSpec(size, depth, config.crop)
+
+
+def without_pretrained(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's options as a bundle holds them: it brings its own weights."""
+    return {name: value for name, value in options.items() if name != "pretrained"}
 
 
 def build_optimizers(config: TrainConfig, learner: Learner) -> list[torch.optim.Optimizer]:
@@ -130,7 +138,7 @@ def _initial_student(config: TrainConfig, taxonomy: Taxonomy) -> SegmentationNet
     if config.init_from is None:
         return network
     bundle = load_bundle(config.init_from)
-    options = {name: value for name, value in config.network.options.items() if name != "pretrained"}
+    options = without_pretrained(config.network.options)
     found, wanted = (bundle.network, dict(bundle.network_kwargs)), (config.network.name, options)
     if found != wanted or bundle.taxonomy.names != taxonomy.names:
         raise TrainingError(

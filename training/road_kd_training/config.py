@@ -188,6 +188,10 @@ class TrainConfig:
     teacher_view: float = 1.0
     """How many times as large, per side, as the student's the windows are that frozen teachers see; the student sees
     them reduced as the node reduces a frame. Above 1 a teacher tells what the student's input shows too small."""
+    stored_crops: int = 0
+    """So many fixed crops of each training image, on which the teachers' logits are computed once, before the first
+    step, and stored (below `sample_cache`, else in `output`); 0: crops are drawn afresh, and teachers run at every
+    step."""
     sample_cache: str | None = None
     """Folder in which decoded training samples are kept; None: decode them each time. Delete it when the data
     change."""

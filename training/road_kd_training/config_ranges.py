@@ -43,6 +43,7 @@ RANGES: Mapping[type, Mapping[str, tuple[float, float]]] = {
         "ema_decay": _SHARE,
         "mixup": _SHARE,
         "teacher_view": (1, 4),
+        "stored_crops": (0, 1000),
         "num_workers": (0, 1000),
         "validate_every": (1, _MANY),
         "snapshot_every": (1, _MANY),

@@ -7,18 +7,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from road_kd_seg.errors import RoadKdError
 from road_kd_seg.taxonomy import Taxonomy
-from road_kd_training.augment import Augment, Example
+from road_kd_training.augment import Augment, Crop, Example
 from road_kd_training.config import DataConfig, TrainConfig
-from road_kd_training.datasets import RgbdDataset, build_dataset
+from road_kd_training.datasets import RgbdDataset, RgbdSample, build_dataset
 from road_kd_training.datasets.synthetic import check_root
 from road_kd_training.errors import DatasetError, TrainingError
 from road_kd_training.sample_cache import SampleCache
+from road_kd_training.stored_outputs import OutputStore, Place
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,41 @@ def _shuffled(pool: Pool, seed: int, total: int) -> Iterator[tuple[int, int]]:
         yield source, order[source].pop()
 
 
-class DrawnExamples(Dataset[Example]):
-    """Augmented examples by draw; the same draw always gives the same example."""
+class DrawnExamples(Dataset[Any]):
+    """Augmented examples by draw; the same draw always gives the same example.
 
-    def __init__(self, pools: Sequence[Pool], augment: Augment, seed: int) -> None:
-        self.pools, self.augment, self.seed = pools, augment, seed
+    With a store of teachers' outputs, examples are of its fixed crops and end with the outputs, by teacher.
+    """
 
-    def __getitem__(self, draw: Draw) -> Example:
-        pool = self.pools[draw.pool]
-        sample = pool.sources[draw.source][draw.index]
-        if not pool.labeled:
-            sample = replace(sample, label=None)
-        elif sample.label is None:
-            raise DatasetError(f"sample {sample.id} has no label: list its dataset under unlabeled, or label it")
+    def __init__(self, pools: Sequence[Pool], augment: Augment, seed: int, store: OutputStore | None = None) -> None:
+        self.pools, self.augment, self.seed, self.store = pools, augment, seed, store
+
+    def __getitem__(self, draw: Draw) -> Example | tuple[Any, ...]:
+        place = Place(draw.pool, draw.source, draw.index)
+        sample = sample_at(self.pools, place)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.position)
-            return self.augment(sample)
+            if self.store is None:
+                return self.augment(sample)
+            number = int(torch.randint(self.store.crops, ()))
+            crop = Crop(self.store.crop_seed(place, number), float(torch.rand(())) < self.augment.config.flip)
+            outputs = self.store.read(place, sample, number, mirrored=crop.mirrored)
+            return (*self.augment(sample, crop), outputs)
+
+
+def sample_at(pools: Sequence[Pool], place: Place) -> RgbdSample:
+    """A training sample; of an unlabeled pool, without its label.
+
+    Raises:
+        DatasetError: it should have a label, and has none.
+    """
+    pool = pools[place.pool]
+    sample = pool.sources[place.source][place.index]
+    if not pool.labeled:
+        return replace(sample, label=None)
+    if sample.label is None:
+        raise DatasetError(f"sample {sample.id} has no label: list its dataset under unlabeled, or label it")
+    return sample
 
 
 def build_datasets(configs: Sequence[DataConfig]) -> list[RgbdDataset]:
@@ -161,21 +182,24 @@ def common_taxonomy(configs: Sequence[DataConfig], datasets: Sequence[RgbdDatase
     return first
 
 
-def training_loader(config: TrainConfig, pools: Sequence[Pool], first_step: int, processes: int) -> DataLoader[Example]:
-    """Batches from `first_step` to the end of the run, for all processes together."""
+def training_loader(
+    config: TrainConfig, pools: Sequence[Pool], first_step: int, processes: int, store: OutputStore | None = None
+) -> DataLoader[Any]:
+    """Batches from `first_step` to the end of the run, for all processes together; see `DrawnExamples`."""
     draws = Draws(pools, config.seed, first_step * processes, config.steps * processes)
     augment = Augment(config.augment, config.input, pools[0].sources[0].taxonomy, config.teacher_view)
     return DataLoader(
-        DrawnExamples(pools, augment, config.seed),
+        DrawnExamples(pools, augment, config.seed, store),
         batch_size=draws.batch_size,
         sampler=draws,
         num_workers=config.num_workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_single_threaded,
+        worker_init_fn=single_threaded,
     )
 
 
-def _single_threaded(worker: int) -> None:
+def single_threaded(worker: int) -> None:
+    """For a loader's process."""
     torch.set_num_threads(1)  # the loaders share the cores with the training step
 
 

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.preprocess.tensors import preprocess
 from road_kd_training.augment import check_labels, mix
 from road_kd_training.checkpoints import LAST, load_checkpoint, save_checkpoint
-from road_kd_training.components import build_components, build_optimizers
+from road_kd_training.components import build_components, build_optimizers, without_pretrained
 from road_kd_training.config import NetworkConfig, TrainConfig
 from road_kd_training.config_ranges import check_numbers
 from road_kd_training.data import from_worker, training_loader
 from road_kd_training.data_check import check_data
 from road_kd_training.errors import TrainingError
-from road_kd_training.evaluate import Score, score_dataset, wrap_network
+from road_kd_training.evaluate import Score, mean_selection, score_dataset, unique_names, wrap_network
 from road_kd_training.gradient_shares import GradientShares
 from road_kd_training.interrupts import deferred_interrupt
 from road_kd_training.mixed_precision import pick_memory_format, pick_precision
@@ -38,7 +38,8 @@ from road_kd_training.objective import STUDENT, Learner, NetworkInput
 from road_kd_training.provenance import describe_training
 from road_kd_training.run_folder import claim_folder, locked, refuse_other_run, write_result
 from road_kd_training.schedules import learning_rate
-from road_kd_training.teachers import resized
+from road_kd_training.storing import store_outputs
+from road_kd_training.teachers import frozen_outputs, resized
 from road_kd_training.terminal import plain_console
 from road_kd_training.weight_average import move_weights
 
@@ -160,9 +161,12 @@ class Trainer:
             return self._run()
 
     def _run(self) -> Path:
-        config = self.config
+        config, parts = self.config, self.components
         processes = self.accelerator.num_processes
-        loader = self.accelerator.prepare(training_loader(config, self.components.pools, self.step, processes))
+        started = time.perf_counter()
+        store = store_outputs(config, parts.pools, parts.teachers, self.accelerator, self.console)
+        self.seconds += time.perf_counter() - started
+        loader = self.accelerator.prepare(training_loader(config, parts.pools, self.step, processes, store))
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         try:
@@ -201,7 +205,9 @@ class Trainer:
             write_result(self.folder, self._result())
         return self.folder / "bundle"
 
-    def _train_step(self, rgb: Tensor, depth_m: Tensor, label: Tensor, plane: Tensor) -> dict[str, float]:
+    def _train_step(
+        self, rgb: Tensor, depth_m: Tensor, label: Tensor, plane: Tensor, stored: Mapping[int, Tensor] | None = None
+    ) -> dict[str, float]:
         """One update; the raw terms."""
         config = self.config
         check_labels(label, len(self.components.taxonomy))
@@ -216,7 +222,7 @@ class Trainer:
         learner.stage = "the teachers' forward pass"
         try:
             with self.accelerator.autocast():
-                frozen = {index: teacher(rgb, depth_m, plane) for index, teacher in self.components.teachers.items()}
+                frozen = frozen_outputs(self.components.teachers, rgb, depth_m, plane, stored)
                 terms = self.learner(self._inputs(rgb, depth_m, plane), frozen, label, self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             self._refuse_non_finite(values)
@@ -286,7 +292,7 @@ class Trainer:
             for name, score in scores.items():
                 writer.add_scalar(f"miou/{name}", score.miou, self.step)
                 self.console.print(f"step {self.step}, {name}: {score.describe(self.components.taxonomy)}")
-            mean = _selection(scores)
+            mean = mean_selection(scores)
             if mean > self.best["score"]:
                 validation = {name: score.to_dict(self.components.taxonomy) for name, score in scores.items()}
                 self.best = {"score": mean, "step": self.step, "validation": validation}
@@ -300,7 +306,7 @@ class Trainer:
     def _validate_peers(self) -> None:
         """Save each peer that is better than ever before."""
         for index in self.best_peers:
-            network, score = self.config.teachers[index].network, _selection(self._score(index))
+            network, score = self.config.teachers[index].network, mean_selection(self._score(index))
             if network is not None and score > self.best_peers[index]:
                 self.best_peers[index] = score
                 folder = self.folder / "peers" / str(index)
@@ -361,21 +367,6 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.averages[STUDENT].parameters()),
             "environment": self.environment,
         }
-
-
-def without_pretrained(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A network's options as a bundle holds them: it brings its own weights."""
-    return {name: value for name, value in options.items() if name != "pretrained"}
-
-
-def _selection(scores: Mapping[str, Score]) -> float:
-    """What picks the best weights, over all validation sets."""
-    return sum(score.selection for score in scores.values()) / len(scores)
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The same names, those that repeat numbered from the second on."""
-    return [name if name not in names[:i] else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -189,3 +189,13 @@ def check_classes(segmenter: Segmenter, dataset: RgbdDataset, name: str) -> None
 def wrap_network(network: SegmentationNetwork, bundle: Bundle, device: torch.device) -> Segmenter:
     """A segmenter around a network in training; `bundle` describes its classes and input."""
     return Segmenter(bundle, TorchBackend(network, str(device)))
+
+
+def mean_selection(scores: Mapping[str, Score]) -> float:
+    """What picks the best weights, over all validation sets."""
+    return sum(score.selection for score in scores.values()) / len(scores)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The same names, those that repeat numbered from the second on."""
+    return [name if name not in names[:i] else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)]

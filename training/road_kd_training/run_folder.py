@@ -41,6 +41,7 @@ def refuse_other_run(folder: Path, config: TrainConfig) -> None:
     except (OSError, json.JSONDecodeError) as error:
         raise TrainingError(f"output {folder} cannot be used: {error}: choose another, or delete it") from error
     given = _as_data(config)
+    stored = {"stored_crops": 0, **stored}  # runs may be older than this field
     changed = sorted(key for key in given if key not in MAY_CHANGE and given[key] != stored.get(key))
     if changed:
         longer = f"; to train longer, start another run with init_from: {folder / 'bundle'}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -53,6 +54,15 @@ class Teacher:
         color, depth = preprocess(rgb, depth_m, resized(self.bundle.input, rgb), road_plane)
         output: SegOutput = self.network(color.contiguous(memory_format=self.memory_format), depth)
         return output
+
+
+def frozen_outputs(
+    teachers: Mapping[int, Teacher], rgb: Tensor, depth_m: Tensor, plane: Tensor, stored: Mapping[int, Tensor] | None
+) -> dict[int, SegOutput]:
+    """The output of each teacher, by index: of now, or what was stored, which is logits without features."""
+    if stored is None:
+        return {index: teacher(rgb, depth_m, plane) for index, teacher in teachers.items()}
+    return {index: SegOutput(logits.float(), {}) for index, logits in stored.items()}
 
 
 def resized(spec: InputSpec, rgb: Tensor, view: float = 1.0) -> InputSpec:

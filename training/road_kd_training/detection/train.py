@@ -47,6 +47,7 @@ _FIXED: Mapping[str, Any] = {
     "auxiliary_weight": 0.0,
     "init_from": None,
     "mixup": 0.0,
+    "stored_crops": 0,
     "sample_cache": None,
     "patience": None,
     "ema_decay": 0.0,

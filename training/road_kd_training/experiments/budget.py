@@ -3,6 +3,7 @@
 
 Published gains shrink where the baseline student is trained for as long as the distilled one. Costs are measured on
 this machine, each row beside its baseline, and kept with the runs: the plan stays the same when the table is resumed.
+Where teachers' outputs are stored, their forward passes on all crops are a cost of the row, paid once.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from road_kd_seg.files import write_file
+from road_kd_training.data import build_datasets
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.base import Experiment, Row
-from road_kd_training.experiments.plan import Plan, Run, fingerprint
-from road_kd_training.experiments.step_cost import step_costs, step_of
+from road_kd_training.experiments.plan import Budget, Plan, Run, fingerprint
+from road_kd_training.experiments.step_cost import step_costs, step_of, storing_of
 
 COSTS = "costs.json"
 LONGER = (2, 4)
@@ -76,13 +78,32 @@ def fair_steps(plan: Plan) -> dict[str, int]:
             continue
         signature = _signature(run)
         if record.get(key, {}).get("signature") != signature:
-            cost = step_costs({"row": step_of(run), "baseline": step_of(first[baseline.key])}, plan.budget)
-            record[key] = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost, "signature": signature}
+            record[key] = {**_costs(run, first[baseline.key], plan.budget), "signature": signature}
             write_file(path, (json.dumps(record, indent=1) + "\n").encode(), error=TrainingError)
         share = run.row.schedule / baseline.schedule  # of a budget that several rows, one after the other, spend
-        budget = steps.get(baseline.key, first[baseline.key].config.steps)
-        steps[key] = max(1, round(share * budget / record[key]["steps_of_baseline"]))
+        budget = share * steps.get(baseline.key, first[baseline.key].config.steps)
+        left = budget - record[key].get("storing_in_steps", 0.0)
+        if left <= 0:
+            raise TrainingError(
+                f"{plan.experiment.id}: storing the teacher outputs of row {key} costs more than all {budget:.0f} steps"
+                " of its baseline: fewer stored_crops, or more steps"
+            )
+        steps[key] = max(1, round(left / record[key]["steps_of_baseline"]))
     return steps
+
+
+def _costs(run: Run, baseline: Run, budget: Budget) -> dict[str, float]:
+    """Seconds of a step of the row and of its baseline, and their ratio; what storing teachers' outputs costs, once, in
+    steps of the baseline."""
+    config = run.config
+    calls = {"row": step_of(run), "baseline": step_of(baseline)}
+    cost = step_costs(calls | ({"storing": storing_of(run)} if config.stored_crops else {}), budget)
+    found = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost}
+    if config.stored_crops:
+        images = sum(len(source) for source in build_datasets([*config.train, *config.unlabeled]))
+        batches = config.stored_crops * images / (config.batch_size + config.unlabeled_batch_size)
+        found["storing_in_steps"] = batches * cost["storing"] / cost["baseline"]
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

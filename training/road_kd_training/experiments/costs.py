@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from road_kd_seg.backends.torch_backend import TorchBackend, pick_device
 from road_kd_seg.networks import SegmentationNetwork, build_network
 from road_kd_seg.tools.frame_timing import time_interleaved
+from road_kd_training.components import without_pretrained
 from road_kd_training.config import NetworkConfig
 from road_kd_training.detection.detectors import build_detector
 from road_kd_training.experiments.metrics import gflops
@@ -70,8 +71,7 @@ def _detect(network: NetworkConfig, size: tuple[int, int], num_classes: int) -> 
 
 
 def _build(network: NetworkConfig, num_classes: int) -> SegmentationNetwork:
-    options = {name: value for name, value in network.options.items() if name != "pretrained"}
-    return build_network(network.name, num_classes, **options).eval()
+    return build_network(network.name, num_classes, **without_pretrained(network.options)).eval()
 
 
 def _images(network: SegmentationNetwork, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:

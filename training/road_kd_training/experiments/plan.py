@@ -288,6 +288,8 @@ def portable(config: TrainConfig) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     for name in FREE:
         del data[name]
+    if not data["stored_crops"]:
+        del data["stored_crops"]  # so that runs older than this field are found
     for source in (*data["train"], *data["validation"], *data["unlabeled"]):
         source["options"].pop("root", None)
     data["init_from"] = data["init_from"] and "trained"

@@ -33,7 +33,7 @@ class Record:
     steps: int
     best_step: int
     seconds: float
-    """Of training steps."""
+    """Of training steps, and of storing the outputs of teachers where they are stored."""
     environment: Mapping[str, str | int | None]
     """Code revision, versions and hardware that it was trained with."""
     gradient_shares: Mapping[str, float] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def changed_fields(run: Run) -> list[str]:
     if found is None or found["fingerprint"] == run.fingerprint:
         return []
     mine, theirs = portable(run.config), found["config"]
-    return sorted(name for name in mine if mine[name] != theirs.get(name)) or ["teacher"]
+    return sorted(name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)) or ["teacher"]
 
 
 def find_trained(run: Run, out: Path) -> Path | None:
