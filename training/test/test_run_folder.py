@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import json
 
 import pytest
 
@@ -8,7 +9,7 @@ from road_kd_training.data import run_data
 from road_kd_training.detection.train import DetectionTrainer
 from road_kd_training.engine import Trainer
 from road_kd_training.errors import DatasetError, TrainingError
-from road_kd_training.run_folder import RESULT, claim_folder
+from road_kd_training.run_folder import CONFIG, RESULT, claim_folder
 
 
 @pytest.fixture
@@ -68,3 +69,15 @@ def test_another_runs_folder_is_refused_before_the_data_are_looked_at(config, tm
         trainer(dataclasses.replace(wanted, seed=1))
     with pytest.raises(DatasetError):  # of the same run: the data come next, and are not there
         trainer(wanted)
+
+
+def test_a_run_that_was_begun_before_outputs_could_be_stored_is_resumed(config, tmp_path):
+    claim_folder(tmp_path / "run", config)
+    (tmp_path / "run" / RESULT).write_text("{}")
+    path = tmp_path / "run" / CONFIG
+    older = json.loads(path.read_text())
+    del older["stored_crops"]
+    path.write_text(json.dumps(older))
+    claim_folder(tmp_path / "run", config)
+    with pytest.raises(TrainingError, match="another stored_crops: choose another output"):
+        claim_folder(tmp_path / "run", dataclasses.replace(config, stored_crops=2))

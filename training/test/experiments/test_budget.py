@@ -5,17 +5,20 @@ import time
 
 import pytest
 
-from road_kd_training.experiments import EXPERIMENTS, find_experiment
+from road_kd_seg.networks import SegmentationNetwork
+from road_kd_training.config import InputConfig
+from road_kd_training.errors import TrainingError
+from road_kd_training.experiments import EXPERIMENTS, budget, find_experiment
 from road_kd_training.experiments.budget import COSTS, fair_steps, with_learning_curve
-from road_kd_training.experiments.plan import make_plan
-from road_kd_training.experiments.step_cost import step_costs
+from road_kd_training.experiments.plan import make_plan, portable
+from road_kd_training.experiments.step_cost import step_costs, step_of, storing_of
 
 ROWS = ["cwd"]
 
 
-def plan_in(folder, budget="cpu", seeds=(), steps=None):
+def plan_in(folder, alike="cpu", seeds=(), steps=None):
     experiment = with_learning_curve(find_experiment("overview/methods"))
-    options = {"out": folder, "data_root": folder, "rows": ROWS, "seeds": seeds, "budget": budget}
+    options = {"out": folder, "data_root": folder, "rows": ROWS, "seeds": seeds, "budget": alike}
     return make_plan(experiment, "smoke", **options, steps=steps or {})
 
 
@@ -87,8 +90,57 @@ class TestFairSteps:
         assert (steps["one_stage"], steps["features"], steps["two_stage"]) == (5, 5, 5)
 
     def test_budgets_do_not_share_a_folder(self, tmp_path):
-        folders = {plan_in(tmp_path, budget).folder for budget in ("steps", "cpu", "wall")}
+        folders = {plan_in(tmp_path, alike).folder for alike in ("steps", "cpu", "wall")}
         assert len(folders) == 3
+
+
+class TestStoredOutputs:
+    IMAGES, ROW = 689, "kd_cwd_stored"
+
+    @pytest.fixture
+    def plan(self, tmp_path):
+        experiment = find_experiment("overview/real_roads")
+        return make_plan(experiment, "reduced", out=tmp_path, data_root=tmp_path, rows=[self.ROW], budget="cpu")
+
+    @pytest.fixture
+    def measured(self, monkeypatch):
+        """Seconds by name, in place of measured ones; images that nobody has to have."""
+        cost = {"row": 0.11, "baseline": 0.1, "storing": 0.12}
+        monkeypatch.setattr(budget, "step_costs", lambda calls, _: {name: cost[name] for name in calls})
+        monkeypatch.setattr(budget, "build_datasets", lambda sources: [range(self.IMAGES)] * len(sources))
+        return cost
+
+    def test_the_teachers_passes_on_all_crops_are_paid_once(self, plan, measured):
+        config = next(run.config for run in plan.runs if run.row.key == self.ROW)
+        once = config.stored_crops * self.IMAGES / config.batch_size * 1.2
+        assert fair_steps(plan) == {self.ROW: round((1200 - once) / 1.1)}
+        assert json.loads((plan.folder / COSTS).read_text())[self.ROW]["storing_in_steps"] == pytest.approx(once)
+
+    def test_crops_that_cost_more_than_the_whole_budget_are_refused(self, plan, measured):
+        measured["storing"] = 1.0
+        with pytest.raises(TrainingError, match=r"storing .* row kd_cwd_stored costs more than all 1200 steps"):
+            fair_steps(plan)
+
+    def test_a_step_with_stored_outputs_runs_no_teacher_and_storing_runs_nothing_else(self, plan, monkeypatch):
+        run = next(run for run in plan.runs if run.row.key == self.ROW)
+        small = dataclasses.replace(run.config, input=InputConfig(32, 64, depth="none"), batch_size=2)
+        stored, online = (
+            dataclasses.replace(run, config=dataclasses.replace(small, stored_crops=crops)) for crops in (2, 0)
+        )
+        steps = {"stored": step_of(stored), "online": step_of(online), "storing": storing_of(stored)}
+        calls = []
+        monkeypatch.setattr(
+            SegmentationNetwork, "check_input", lambda network, *_: calls.append(type(network).__name__)
+        )
+        networks = {}
+        for name, step in steps.items():
+            step()
+            networks[name], calls[:] = list(calls), []
+        assert networks == {"stored": ["RoadLite"], "online": ["Lite0Fpn", "RoadLite"], "storing": ["Lite0Fpn"]}
+
+    def test_runs_that_store_nothing_keep_the_recipe_that_they_had_before_there_was_such_a_field(self, plan):
+        recipes = {run.row.key: portable(run.config) for run in plan.runs}
+        assert {key for key, recipe in recipes.items() if "stored_crops" in recipe} == {self.ROW}
 
 
 class TestStepCosts:
