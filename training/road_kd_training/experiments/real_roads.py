@@ -10,10 +10,10 @@ A second primary comparison, written down before its seeds ran and after those o
 `baseline_x2` beside it. The first one had lost 5.7 points, since a teacher that runs at every step doubles the step's
 cost: 588 steps instead of 1,200. Here the teacher sees `STORED_CROPS` fixed crops of each image, once.
 
-Their number comes from arithmetic. On the machine at hand a step with stored outputs costs 1.11 of a baseline's, and
-the teacher's forward pass on a batch of 8 costs 1.03, so N crops of 689 images leave (1200 - 89 N) / 1.11 steps: 1,002,
-922, 762 and 442 for N = 1, 2, 4 and 8, against 551 with the teacher in every step. With two, an image has four views,
-mirror images counted, each of them seen 2.7 times in 922 steps of 8; four cost the same as two whose outputs are
+Their number comes from arithmetic. On the machine that ran it a step with stored outputs costs 1.11 of a baseline's,
+and the teacher's forward pass on a batch of 8 costs 1.03, so N crops of 689 images leave (1200 - 89 N) / 1.11 steps:
+1,002, 922, 762 and 442 for N = 1, 2, 4 and 8, against 551 with the teacher in every step. With two, an image has four
+views, mirror images counted, each of them seen 2.7 times in 922 steps of 8; four cost the same as two whose outputs are
 averaged with those of their mirror images.
 """
 
