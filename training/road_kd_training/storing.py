@@ -180,7 +180,7 @@ def _make_room(store: OutputStore, images: int, needed: int, console: Console) -
     for folder in store.folders.values():
         make_folder(folder, error=TrainingError)
     above = next(iter(store.folders.values())).parent
-    crops = f"{store.crops} crops of {images} images"
+    crops = f"{store.crops} crop{'s' * (store.crops > 1)} of {images} image{'s' * (images > 1)}"
     console.print(f"stored_crops: the teachers see {crops} once: {needed / 1e6:.0f} MB in {above}")
     free = shutil.disk_usage(above).free
     if needed > free:

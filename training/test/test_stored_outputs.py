@@ -196,6 +196,14 @@ class TestStore:
             store_of(big, pools, ClassOfColor())
         assert not list((tmp_path / "run" / FOLDER).rglob("*.npy"))
 
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_sample_that_cannot_be_taken_is_named_in_one_line(self, config, pools, workers):
+        pools[0].sources[0][1] = dataclasses.replace(image(5), label=None)
+        with pytest.raises(
+            DatasetError, match="^sample image_5 has no label: list its dataset under unlabeled, or label"
+        ):
+            store_of(dataclasses.replace(config, num_workers=workers), pools, ClassOfColor())
+
     def test_it_lies_in_the_cache_of_samples_if_there_is_one(self, config, pools, tmp_path):
         store = store_of(dataclasses.replace(config, sample_cache=str(tmp_path / "cache")), pools, ClassOfColor())
         assert store.folders[0].parent == tmp_path / "cache" / FOLDER
