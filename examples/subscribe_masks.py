@@ -4,10 +4,14 @@
 It prints which share of the lower half of the image is an obstacle, which a robot would slow down for.
 """
 
+import signal
+import threading
+
 import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 
@@ -25,12 +29,13 @@ class SlowDown(Node):
 
 
 if __name__ == "__main__":
-    rclpy.init()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    # rclpy's own handlers wake rclpy.spin before they end its context: on a busy machine it may sleep again, for ever.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = SlowDown()
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    while not stop.is_set():
+        rclpy.spin_once(node, timeout_sec=0.1)
+    node.destroy_node()
+    rclpy.shutdown()
