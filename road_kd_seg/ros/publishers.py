@@ -7,13 +7,11 @@ import json
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Float64, Header, String
+from std_msgs.msg import Float64, String
 
 from road_kd_seg.frame import StageTimes
 from road_kd_seg.obstacle_tracker import ObstacleTracker
@@ -77,21 +75,22 @@ class Outputs:
                 array = pixels(frame)
                 if array is not None:
                     self._images[name].publish(image_from_array(array, encoding, frame.header))
-        for name, points in CLOUDS.items():
-            if self._clouds[name].get_subscription_count() and self._has_points(frame):
-                self._publish_cloud(name, points(frame), frame.header)
+        self._publish_clouds(frame)
         self._publish_obstacles(frame)
         for name, publisher in self._times.items():
             if frame.segmentation.times is not None and publisher.get_subscription_count():
                 publisher.publish(Float64(data=getattr(frame.segmentation.times, name)))
 
-    def _publish_cloud(self, name: str, points: NDArray[np.void], header: Header) -> None:
-        if self._target is not None:
-            there = self._target.move(points, header)
-            if there is None:
-                return
-            points, header = there
-        self._clouds[name].publish(cloud_from_points(points, header))
+    def _publish_clouds(self, frame: SegmentedFrame) -> None:
+        names = [name for name, publisher in self._clouds.items() if publisher.get_subscription_count()]
+        if not names or not self._has_points(frame):
+            return
+        place = self._target.at(frame.header) if self._target is not None else (frame.header, lambda points: points)
+        if place is None:
+            return
+        header, move = place
+        for name in names:
+            self._clouds[name].publish(cloud_from_points(move(CLOUDS[name](frame)), header))
 
     def _publish_obstacles(self, frame: SegmentedFrame) -> None:
         boxes, text = (

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.duration import Duration
@@ -15,6 +18,8 @@ from road_kd_seg.errors import RoadKdError, printable
 
 _PATIENCE_S = 0.1
 """How long a frame's points wait for the transform of its moment: odometry comes later than images."""
+_BACK_NS = 1_000_000_000
+"""Stamps that go back by more are those of a bag that looped, or whose player was restarted."""
 _THROTTLE_S = 5.0
 
 
@@ -35,7 +40,13 @@ class TargetFrame:
             ) from error
         self._node = node
         self._frame_id = frame_id
-        self._failures: tuple[type[Exception], ...] = (tf2_ros.TransformException,)
+        self._failures: tuple[type[Exception], ...] = (
+            tf2_ros.TransformException,
+            ValueError,
+        )  # the latter: a negative stamp
+        self._newest_ns = 0
+        self._missed_ns = -1
+        """The newest transform when one was last waited for in vain."""
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
@@ -43,19 +54,28 @@ class TargetFrame:
         """Unsubscribe from /tf and /tf_static."""
         self._listener.unregister()
 
-    def move(self, points: NDArray[np.void], header: Header) -> tuple[NDArray[np.void], Header] | None:
-        """Points and header in the target frame; None, and a warning, where nobody knows the transform.
+    def at(self, header: Header) -> tuple[Header, Callable[[NDArray[np.void]], NDArray[np.void]]] | None:
+        """The header of an image's points in the target frame, and what moves them there; None, and a warning, where
+        nobody knows the transform.
 
         Not on the executor's thread, which brings the transforms that this waits for.
         """
         try:
-            found = self._buffer.lookup_transform(
-                self._frame_id, header.frame_id, Time.from_msg(header.stamp), Duration(seconds=_PATIENCE_S)
-            )
+            stamp = Time.from_msg(header.stamp)
+            if stamp.nanoseconds < self._newest_ns - _BACK_NS:
+                self._buffer.clear()  # all but the static ones: tf2 refuses those much older than what it has
+                self._newest_ns = 0
+            self._newest_ns = max(self._newest_ns, stamp.nanoseconds)
+            # Raises at once where no tree connects the frames. Where odometry has stopped, only one frame waits for it.
+            latest_ns = self._buffer.get_latest_common_time(self._frame_id, header.frame_id).nanoseconds
+            has_stopped, self._missed_ns = latest_ns == self._missed_ns, latest_ns
+            patience = Duration(seconds=0.0 if has_stopped else _PATIENCE_S)
+            found = self._buffer.lookup_transform(self._frame_id, header.frame_id, stamp, patience)
+            self._missed_ns = -1
         except self._failures as error:
             text = f"no points: no transform from {header.frame_id} to {self._frame_id} (target_frame): {error}"
             self._node.get_logger().warning(printable(text), throttle_duration_sec=_THROTTLE_S)
             return None
         turn, shift = found.transform.rotation, found.transform.translation
-        there = moved(points, (turn.x, turn.y, turn.z, turn.w), (shift.x, shift.y, shift.z))
-        return there, Header(stamp=header.stamp, frame_id=self._frame_id)
+        move = partial(moved, rotation=(turn.x, turn.y, turn.z, turn.w), translation_m=(shift.x, shift.y, shift.z))
+        return Header(stamp=header.stamp, frame_id=self._frame_id), move
