@@ -4,12 +4,11 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction
 
 from launch import LaunchContext, LaunchDescription
-from road_kd_seg.ros.launching import declared, require_packages, rviz, scoped
+from road_kd_seg.node_interface import NODE_NAME
+from road_kd_seg.ros.launching import absolute, declared, included, is_true, require_packages, rviz, scoped, values
 
 ARGUMENTS = {
     "camera_namespace": ("camera", "Namespace of the camera."),
@@ -28,10 +27,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    shows = value["rviz"].lower() == "true"
+    value = values(context, ARGUMENTS)
+    shows = is_true("rviz", value["rviz"])
     require_packages("realsense2_camera", *(["rviz2"] if shows else []))
-    camera = f"/{value['camera_namespace'].strip('/')}/{value['camera_name']}"
+    camera = absolute(context, value["camera_namespace"], value["camera_name"])
     driver = {
         "camera_namespace": value["camera_namespace"],
         "camera_name": value["camera_name"],
@@ -46,17 +45,10 @@ def start(context: LaunchContext) -> list:
     }
     driver |= {name: text for name, text in optional.items() if text}
     segmentation = {"camera": camera, "model": value["model"], "device": value["device"]}
-    launch_folder = Path(__file__).parent
     driver_folder = Path(get_package_share_directory("realsense2_camera")) / "launch"
     frame = f"{value['camera_name']}_color_optical_frame"
     return [
-        include(launch_folder / "seg.launch.py", segmentation),
-        include(driver_folder / "rs_launch.py", driver),
-        *([scoped([rviz(camera, "/road_seg", frame)])] if shows else []),
+        included(context, Path(__file__).parent / "seg.launch.py", segmentation),
+        included(context, driver_folder / "rs_launch.py", driver),
+        *([scoped([rviz(camera, absolute(context, NODE_NAME), frame)])] if shows else []),
     ]
-
-
-def include(file: Path, arguments: dict[str, str]):
-    return scoped(
-        [IncludeLaunchDescription(PythonLaunchDescriptionSource(str(file)), launch_arguments=arguments.items())]
-    )

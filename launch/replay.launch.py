@@ -3,15 +3,15 @@
 
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.substitutions import EnvironmentVariable
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchContext, LaunchDescription
 from road_kd_seg.errors import RoadKdError
-from road_kd_seg.ros.launching import declared, end_with_code, rviz, scoped
+from road_kd_seg.node_interface import NODE_NAME
+from road_kd_seg.ros.launching import absolute, declared, end_with_code, included, is_true, rviz, scoped, values
 
 ARGUMENTS = {
     "rate": ("1.0", "Speed of the bag."),
@@ -30,18 +30,20 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    value = {name: LaunchConfiguration(name).perform(context) for name in ("bag", *ARGUMENTS)}
+    value = values(context, ("bag", *ARGUMENTS))
     if not Path(value["bag"]).exists():
         raise RoadKdError(f"bag {value['bag']} does not exist")
     camera = value["camera"].rstrip("/")
-    viewer = [scoped([rviz(camera, "/road_seg", value["frame"], use_sim_time=True)])] if value["rviz"] == "true" else []
-    return [*viewer, *(evaluation(value) if value["out"] else playback(value, camera))]
+    shows = is_true("rviz", value["rviz"])
+    # The player's topics stay where they were recorded.
+    node = f"/{NODE_NAME}" if value["out"] else absolute(context, NODE_NAME)
+    viewer = [scoped([rviz(camera, node, value["frame"], use_sim_time=True)])] if shows else []
+    return [*viewer, *(evaluation(value) if value["out"] else playback(context, value, camera))]
 
 
-def playback(value: dict[str, str], camera: str) -> list:
-    seg = Path(__file__).parent / "seg.launch.py"
+def playback(context: LaunchContext, value: dict[str, str], camera: str) -> list:
     arguments = {"use_sim_time": "true", "model": value["model"], "camera": camera}
-    loop = ["--loop"] if value["loop"].lower() == "true" else []
+    loop = ["--loop"] if is_true("loop", value["loop"]) else []
     player = Node(
         package="road_kd_seg",
         executable="bag_player",
@@ -49,9 +51,8 @@ def playback(value: dict[str, str], camera: str) -> list:
         arguments=[value["bag"], "--clock", "--rate", value["rate"], "--wait-for-subscribers", "60", *loop],
         on_exit=end_with_code,
     )
-    source = PythonLaunchDescriptionSource(str(seg))
     return [
-        scoped([IncludeLaunchDescription(source, launch_arguments=arguments.items())]),
+        included(context, Path(__file__).parent / "seg.launch.py", arguments),
         scoped([player]),
     ]
 

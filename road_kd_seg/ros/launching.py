@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, GroupAction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    SetEnvironmentVariable,
+    Shutdown,
+    UnsetLaunchConfiguration,
+)
 from launch.event import Event
 from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
-from launch.substitutions import EnvironmentVariable
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
 from road_kd_seg.errors import RoadKdError
@@ -27,6 +35,9 @@ INPUTS = (
     "aligned_depth_to_color/image_raw/compressedDepth",
 )
 
+_OF_LAUNCH = {"ros_namespace", "ros_remaps", "global_params", "emulate_tty"}
+"""Where launch keeps what PushRosNamespace, SetRemap, SetParameter and its own settings say, beside the arguments."""
+
 
 def declared(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunchArgument]:
     """Declarations of name → (default, description)."""
@@ -34,6 +45,22 @@ def declared(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunchArgu
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in arguments.items()
     ]
+
+
+def values(context: LaunchContext, names: Iterable[str]) -> dict[str, str]:
+    """The values of launch arguments."""
+    return {name: LaunchConfiguration(name).perform(context) for name in names}
+
+
+def is_true(name: str, value: str) -> bool:
+    """A launch argument as a switch.
+
+    Raises:
+        RoadKdError: it is neither true nor false.
+    """
+    if value.lower() not in ("true", "false"):
+        raise RoadKdError(f"{name}:={value}: expected true or false")
+    return value.lower() == "true"
 
 
 def require_packages(*names: str) -> None:
@@ -51,16 +78,31 @@ def require_packages(*names: str) -> None:
             ) from error
 
 
-def scoped(actions: Sequence[Action], **arguments: str) -> GroupAction:
-    """Actions that see these launch arguments and no others, with the shared-memory profile that images need.
+def scoped(actions: Sequence[Action]) -> GroupAction:
+    """Actions with the shared-memory profile that images need, which nothing else gets to see.
 
-    Without the scope, arguments leak into included launch files, which warn of those that they do not know.
+    What a launch file around this one has pushed (namespace, parameters, remaps, environment) stays.
     """
     profile = str(share_file("config/fastdds_shm.xml"))
     variables = [
         SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile)) for name in PROFILE_VARIABLES
     ]
-    return GroupAction([*variables, *actions], scoped=True, forwarding=False, launch_configurations=arguments)
+    return GroupAction([*variables, *actions], scoped=True)
+
+
+def included(context: LaunchContext, file: Path, arguments: Mapping[str, str]) -> GroupAction:
+    """A launch file with these arguments and no others: some it would take for its own, of the rest it would warn."""
+    source = PythonLaunchDescriptionSource(str(file))
+    forgotten = [UnsetLaunchConfiguration(name) for name in context.launch_configurations if name not in _OF_LAUNCH]
+    return scoped([*forgotten, IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+
+
+def absolute(context: LaunchContext, *names: str) -> str:
+    """Names, one below the other, below the namespace that a launch file around this one has pushed."""
+    parts: list[str] = []
+    for name in (context.launch_configurations.get("ros_namespace", ""), *names):
+        parts = [*([] if name.startswith("/") else parts), *(part for part in name.split("/") if part)]
+    return "/" + "/".join(parts)
 
 
 def rviz(camera: str, node: str, frame: str, *, use_sim_time: bool = False) -> Node:
@@ -71,7 +113,7 @@ def rviz(camera: str, node: str, frame: str, *, use_sim_time: bool = False) -> N
         package="rviz2",
         executable="rviz2",
         arguments=["-d", str(share_file("config/seg.rviz")), "-f", frame],
-        parameters=[{"use_sim_time": use_sim_time}],
+        parameters=[{"use_sim_time": True}] if use_sim_time else [],
         remappings=[
             ("/camera/camera/color/image_raw", f"{camera}/color/image_raw"),
             *((f"/road_seg/{name}", f"{node}/{name}") for name in outputs),

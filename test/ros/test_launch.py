@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 
 from recordings import make_frame
@@ -59,6 +60,20 @@ def start(context):
 def generate_launch_description():
     declared = [DeclareLaunchArgument(name, default_value="") for name in NAMES]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
+"""
+
+# As a robot's own launch file has it.
+WRAPPER = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription, SetEnvironmentVariable
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace, SetParameter
+def generate_launch_description():
+    source = PythonLaunchDescriptionSource("{file}")
+    included = IncludeLaunchDescription(source, launch_arguments={arguments}.items())
+    pushed = [PushRosNamespace("robot"), SetParameter("use_sim_time", True), included]
+    profile = SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", "{profile}")
+    return LaunchDescription([profile, GroupAction(pushed)])
 """
 
 PROGRAM = """#!{python}
@@ -118,7 +133,7 @@ def start(graph: Graph, tmp_path, monkeypatch):
     """Starts a launch file with arguments; whatever is left of it is killed at the end."""
     started = []
 
-    def start(name: str, *prefixes: Path, **arguments: object) -> Process:
+    def start(name: str | Path, *prefixes: Path, **arguments: object) -> Process:
         monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join(map(str, prefixes)))
         monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
         monkeypatch.setenv("OVERRIDE_LAUNCH_PROCESS_OUTPUT", "both")
@@ -175,15 +190,36 @@ class TestSeg:
 
     def test_several_cameras_get_a_node_each_in_their_namespace(self, graph, start, prefix, tiny_bundle):
         cameras = "/front/camera,/rear/camera"
-        process = start("seg.launch.py", prefix, model=tiny_bundle, camera=cameras, namespace="robot")
+        values = {"namespace": "robot", "log_level": "warn"}
+        process = start("seg.launch.py", prefix, model=tiny_bundle, camera=cameras, **values)
         for side in ("front", "rear"):
             label = f"/robot/{side}/camera/road_seg/label"
             graph.until(lambda: graph.node.count_publishers(label), label, START_S)  # noqa: B023
             color = f"/{side}/camera/color/image_raw"
             graph.until(lambda: graph.node.count_subscribers(color) == 1, color, START_S)  # noqa: B023
+        assert "active" not in process.log
         assert interrupt(process) == 0
         assert no_orphans(process)
         assert warnings(process) == []
+
+    def test_cameras_without_a_slash_are_below_the_namespace(self, graph, start, prefix, tiny_bundle):
+        process = start("seg.launch.py", prefix, model=tiny_bundle, camera="front,rear", namespace="robot")
+        for side in ("front", "rear"):
+            color = f"/robot/{side}/color/image_raw"
+            graph.until(lambda: graph.node.count_subscribers(color) == 1, color, START_S)  # noqa: B023
+        assert interrupt(process) == 0
+
+    def test_a_lifecycle_manager_finds_it_unconfigured(self, graph, start, prefix, tiny_bundle):
+        process = start("seg.launch.py", prefix, model=tiny_bundle, autostart="false")
+        assert graph.lifecycle_state() == "unconfigured"
+        assert interrupt(process) == 0
+
+    @pytest.mark.parametrize(("name", "value"), [("camera", "/a,/a"), ("camera", "/a,"), ("autostart", "no")])
+    def test_what_makes_no_sense_starts_nothing(self, start, prefix, name, value):
+        process = start("seg.launch.py", prefix, **{name: value})
+        assert process.wait(START_S) == 1
+        assert f"{name}:={value}: expected" in process.log
+        assert children(process) == []
 
 
 class TestRealsense:
@@ -208,6 +244,27 @@ class TestRealsense:
         assert "'-f', 'front_color_optical_frame'" in shown
         assert f"/camera/camera/color/image_raw:={topic}" in shown
         assert process.log.count("fastdds_shm.xml") == 2  # driver and RViz
+        assert interrupt(process) == 0
+        assert no_orphans(process)
+
+    def test_what_a_launch_file_around_it_has_pushed_stays(
+        self, graph, start, prefix, prefix_with_driver, tiny_bundle, tmp_path
+    ):
+        profile = ROOT / "config" / "fastdds_shm.xml"
+        values = {"file": ROOT / "launch" / "realsense.launch.py", "profile": tmp_path / "profile.xml"}
+        values["profile"].write_text(profile.read_text())
+        (tmp_path / "robot.launch.py").write_text(WRAPPER.format(arguments={"model": str(tiny_bundle)}, **values))
+        process = start(tmp_path / "robot.launch.py", prefix, prefix_with_driver, stray="argument")
+        topic = "/robot/camera/camera/color/image_raw"
+        graph.until(lambda: graph.node.count_subscribers(topic), "the node on the camera", START_S)
+        request = GetParameters.Request(names=["use_sim_time"])
+        assert graph.call(GetParameters, "/robot/road_seg/get_parameters", request).values[0].bool_value
+        assert f"/camera/camera/color/image_raw:={topic}" in process.log
+        assert "/road_seg/overlay:=/robot/road_seg/overlay" in process.log
+        assert process.log.count("__ns:=/robot'") == 2  # driver and RViz
+        assert process.log.count(f"profile {values['profile']}") == 2
+        pushed = ("ros_namespace", "global_params")  # arguments in the driver's eyes, whoever starts it so
+        assert [line for line in warnings(process) if not any(name in line for name in pushed)] == []
         assert interrupt(process) == 0
         assert no_orphans(process)
 
