@@ -121,13 +121,15 @@ def rviz(camera: str, node: str, frame: str, *, use_sim_time: bool = False) -> N
     )
 
 
-def end_with_code(event: Event, _: LaunchContext) -> Shutdown:
+def end_with_code(event: Event, context: LaunchContext) -> Shutdown | None:
     """End the launch with a process: with an error, and so with code 1, if the process had one.
 
     Raises:
         RoadKdError: the process failed.
     """
     assert isinstance(event, ProcessExited)
+    if context.is_shutdown:  # on a Ctrl-C, which is no failure
+        return None
     if event.returncode:
         raise RoadKdError(f"{Path(event.cmd[0]).name} ended with code {event.returncode}: its output is above")
     return Shutdown(reason=f"{Path(event.cmd[0]).name} has ended")

@@ -39,11 +39,11 @@ def describe_input(node: Node, subscription: Any) -> str:
     if publishers:
         found = ", ".join(_describe_publisher(item, kind) for item in publishers[:_MAX_NAMES])
         return f"{topic} ({wanted}) has {len(publishers)} publisher{'s' * (len(publishers) > 1)}: {found}"
-    own = f"{node.get_fully_qualified_name()}/"
+    output = f"/{node.get_name()}/"  # of this node, or of one for another camera
     others = [
         name
         for name, kinds in node.get_topic_names_and_types()
-        if kind in kinds and not name.startswith(own) and node.count_publishers(name)
+        if kind in kinds and output not in name and node.count_publishers(name)
     ]
     hint = f"; remap it to one of {', '.join(others[:_MAX_NAMES])}" if others else ""
     return f"{topic} ({wanted}) has no publisher{hint}"

@@ -303,3 +303,10 @@ class TestReplay:
         assert warnings(process) == []
         report = json.loads((tmp_path / "report" / "report.json").read_text())
         assert '"live"' in json.dumps(report)
+
+    def test_ctrl_c_during_an_evaluation_is_no_failure(self, graph, start, prefix, bag, tiny_bundle, tmp_path):
+        process = start("replay.launch.py", prefix, bag=bag, model=tiny_bundle, out=tmp_path / "report")
+        graph.until(lambda: ("road_seg", "/") in graph.node.get_node_names_and_namespaces(), "the node", START_S)
+        assert interrupt(process) == 0
+        assert no_orphans(process)
+        assert "Caught exception" not in process.log
