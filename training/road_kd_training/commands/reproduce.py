@@ -15,7 +15,7 @@ from road_kd_seg.files import make_folder
 from road_kd_training.commands.arguments import REPRODUCE_DEFAULTS
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import find_experiment
-from road_kd_training.experiments.budget import fair_steps, with_learning_curve
+from road_kd_training.experiments.budget import fair_steps, loaded_costs, with_learning_curve
 from road_kd_training.experiments.costs import with_costs
 from road_kd_training.experiments.curves import draw_alignment, draw_curves
 from road_kd_training.experiments.pictures import draw_pictures
@@ -81,7 +81,10 @@ def plan_of(options: Namespace, console: Console) -> Plan:
     if options.budget == "steps":
         return plan
     console.print(f"equal {options.budget} time: measuring what a step of each row costs, unless it is on record")
-    return make(steps=fair_steps(plan))
+    steps = fair_steps(plan)
+    if warning := loaded_costs(plan):
+        console.print(f"note: {warning}", soft_wrap=True)
+    return make(steps=steps)
 
 
 def _report(runner: Runner, command: str, console: Console, pictures: int) -> None:

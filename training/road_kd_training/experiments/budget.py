@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from road_kd_seg.files import write_file
+from road_kd_seg.host import num_cpus
 from road_kd_training.data import build_datasets
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments.base import Experiment, Row
@@ -92,13 +94,30 @@ def fair_steps(plan: Plan) -> dict[str, int]:
     return steps
 
 
+def loaded_costs(plan: Plan) -> str:
+    """Which rows' costs were measured while other work had the CPUs, for people; empty if none were.
+
+    Processor time suffers too: threads share caches and execution units, and not every step suffers alike.
+    """
+    path = plan.folder / COSTS
+    loads = {key: cost.get("load_average", 0.0) for key, cost in _read(path).items()}
+    loaded = [key for key, load in loads.items() if load > num_cpus()]
+    if not loaded:
+        return ""
+    return (
+        f"the cost of {', '.join(loaded)} was measured at a load of {max(loads.values())} on {num_cpus()} CPUs and may"
+        f" be off by a third: on an idle machine, before the rows are trained, delete {path} and start again"
+    )
+
+
 def _costs(run: Run, baseline: Run, budget: Budget) -> dict[str, float]:
     """Seconds of a step of the row and of its baseline, and their ratio; what storing teachers' outputs costs, once, in
-    steps of the baseline."""
+    steps of the baseline; the machine's load."""
     config = run.config
     calls = {"row": step_of(run), "baseline": step_of(baseline)}
     cost = step_costs(calls | ({"storing": storing_of(run)} if config.stored_crops else {}), budget)
-    found = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost}
+    load = round(os.getloadavg()[0], 1)
+    found = {"steps_of_baseline": cost["row"] / cost["baseline"], **cost, "load_average": load}
     if config.stored_crops:
         images = sum(len(source) for source in build_datasets([*config.train, *config.unlabeled]))
         batches = config.stored_crops * images / (config.batch_size + config.unlabeled_batch_size)

@@ -9,7 +9,7 @@ from road_kd_seg.networks import SegmentationNetwork
 from road_kd_training.config import InputConfig
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import EXPERIMENTS, budget, find_experiment
-from road_kd_training.experiments.budget import COSTS, fair_steps, with_learning_curve
+from road_kd_training.experiments.budget import COSTS, fair_steps, loaded_costs, with_learning_curve
 from road_kd_training.experiments.plan import make_plan, portable
 from road_kd_training.experiments.step_cost import step_costs, step_of, storing_of
 
@@ -65,6 +65,16 @@ class TestFairSteps:
         path.write_text(json.dumps(record))
         assert fair_steps(plan_in(tmp_path)) == {"cwd": 4}
         assert fair_steps(plan_in(tmp_path, seeds=[7, 8])) == {"cwd": 4}
+
+    def test_what_was_measured_beside_other_work_is_said(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("os.getloadavg", lambda: (0.3, 0.0, 0.0))
+        fair_steps(plan_in(tmp_path))
+        assert loaded_costs(plan_in(tmp_path)) == ""
+        path = plan_in(tmp_path).folder / COSTS
+        path.unlink()
+        monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
+        fair_steps(plan_in(tmp_path))
+        assert "cwd was measured at a load of 1000.0" in loaded_costs(plan_in(tmp_path))
 
     def test_another_recipe_is_measured_anew(self, tmp_path):
         fair_steps(plan_in(tmp_path))
