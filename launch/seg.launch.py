@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The segmentation node on a camera's topics, or one node for each of several; `--show-args` lists the arguments."""
 
+from pathlib import Path
+
 from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -36,6 +38,8 @@ def seg_nodes(context: LaunchContext) -> list:
     cameras = [camera.strip().rstrip("/") for camera in value["camera"].split(",")]
     if len(set(cameras)) < len(cameras) or (len(cameras) > 1 and "" in cameras):
         raise RoadKdError(f"camera:={value['camera']}: expected different names, separated by commas")
+    if not Path(value["params_file"]).is_file():  # launch would warn, and start the node without it
+        raise RoadKdError(f"params_file:={value['params_file']}: expected a file that exists")
     return [scoped([seg_node(context, camera, len(cameras) > 1, value)]) for camera in cameras]
 
 

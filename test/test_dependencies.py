@@ -32,8 +32,8 @@ ROS_WITHOUT_WHEELS = {
 """ROS packages that PyPI has not, or that come with others: used where they are installed."""
 NAMED_OTHERWISE = {"tf2_ros": "tf2_ros_py"}
 """Module → its ROS package."""
-STARTED = {"realsense2_camera", "rviz2"}
-"""What launch files start."""
+STARTED = {"realsense2_camera", "rviz2", "ros2launch"}
+"""What launch files start, and what starts them."""
 PLAYED = {"geometry_msgs", "tf2_msgs"}
 """Message packages that bags hold; bag_player imports a type by its name."""
 

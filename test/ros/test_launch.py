@@ -214,7 +214,10 @@ class TestSeg:
         assert graph.lifecycle_state() == "unconfigured"
         assert interrupt(process) == 0
 
-    @pytest.mark.parametrize(("name", "value"), [("camera", "/a,/a"), ("camera", "/a,"), ("autostart", "no")])
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("camera", "/a,/a"), ("camera", "/a,"), ("autostart", "no"), ("params_file", "/no/such.yaml")],
+    )
     def test_what_makes_no_sense_starts_nothing(self, start, prefix, name, value):
         process = start("seg.launch.py", prefix, **{name: value})
         assert process.wait(START_S) == 1
