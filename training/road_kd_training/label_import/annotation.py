@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,8 @@ MAX_EXPORT_BYTES = 1 << 30
 _MAX_COORDINATE = 1e6
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
+Images = Mapping[str, Sequence[Path]]
+"""Images by file name."""
 Paint = Callable[[NDArray[np.uint8], int], None]
 """Paints a shape with a value into a (H, W) map."""
 
@@ -135,25 +139,39 @@ def mask(draw: Callable[[], NDArray[np.bool_]], left: int = 0, top: int = 0) -> 
     return paint
 
 
-def images_by_name(folder: Path) -> dict[str, Path]:
-    """Every image below a folder by its file name; of equal names the first."""
-    found: dict[str, Path] = {}
+def images_by_name(folder: Path) -> Images:
+    """Every image below a folder by its file name."""
+    found: dict[str, list[Path]] = {}
     for path in visible_files(folder):
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            found.setdefault(path.name, path)
+            found.setdefault(path.name, []).append(path)
     return found
 
 
-def image_named(name: str, images: Mapping[str, Path], where: Path) -> Path:
-    """The image that an export names, whatever folder it names before it.
+def image_named(name: str, images: Images, where: Path) -> Path:
+    """The image that an export names; folders before it count where several images bear its name.
 
     Raises:
-        DatasetError: it is not there.
+        DatasetError: it is not there, or may be one of several.
     """
-    file_name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    if file_name not in images:
-        raise DatasetError(f"{where}: image '{file_name}' is not below the source: say where with --images FOLDER")
-    return images[file_name]
+    parts = name.replace("\\", "/").split("/")
+    known = images.get(parts[-1], [])
+    if not known:
+        raise DatasetError(f"{where}: image '{parts[-1]}' is not below the source: say where with --images FOLDER")
+    beside = (where.parent / "/".join(parts)).resolve()
+    agreeing = [math.inf if path.resolve() == beside else _common_tail(path.parts, parts) for path in known]
+    best = [path for path, count in zip(known, agreeing, strict=True) if count == max(agreeing)]
+    if len(best) > 1:
+        raise DatasetError(
+            f"{where}: image '{name}' may be {best[0]} or {best[1]}:"
+            " rename one of them, or say which with --images FOLDER"
+        )
+    return best[0]
+
+
+def _common_tail(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts are equal, counted from the end."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False)))
 
 
 def _filled(label: NDArray[np.uint8], corners: NDArray[np.int32], value: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import cv2
@@ -23,8 +24,10 @@ from road_kd_training.datasets.common.rle import check_counts, decode_counts, fi
 from road_kd_training.datasets.common.sample import read_json
 from road_kd_training.errors import DatasetError
 from road_kd_training.label_import.annotation import (
+    IMAGE_SUFFIXES,
     MAX_EXPORT_BYTES,
     Annotation,
+    Images,
     Paint,
     Shape,
     box,
@@ -38,7 +41,7 @@ from road_kd_training.label_import.annotation import (
 _BRUSH = re.compile(r"task-(\d+)-annotation-\d+(?:-by-\d+)?(?:-tag-)?(.+?)-(\d+)\.png", re.IGNORECASE)
 
 
-def labelme(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+def labelme(source: Path, images: Images) -> Iterator[Annotation]:
     """LabelMe, AnyLabeling, X-AnyLabeling: one JSON file for each image."""
     for path in _files(source, ".json"):
         content = read_json(path, limit=MAX_EXPORT_BYTES)
@@ -66,7 +69,7 @@ def _labelme_shape(shape: Mapping[str, Any]) -> Paint:
     raise ValueError(f"a shape of type '{kind}' has no area: annotate polygons")
 
 
-def coco(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+def coco(source: Path, images: Images) -> Iterator[Annotation]:
     """COCO instances: polygons and run lengths, in the order of the file."""
     for path in _files(source, ".json"):
         content = read_json(path, limit=MAX_EXPORT_BYTES)
@@ -93,7 +96,7 @@ def _coco_shapes(segmentation: Any, size: tuple[int, int]) -> list[Paint]:
     return [mask(lambda: fill_columns(runs, *size))]
 
 
-def cvat(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+def cvat(source: Path, images: Images) -> Iterator[Annotation]:
     """'CVAT for images': polygons, boxes, ellipses and masks, by z_order."""
     for path in _files(source, ".xml"):
         with _as_dataset_error(path):
@@ -130,7 +133,7 @@ _CVAT_SHAPES: dict[str, Callable[[ElementTree.Element], Paint]] = {
 }
 
 
-def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+def roboflow(source: Path, images: Images) -> Iterator[Annotation]:
     """Roboflow's 'Semantic Segmentation Masks': NAME.jpg, NAME_mask.png and _classes.csv in each split's folder."""
     for table in [path for path in visible_files(source) if path.name == "_classes.csv" and path.is_file()]:
         with _as_dataset_error(table):
@@ -139,7 +142,8 @@ def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
             names = {int(value): name.strip() for value, name, *_ in rows[1:]}
         for path in sorted(table.parent.glob("*_mask.png")):
             stem = path.name[: -len("_mask.png")]
-            file = next((images[n] for n in images if Path(n).stem == stem and images[n].parent == path.parent), None)
+            known = [image for suffix in IMAGE_SUFFIXES for image in images.get(stem + suffix, ())]
+            file = next((image for image in known if image.parent == path.parent), None)
             if file is None:
                 raise DatasetError(f"{path}: there is no image {stem}.jpg beside it: export the folder again")
             values = read_raw_label(path)
@@ -152,7 +156,7 @@ def roboflow(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
             yield Annotation(file, (values.shape[0], values.shape[1]), shapes)
 
 
-def label_studio(source: Path, images: Mapping[str, Path]) -> Iterator[Annotation]:
+def label_studio(source: Path, images: Images) -> Iterator[Annotation]:
     """Label Studio's brush masks: task-N-annotation-N-by-N-tag-NAME-N.png, one for each image and class.
 
     Which task is which image is in the JSON export, if it lies beside them; otherwise tasks are the images in order.
@@ -174,21 +178,26 @@ def label_studio(source: Path, images: Mapping[str, Path]) -> Iterator[Annotatio
         yield Annotation(files[task], (size[0], size[1]), shapes)
 
 
-def _task_images(source: Path, images: Mapping[str, Path]) -> dict[int, Path]:
+def _task_images(source: Path, images: Images) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in visible_files(source):
         if path.suffix.lower() == ".json":
             with _as_dataset_error(path):
                 for task in read_json(path, limit=MAX_EXPORT_BYTES):
-                    name = str(next(iter(task["data"].values())))
-                    # Uploads get eight digits and a dash before their name.
-                    known = [image for image in images if name.endswith(image)]
-                    found[int(task["id"])] = image_named(known[0] if known else name, images, path)
+                    names = [_uploaded(value) for value in task["data"].values() if isinstance(value, str)]
+                    known = [name for name in names if name.rsplit("/", 1)[-1] in images]
+                    found[int(task["id"])] = image_named((known or names)[0], images, path)
     return found
 
 
-def _in_order(tasks: list[int], images: Mapping[str, Path]) -> dict[int, Path]:
-    photographs = [images[name] for name in sorted(images) if not _BRUSH.fullmatch(name)]
+def _uploaded(value: str) -> str:
+    """The file that a task's data name, by a URL or a path; uploads get eight digits and a dash before their name."""
+    folder, slash, name = unquote(value).rpartition("?d=")[2].rpartition("/")
+    return folder + slash + re.sub(r"^[0-9a-f]{8}-", "", name)
+
+
+def _in_order(tasks: list[int], images: Images) -> dict[int, Path]:
+    photographs = [image for name in sorted(images) if not _BRUSH.fullmatch(name) for image in images[name]]
     if len(photographs) != len(tasks):
         raise DatasetError(
             f"{len(tasks)} tasks and {len(photographs)} images: which is which is in Label Studio's JSON export:"
@@ -197,7 +206,7 @@ def _in_order(tasks: list[int], images: Mapping[str, Path]) -> dict[int, Path]:
     return dict(zip(tasks, photographs, strict=True))
 
 
-IMPORTERS: dict[str, Callable[[Path, Mapping[str, Path]], Iterator[Annotation]]] = {
+IMPORTERS: dict[str, Callable[[Path, Images], Iterator[Annotation]]] = {
     "labelme": labelme,
     "coco": coco,
     "cvat": cvat,
