@@ -32,6 +32,7 @@ def check_same_frame(color_frame_id: str, depth_frame_id: str) -> None:
             f"depth is in frame {shown(depth_frame_id)}, color in {shown(color_frame_id)}: the depth must be aligned to"
             " the color image (RealSense: align_depth.enable:=true and the topic aligned_depth_to_color/image_raw);"
             " where it is, and its driver only names it otherwise, set require_same_frame to false"
+            " (replay_eval: --no-require-same-frame)"
         )
 
 

@@ -133,6 +133,11 @@ def only_masks(paths: Sequence[Path]) -> bool:
     return IGNORE_INDEX in found
 
 
+def any_holds(paths: Sequence[Path], values: NDArray[np.bool_]) -> bool:
+    """Whether one of the label images holds one of these raw values, (256,)."""
+    return any(values[read_raw_label(path)].any() for path in paths)
+
+
 def foreign_labels(folder: Path) -> str:
     """What an annotation tool left in a folder instead of label images, and what to do about it; empty if nothing."""
     files = visible_files(folder)

@@ -18,6 +18,7 @@ from road_kd_seg.errors import RoadKdError
 from road_kd_seg.files import write_file
 from road_kd_seg.frame import IGNORE_INDEX
 from road_kd_seg.label_files import (
+    any_holds,
     class_ids,
     foreign_labels,
     is_stamp,
@@ -142,7 +143,14 @@ def read_ground_truth(
         raise RoadKdError(
             f"labels {folder}: masks of 0 and 255 only: say of which class, e.g. --label-map 255={obstacles[0]}"
         )
-    table = class_ids(len(taxonomy)) if label_map is None else parse_label_map(label_map, taxonomy.names)
+    table = unmapped = class_ids(len(taxonomy))
+    if label_map is not None:
+        table = parse_label_map(label_map, taxonomy.names)
+        if (table != unmapped).any() and not any_holds(list(chosen.values()), table != unmapped):
+            raise RoadKdError(
+                f"labels {folder}: none of them holds a value of --label-map {label_map}:"
+                " say what the values mean that they hold (those of 1-bit images are 0 and 255)"
+            )
     store = LabelStore()
     for stamp_ns, path in chosen.items():
         label = read_label(path, table)

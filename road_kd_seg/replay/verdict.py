@@ -10,6 +10,8 @@ from road_kd_seg.replay.gates import GateResult
 
 FEW_FRAMES = 30
 """Below this many scored frames the warning says so: neighbors are alike, so they are worth fewer still."""
+UNLABELED_SHARE = 0.2
+"""Of the scored pixels that may be predicted as classes that no label holds; more are hardly mistakes."""
 BUSY_SHARE = 0.5
 """One-minute load over cores, before the run, from which the machine counts as loaded."""
 
@@ -76,8 +78,27 @@ def _warnings(report: dict[str, Any]) -> list[str]:
     scored, load, cores = report["frames"]["scored"], report["load"]["before"], report["load"]["cores"]
     if 0 < scored < FEW_FRAMES:
         warnings.append(f"few frames: {scored} were scored, so another drive may give another result")
+    if missing := _unlabeled_classes(report["metrics"]):
+        warnings.append(missing)
     if load is not None and load > BUSY_SHARE * cores:
         warnings.append(
             f"the machine was busy: load {load:.1f} on {cores} cores before the run, so its milliseconds are too high"
         )
     return warnings
+
+
+def _unlabeled_classes(metrics: dict[str, Any] | None) -> str:
+    """What to mistrust where labels are masks of some classes, and the others were not annotated; empty if nothing."""
+    if metrics is None:
+        return ""
+    matrix = metrics["confusion_matrix"]
+    predicted = {name: sum(column) for name, column in zip(metrics["iou"], zip(*matrix, strict=True), strict=True)}
+    total = sum(predicted.values())
+    unlabeled = [name for name, row in zip(metrics["iou"], matrix, strict=True) if predicted[name] and not sum(row)]
+    share = sum(predicted[name] for name in unlabeled) / total
+    if share <= UNLABELED_SHARE:
+        return ""
+    return (
+        f"{100 * share:.0f} % of the labeled pixels are predicted as classes that no label holds"
+        f" ({', '.join(unlabeled)}): if these were not annotated, mIoU says nothing; read the classes that were"
+    )

@@ -67,6 +67,12 @@ class TestLabels:
         report = evaluate(bag, "--labels", folder, "--label-map", "255=lane_marking,0=background")
         assert report["metrics"]["recall"]["lane_marking"] == 1.0
 
+    def test_a_map_of_values_that_no_label_holds_is_refused(self, tmp_path, drive, bag, refused):
+        folder = save_labels(tmp_path / "labels", drive, lambda label: Picture.fromarray(label == 2))
+        line = refused(bag, "--labels", folder, "--label-map", "1=lane_marking")
+        assert "none of them holds a value of --label-map 1=lane_marking" in line
+        assert "those of 1-bit images are 0 and 255" in line
+
     @pytest.mark.parametrize(
         ("picture", "name", "reason"),
         [

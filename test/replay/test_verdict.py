@@ -8,7 +8,11 @@ from road_kd_seg.replay.verdict import give_verdict
 def report(**changes):
     """Of a good run on an idle machine."""
     return {
-        "metrics": {"miou": 0.85, "iou": {"road": 0.98, "pothole": 0.7, "lane": None}},
+        "metrics": {
+            "miou": 0.85,
+            "iou": {"road": 0.98, "pothole": 0.7, "lane": None},
+            "confusion_matrix": [[900, 5, 0], [5, 50, 0], [0, 0, 0]],
+        },
         "latency_ms": {"p50": 20.0, "p95": 30.0},
         "period_ms": 100.0,
         "frames": {"sent": 200, "published": 150, "scored": 150},
@@ -54,3 +58,11 @@ class TestVerdict:
 
     def test_a_system_that_does_not_tell_its_load_is_not_called_busy(self):
         assert give_verdict(report(load={"before": None, "cores": 2}), [])["warnings"] == []
+
+    def test_labels_that_are_masks_of_one_class_are_warned_of(self):
+        masks = {"miou": 0.4, "iou": {"background": 0.1, "road": 0.0, "pothole": 0.7}}
+        matrix = [[100, 300, 0], [0, 0, 0], [0, 20, 80]]
+        (warning,) = give_verdict(report(metrics={**masks, "confusion_matrix": matrix}), [])["warnings"]
+        assert warning.startswith("64 % of the labeled pixels are predicted as classes that no label holds (road)")
+        matrix = [[400, 50, 0], [0, 0, 0], [0, 20, 80]]  # as many may be mistakes
+        assert give_verdict(report(metrics={**masks, "confusion_matrix": matrix}), [])["warnings"] == []
