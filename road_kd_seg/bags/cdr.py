@@ -8,6 +8,7 @@ from typing import Any
 
 from rosbags.typesys import Stores, get_typestore
 
+from road_kd_seg.bags.storage import MessageBytes
 from road_kd_seg.errors import BagError, FrameError
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -19,7 +20,7 @@ CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
-def header_stamp_ns(cdr: bytes) -> int:
+def header_stamp_ns(cdr: MessageBytes) -> int:
     """Stamp of any message that begins with a std_msgs/Header, without decoding the rest.
 
     Raises:
@@ -31,7 +32,7 @@ def header_stamp_ns(cdr: bytes) -> int:
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
-def decode_image(cdr: bytes, msgtype: str = IMAGE_TYPE) -> Any:
+def decode_image(cdr: MessageBytes, msgtype: str = IMAGE_TYPE) -> Any:
     """An Image or a CompressedImage with ROS's field names; `data` is uint8 (N,).
 
     Raises:
@@ -43,7 +44,7 @@ def decode_image(cdr: bytes, msgtype: str = IMAGE_TYPE) -> Any:
         raise FrameError(f"a message is no valid {msgtype} ({error}): the bag is damaged") from error
 
 
-def decode_message(cdr: bytes, msgtype: str) -> Any:
+def decode_message(cdr: MessageBytes, msgtype: str) -> Any:
     """A message of any common type with ROS's field names.
 
     Raises:

@@ -19,8 +19,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 import lz4.frame
+import numpy as np
 
-from road_kd_seg.bags.storage import Source, StoredMessage, Topic, merge_by_time
+from road_kd_seg.bags.storage import MessageBytes, Source, StoredMessage, Topic, merge_by_time
 from road_kd_seg.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -31,6 +32,7 @@ else:
 
 MAX_CHUNK_BYTES = 1 << 28
 """After decompression; a kilobyte of a file may claim any size."""
+_UNCOMPRESSED = ("", "none")
 
 
 class RawMessage(NamedTuple):
@@ -38,7 +40,7 @@ class RawMessage(NamedTuple):
 
     channel: int
     log_time_ns: int
-    data: bytes
+    data: MessageBytes
 
 
 class Contents(NamedTuple):
@@ -144,7 +146,7 @@ class ChunkedFile(ABC):
         def read(span: Span) -> list[StoredMessage]:
             chosen = [
                 StoredMessage(names[message.channel], message.log_time_ns, message.data)
-                for message in self._contents(span).messages
+                for message in self._contents(span, keep=stop_ns is not None).messages
                 if message.channel in names and first <= message.log_time_ns < stop
             ]
             return sorted(chosen, key=lambda message: message.log_time_ns)
@@ -154,8 +156,6 @@ class ChunkedFile(ABC):
             for span in self.spans
             if span.start_ns < stop and span.end_ns >= first and not names.keys().isdisjoint(span.counts)
         )
-        if stop_ns is None:  # to the end: nobody asks for a neighbor next
-            self._last = None
 
     def close(self) -> None:
         """Release the file; closing twice does no harm."""
@@ -172,7 +172,7 @@ class ChunkedFile(ABC):
         """Find spans, channels and promised counts."""
 
     @abstractmethod
-    def _parse(self, data: bytes, whole: bool) -> Iterator[RawMessage]:
+    def _parse(self, data: MessageBytes, whole: bool) -> Iterator[RawMessage]:
         """Messages of decompressed records; channels that are defined among them are added.
 
         Raises:
@@ -184,12 +184,18 @@ class ChunkedFile(ABC):
         self._file.seek(offset)
         return self._file.read(min(length, max(self._size - offset, 0)))  # a damaged length may be any number
 
+    def _read_writable(self, offset: int, length: int) -> memoryview:
+        """The same into memory that images may alias and their users may write into."""
+        buffer = np.empty(min(length, max(self._size - offset, 0)), np.uint8).data
+        self._file.seek(offset)
+        return buffer[: self._file.readinto(buffer)]
+
     def _scan_what_no_index_describes(self) -> None:
         """Read chunks whose messages, times or channels no index record told beyond doubt."""
         for span in self.spans:
             if not span.counts or not span.agrees or not self.channels.keys() >= span.counts.keys():
                 span.forget()
-                for message in self._contents(span).messages:
+                for message in self._contents(span, keep=False).messages:
                     span.see(message.channel, message.log_time_ns)
 
     def _channel_counts(self) -> Counter[int]:
@@ -217,8 +223,8 @@ class ChunkedFile(ABC):
                             f" {counts[other]} messages of the second are left out"
                         )
 
-    def _contents(self, span: Span) -> Contents:
-        """The messages of a span; what cannot be read is noted and left out."""
+    def _contents(self, span: Span, *, keep: bool) -> Contents:
+        """The messages of a span; what cannot be read is noted and left out. `keep` it for the neighbors' sake."""
         if self._last is not None and self._last[0] is span:  # neighbors in time are asked for one by one
             return self._last[1]
         data, problem = self._records(span)
@@ -237,12 +243,13 @@ class ChunkedFile(ABC):
             )
         elif span.counts and span.counts != Counter(message.channel for message in messages):
             self.note(f"damaged at byte {span.offset}: its index names other messages than it holds")
-        self._last = span, contents
+        self._last = (span, contents) if keep else None
         return contents
 
-    def _records(self, span: Span) -> tuple[bytes, str]:
+    def _records(self, span: Span) -> tuple[MessageBytes, str]:
         """The decompressed bytes of a span, and why they are not all of it."""
-        data = self._read(span.offset, span.length)
+        is_stored = span.compression in (None, *_UNCOMPRESSED)
+        data: MessageBytes = (self._read_writable if is_stored else self._read)(span.offset, span.length)
         problem = "" if len(data) == span.length else "the file ends here"
         if span.compression is None:
             return data, problem
@@ -257,7 +264,7 @@ class ChunkedFile(ABC):
         return data, problem
 
 
-def decompress(compression: str, data: bytes, limit: int) -> tuple[bytes, bool]:
+def decompress(compression: str, data: MessageBytes, limit: int) -> tuple[MessageBytes, bool]:
     """Decompressed bytes, as far as the data reaches, and whether it was complete.
 
     Of what is larger than `limit`, one byte more than that comes back, and it is not complete.
@@ -265,7 +272,7 @@ def decompress(compression: str, data: bytes, limit: int) -> tuple[bytes, bool]:
     Raises:
         BagError: an unknown compression.
     """
-    if compression in ("", "none"):
+    if compression in _UNCOMPRESSED:
         return data, True
     if compression == "zstd":
         unzstd = zstd.ZstdDecompressor()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from road_kd_seg.bags.cdr import CAMERA_INFO_TYPE, decode_image, decode_message
 from road_kd_seg.bags.realsense_sdk import SdkDepth, is_sdk_topic, sdk_depth, sdk_intrinsics
 from road_kd_seg.bags.recording import Recording
+from road_kd_seg.bags.storage import MessageBytes
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.camera_info import fit_camera_info
 from road_kd_seg.errors import FrameError
@@ -25,10 +26,10 @@ class FrameMessages(NamedTuple):
 
     number: int
     """Of the frame in the index."""
-    color: bytes
-    depth: bytes | None
-    label: bytes | None
-    camera_info: bytes | None
+    color: MessageBytes
+    depth: MessageBytes | None
+    label: MessageBytes | None
+    camera_info: MessageBytes | None
 
 
 class FrameDecoder:
@@ -78,7 +79,7 @@ class FrameDecoder:
         )
         return False
 
-    def _depth_m(self, cdr: bytes, color_frame_id: str, size: tuple[int, int]) -> NDArray[np.float32]:
+    def _depth_m(self, cdr: MessageBytes, color_frame_id: str, size: tuple[int, int]) -> NDArray[np.float32]:
         message = self._image(cdr, self._names.depth)
         if self._sdk is not None:
             return self._sdk(depth_from_message(message))
@@ -90,7 +91,7 @@ class FrameDecoder:
             self._note(depth_unit_problem(depth_m))
         return depth_m
 
-    def _intrinsics(self, cdr: bytes | None, frame_id: str, size: tuple[int, int]) -> Intrinsics | None:
+    def _intrinsics(self, cdr: MessageBytes | None, frame_id: str, size: tuple[int, int]) -> Intrinsics | None:
         if is_sdk_topic(self._names.color):
             return self._sdk_intrinsics
         if cdr is None:
@@ -99,7 +100,7 @@ class FrameDecoder:
         self._note(f"{fit.problem}; frames are without intrinsics" if fit.problem else "")
         return fit.intrinsics
 
-    def _image(self, cdr: bytes, topic: str) -> Any:
+    def _image(self, cdr: MessageBytes, topic: str) -> Any:
         return decode_image(cdr, self._recording.topics[topic].msgtype)
 
     @cached_property

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from road_kd_seg.bags.frame_decoder import FrameMessages
 from road_kd_seg.bags.frame_index import FrameIndex
+from road_kd_seg.bags.storage import MessageBytes
 from road_kd_seg.bags.topics import TopicNames
 
 MAX_WAITING = 64
@@ -25,7 +26,7 @@ class BagMessage(NamedTuple):
     topic: str
     msgtype: str
     log_time_ns: int
-    cdr: bytes
+    cdr: MessageBytes
 
 
 class _Partners:
@@ -34,13 +35,13 @@ class _Partners:
     def __init__(self, index: NDArray[np.int64]) -> None:
         self._index = index
         self._awaited = set(index[index >= 0].tolist())
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, MessageBytes] = {}
 
     def is_to_come(self, number: int) -> bool:
         """Whether the partner of a color image has not come yet."""
         return int(self._index[number]) in self._awaited
 
-    def keep(self, number: int, message: bytes) -> None:
+    def keep(self, number: int, message: MessageBytes) -> None:
         """A message came; of many that wait for their color image, the oldest is let go."""
         if number in self._awaited:
             self._awaited.remove(number)
@@ -48,7 +49,7 @@ class _Partners:
             if len(self._kept) > MAX_WAITING:
                 del self._kept[next(iter(self._kept))]
 
-    def take(self, number: int, fetch: Callable[[int], bytes]) -> bytes | None:
+    def take(self, number: int, fetch: Callable[[int], MessageBytes]) -> MessageBytes | None:
         """The partner of a color image; None if it has none."""
         at = int(self._index[number])
         if at < 0:
@@ -61,8 +62,8 @@ def frame_messages(
     messages: Iterable[BagMessage],
     index: FrameIndex,
     names: TopicNames,
-    camera_info: bytes | None,
-    fetch: Callable[[str, int], bytes],
+    camera_info: MessageBytes | None,
+    fetch: Callable[[str, int], MessageBytes],
 ) -> Iterator[FrameMessages]:
     """The messages of each frame, in the order of the color images, with the latest camera_info.
 
@@ -75,7 +76,7 @@ def frame_messages(
         camera_info: for images before the first one in the stream.
         fetch: a topic's message by its number.
     """
-    waiting: deque[tuple[int, bytes, bytes | None]] = deque()
+    waiting: deque[tuple[int, MessageBytes, MessageBytes | None]] = deque()
     depth, label = _Partners(index.depth), _Partners(index.label)
     partners = {names.depth: depth, names.label: label}
     fetch_depth, fetch_label = partial(fetch, names.depth), partial(fetch, names.label)

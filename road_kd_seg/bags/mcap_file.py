@@ -11,7 +11,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from road_kd_seg.bags.chunked import ChunkedFile, Damage, RawMessage, Span
-from road_kd_seg.bags.storage import Topic
+from road_kd_seg.bags.storage import MessageBytes, Topic
 from road_kd_seg.errors import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -25,6 +25,9 @@ _STATISTICS, _DATA_END, _PRIVATE = 0x0B, 0x0F, 0x80
 _CUT_SHORT = "cut short: its end is missing, everything before it is used"
 _SPAN_BYTES = 8 << 20
 """Messages outside chunks are read in portions of this size."""
+_VIEW_SHARE = 4
+"""Messages of at least this part of their chunk are views of it, so that images are not copied, and whoever keeps one
+keeps no more than four times as much."""
 _MAX_TEXT = 1 << 20
 _MAX_COMPRESSION = 64
 
@@ -203,8 +206,8 @@ class McapFile(ChunkedFile):
                 msgtype = msgtype.replace("/", "/msg/")
             self.channels[number] = Topic(topic, msgtype, encoding, metadata.get("offered_qos_profiles", ""))
 
-    def _parse(self, data: bytes, whole: bool) -> Iterator[RawMessage]:
-        offset = 0
+    def _parse(self, data: MessageBytes, whole: bool) -> Iterator[RawMessage]:
+        offset, view = 0, memoryview(data)
         while offset + _HEAD.size <= len(data):
             op, length = _HEAD.unpack_from(data, offset)
             body = offset + _HEAD.size
@@ -213,9 +216,12 @@ class McapFile(ChunkedFile):
             try:
                 if op == _MESSAGE_OP:
                     channel, _, log_time_ns, _ = _MESSAGE.unpack_from(data, body)
-                    yield RawMessage(channel, log_time_ns, data[body + _MESSAGE.size : body + length])
+                    message = view[body + _MESSAGE.size : body + length]
+                    yield RawMessage(
+                        channel, log_time_ns, message if _VIEW_SHARE * length >= len(data) else bytes(message)
+                    )
                 elif op in (_SCHEMA, _CHANNEL):
-                    self._define(op, data[body : body + length])
+                    self._define(op, bytes(view[body : body + length]))
             except (struct.error, IndexError, UnicodeDecodeError) as error:
                 raise Damage(str(error)) from error
             offset = body + length

@@ -130,7 +130,7 @@ class BagPlayer:
                 pace.forgive(message.log_time_ns, self._period_s)
                 if not self._wait_until(message, pace):
                     return
-            self._publishers[message.topic].publish(message.cdr)
+            self._publishers[message.topic].publish(bytes(message.cdr))
             self._sent[message.topic] += 1
 
     def _wait_until(self, message: BagMessage, pace: _Pace) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from road_kd_seg.bags.frame_decoder import FrameMessages
 from road_kd_seg.bags.reader import BagReader
+from road_kd_seg.bags.storage import MessageBytes
 from road_kd_seg.bags.topics import TopicNames
 from road_kd_seg.frame import LabeledFrame
 
@@ -81,7 +82,7 @@ class FrameAccess:
             self._opened = os.getpid(), reader
         return self._opened[1]
 
-    def _camera_info(self, reader: BagReader, number: int) -> bytes | None:
+    def _camera_info(self, reader: BagReader, number: int) -> MessageBytes | None:
         """From the latest camera_info at that time; the bag's first for images that were recorded before it."""
         topic = self.names.camera_info
         times = self.index.log_times_ns[topic]

@@ -255,7 +255,7 @@ class BagReader:
         before = number - int(np.searchsorted(times, at))  # several may have been recorded at one time
         for rank, message in enumerate(self.messages([topic], start_ns=at, stop_ns=at + 1)):
             if rank == before:
-                return message.cdr
+                return bytes(message.cdr)  # its chunk may be kept, and is nobody's to change
         raise BagError(f"bag {self.path}: message {number} on {topic} is gone: the bag was changed while it was read")
 
     def _paired(self) -> Iterator[FrameMessages]:

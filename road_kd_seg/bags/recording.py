@@ -18,7 +18,7 @@ from road_kd_seg.bags.mcap_file import McapFile
 from road_kd_seg.bags.ros1_file import Ros1File
 from road_kd_seg.bags.ros1_messages import is_convertible, to_cdr
 from road_kd_seg.bags.sqlite_file import SqliteFile
-from road_kd_seg.bags.storage import Source, StorageFile, StoredMessage, Topic, merge_by_time
+from road_kd_seg.bags.storage import MessageBytes, Source, StorageFile, StoredMessage, Topic, merge_by_time
 from road_kd_seg.errors import BagError, RoadKdError, printable, shown
 from road_kd_seg.files import read_file
 from road_kd_seg.plain_data import Field, parse_yaml
@@ -117,7 +117,7 @@ class Recording:
         if self._unpacked is not None:
             self._unpacked.cleanup()
 
-    def _as_cdr(self, topic: Topic, data: bytes) -> bytes:
+    def _as_cdr(self, topic: Topic, data: MessageBytes) -> MessageBytes:
         if data[:4] == _ZSTD and topic.encoding == "cdr":
             # Recorders compress single messages with and without saying so.
             try:
@@ -126,7 +126,7 @@ class Recording:
                 complete = False
             if not complete:
                 self._note(f"{topic.name} holds messages whose compressed data is damaged")
-        return to_cdr(topic.msgtype, data) if topic.encoding == "ros1" and self.is_ros2(topic.name) else data
+        return to_cdr(topic.msgtype, bytes(data)) if topic.encoding == "ros1" and self.is_ros2(topic.name) else data
 
     def _open(self, file: Path) -> StorageFile:
         if file.suffix != ".zstd":

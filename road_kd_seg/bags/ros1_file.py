@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from road_kd_seg.bags.chunked import ChunkedFile, Damage, RawMessage, Span
-from road_kd_seg.bags.storage import Topic
+from road_kd_seg.bags.storage import MessageBytes, Topic
 from road_kd_seg.errors import BagError
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -69,12 +69,12 @@ class Ros1File(ChunkedFile):
         latched = fields.get("latching") == b"1"
         self.channels[number] = Topic(topic, msgtype, "ros1", _LATCHED_QOS if latched else "")
 
-    def _parse(self, data: bytes, whole: bool) -> Iterator[RawMessage]:
+    def _parse(self, data: MessageBytes, whole: bool) -> Iterator[RawMessage]:
         offset = 0
         while offset < len(data):
             try:
                 (header_length,) = _LENGTH.unpack_from(data, offset)
-                head = _fields(data[offset + 4 : offset + 4 + header_length])
+                head = _fields(bytes(data[offset + 4 : offset + 4 + header_length]))
                 (length,) = _LENGTH.unpack_from(data, offset + 4 + header_length)
                 body = offset + 8 + header_length
                 if body + length > len(data):
@@ -82,9 +82,9 @@ class Ros1File(ChunkedFile):
                 if head["op"][0] == _MESSAGE:
                     (channel,) = _LENGTH.unpack(head["conn"])
                     sec, nanosec = _TIME.unpack(head["time"])
-                    yield RawMessage(channel, sec * 1_000_000_000 + nanosec, data[body : body + length])
+                    yield RawMessage(channel, sec * 1_000_000_000 + nanosec, bytes(data[body : body + length]))
                 elif head["op"][0] == _CONNECTION:
-                    self._connect(head, data[body : body + length])
+                    self._connect(head, bytes(data[body : body + length]))
             except (struct.error, KeyError, IndexError, UnicodeDecodeError) as error:
                 if whole:
                     raise Damage(str(error)) from error

@@ -7,7 +7,10 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
+
+MessageBytes: TypeAlias = bytes | memoryview
+"""A serialized message; of a large one perhaps a view of what was read with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class StoredMessage(NamedTuple):
 
     topic: str
     log_time_ns: int
-    data: bytes
+    data: MessageBytes
 
 
 class StorageFile(Protocol):

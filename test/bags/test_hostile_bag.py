@@ -45,7 +45,7 @@ def read(path):
         opened = Recording(path)
         try:
             messages = list(opened.messages())
-            assert all(isinstance(message.data, bytes) for message in messages)
+            assert all(isinstance(message.data, bytes | memoryview) for message in messages)
             return [message.topic for message in messages], opened.notes
         finally:
             opened.close()

@@ -46,6 +46,16 @@ def test_any_order_gives_what_reading_in_order_gives(bag):
         assert equal(access[number], in_order[number])
 
 
+def test_a_frame_that_is_changed_in_place_is_the_old_one_when_it_is_read_again(tmp_path, frames_of):
+    write_bag(tmp_path / "bag", frames_of(range(2), height=120, width=200))  # larger than what is copied anyway
+    access = FrameAccess(tmp_path / "bag")
+    first, kept = access[1], access[1]
+    for image in (first.frame.rgb, first.frame.depth_m, first.label):
+        image += 1
+    assert equal(access[1], kept)
+    assert not equal(first, kept)
+
+
 def test_iterating_ends(bag):
     assert len(list(FrameAccess(bag))) == 9
 
