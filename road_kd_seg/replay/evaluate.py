@@ -21,8 +21,8 @@ from road_kd_seg.replay.prefetch import Afterwork, prefetch
 from road_kd_seg.replay.results import DROP_REASONS, FrameScore, ReplayCounts, ReplayRun, Scores
 from road_kd_seg.segmenter import Segmenter
 
-CONFIDENCE_EVERY = 4
-"""Of every fourth labeled frame confidences are counted: they cost more than labels, and neighbors are alike."""
+CONFIDENCE_EVERY = 8
+"""Of every eighth labeled frame confidences are counted: they cost more than labels, and neighbors are alike."""
 
 
 def check_depth(reader: BagReader, bundle: Bundle) -> None:

@@ -65,7 +65,7 @@ class LabelStore:
             RoadKdError: the temporary folder cannot be written.
         """
         height, width = label.shape
-        compressed = zstd.compress(label.tobytes(), level=1)
+        compressed = zstd.compress(np.ascontiguousarray(label).data, level=1)
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, it lives as long as the store
