@@ -80,7 +80,8 @@ def read_contender(path: Path) -> Contender:
         ) from error
     kept = path.with_name(PREDICTIONS)
     predictions = LabelStore.of(read_label_folder(kept)) if kept.is_dir() else LabelStore()
-    return Contender(report, pixels, names, predictions)
+    # Named by its file: two reports may be of one model.
+    return Contender({**report, "model": f"{report['model']} ({path})"}, pixels, names, predictions)
 
 
 def compare(model: Contender, baseline: Contender) -> dict[str, Any]:

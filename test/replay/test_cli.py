@@ -120,6 +120,7 @@ class TestBaselines:
         assert main([str(argument) for argument in (*arguments, "--out", tmp_path / "out", *others)]) == 0
         report = json.loads((tmp_path / "out" / "report.json").read_text())
         assert [other["common"] for other in report["comparison"]] == [24, 24]
+        assert [other["model"] for other in report["comparison"]] == ["tiny", f"tiny ({earlier / 'report.json'})"]
         for other in report["comparison"]:
             assert other["delta"]["miou"] == {"value": 0.0, "low": 0.0, "high": 0.0}
             assert other["agreement"] == {"frames": 24, "pixels": 1.0, "worst": 1.0}
