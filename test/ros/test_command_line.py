@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,9 @@ class TestEarlySignal:
     def test_during_start_up_it_ends_cleanly(self, tmp_path, number):
         log = tmp_path / "log"
         with log.open("w") as stream:
-            process = subprocess.Popen(COMMAND, stdout=stream, stderr=stream)
+            # Below nohup, which a node then obeys, hangups would be ignored here, too.
+            obeyed = partial(signal.signal, number, signal.SIG_DFL)
+            process = subprocess.Popen(COMMAND, stdout=stream, stderr=stream, preexec_fn=obeyed)
         deadline_s = time.monotonic() + LIMIT_S
         while not catches_signals(process.pid):
             assert time.monotonic() < deadline_s
