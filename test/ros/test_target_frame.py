@@ -4,13 +4,14 @@
 import importlib.util
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
 
 from road_kd_seg.ros.compat.point_cloud2 import read_points
 from ros_graph import FRAME_ID, START_S, Graph
@@ -75,8 +76,11 @@ def mount(graph, replace_tf2):
         replace_tf2(STAND_IN)
 
 
-def publish(graph: Graph, stamp_ns: int) -> None:
-    graph.publish(graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns))
+def publish(graph: Graph, stamp_ns: int, spoil: Callable[[Header], None] = lambda header: None) -> None:
+    images = graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns)
+    for msg in images:
+        spoil(msg.header)
+    graph.publish(*images)
 
 
 def seconds_since(begin_ns: int, cloud: PointCloud2) -> float:
@@ -147,11 +151,7 @@ def test_an_unknown_transform_costs_the_points_and_not_the_masks(mount, graph, s
     clouds, labels = graph.subscribe(PointCloud2, "/road_seg/points"), graph.listen(Image, "/road_seg/label")
 
     def warned() -> bool:
-        stamp_ns = next(stamps)
-        images = graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns)
-        for msg in images:
-            msg.header.frame_id = "camera\x1b[31m\n[ERROR] forged"
-        graph.publish(*images)
+        publish(graph, next(stamps), lambda header: setattr(header, "frame_id", "camera\x1b[31m\n[ERROR] forged"))
         return bool(labels) and r"no transform from camera\x1b[31m\n[ERROR] forged to atlantis" in process.log
 
     graph.until(warned, "labels and the warning", START_S)
@@ -165,11 +165,7 @@ def test_a_negative_stamp_costs_the_points_and_not_the_frame(mount, graph, stamp
     clouds, labels = graph.subscribe(PointCloud2, "/road_seg/points"), graph.listen(Image, "/road_seg/label")
 
     def warned() -> bool:
-        stamp_ns = next(stamps)
-        images = graph.color_image(stamp_ns), graph.depth_image(stamp_ns), graph.camera_info(stamp_ns)
-        for msg in images:
-            msg.header.stamp.sec *= -1
-        graph.publish(*images)
+        publish(graph, next(stamps), lambda header: setattr(header.stamp, "sec", -header.stamp.sec))
         return bool(labels) and "must not be negative" in process.log
 
     graph.until(warned, "labels and the warning", START_S)

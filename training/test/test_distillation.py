@@ -8,17 +8,15 @@ import math
 import pytest
 import torch
 
+from distilled_runs import CWD, LOGITS, InterruptedTrainer, distilled_run
 from road_kd_seg.bundle import load_bundle
 from road_kd_seg.networks import build_network
 from road_kd_training.checkpoints import LAST
 from road_kd_training.config import (
-    AugmentConfig,
-    DataConfig,
     DistillerConfig,
     InputConfig,
     NetworkConfig,
     TeacherConfig,
-    TrainConfig,
 )
 from road_kd_training.distillers import DISTILLERS
 from road_kd_training.engine import STUDENT, Trainer
@@ -26,44 +24,10 @@ from road_kd_training.errors import TrainingError
 from road_kd_training.objective import CROSS_ENTROPY, ZeroTerms, supervised_loss
 from road_kd_training.run_folder import read_result
 
-LOGITS = [["logits", "logits"]]
-CWD = DistillerConfig("cwd", {"taps": LOGITS})
-
 
 @pytest.fixture
 def config(stereo_tree, tmp_path, tiny_bundle):
-    """ENet, which sees color only, learns from an ERFNet that sees depth too."""
-
-    def data(split):
-        return [DataConfig("stereo_pothole", {"root": str(stereo_tree), "split": split})]
-
-    return TrainConfig(
-        name="tiny_distilled",
-        network=NetworkConfig("enet"),
-        train=data("train"),
-        validation=data("validation"),
-        output=str(tmp_path / "run"),
-        teachers=[TeacherConfig(bundle=str(tiny_bundle))],
-        distillers=[CWD],
-        input=InputConfig(height=32, width=64, depth="none"),
-        augment=AugmentConfig(),
-        steps=4,
-        batch_size=3,
-        warmup_steps=1,
-        ema_decay=0.5,
-        mixed_precision="no",
-        num_workers=0,
-        validate_every=4,
-    )
-
-
-class InterruptedTrainer(Trainer):
-    """Somebody presses Ctrl-C during the third step."""
-
-    def _train_step(self, *batch):
-        if self.step == 2:
-            raise KeyboardInterrupt
-        return super()._train_step(*batch)
+    return distilled_run(stereo_tree, tiny_bundle, tmp_path / "run")
 
 
 def first_convolution(name: str, **options: object) -> str:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
+from distilled_runs import CWD, InterruptedTrainer, distilled_run, tiny_data
 from road_kd_seg.networks import SegOutput
 from road_kd_seg.preprocess.input_spec import InputSpec
 from road_kd_seg.taxonomy import DEFAULT_TAXONOMY
@@ -34,7 +35,6 @@ from road_kd_training.storing import store_outputs
 from road_kd_training.teachers import Teacher
 
 CROPS, IMAGES = 3, 4
-LOGITS = [["logits", "logits"]]
 ALL_AT_ONCE = AugmentConfig(
     flip=0.5, depth_scale=0.5, relief_scale=0.5, weather=1.0, depth_noise=1.0, far_road=0.5, drop_depth=0.5
 )
@@ -270,40 +270,16 @@ class TestCrops:
 
 @pytest.fixture
 def run_config(stereo_tree, tmp_path, tiny_bundle):
-    """ENet, which sees color alone, learns from an ERFNet that sees depth too."""
-
-    def data(split):
-        return [DataConfig("stereo_pothole", {"root": str(stereo_tree), "split": split})]
-
-    return TrainConfig(
+    return distilled_run(
+        stereo_tree,
+        tiny_bundle,
+        tmp_path / "run",
         name="tiny_stored",
-        network=NetworkConfig("enet"),
-        train=data("train"),
-        validation=data("validation"),
-        output=str(tmp_path / "run"),
-        teachers=[TeacherConfig(bundle=str(tiny_bundle))],
-        distillers=[DistillerConfig("cwd", {"taps": LOGITS}), DistillerConfig("dense_kd")],
-        unlabeled=data("validation"),
+        distillers=[CWD, DistillerConfig("dense_kd")],
+        unlabeled=tiny_data(stereo_tree, "validation"),
         unlabeled_batch_size=1,
-        input=InputConfig(height=32, width=64, depth="none"),
-        steps=4,
-        batch_size=3,
-        warmup_steps=1,
-        ema_decay=0.5,
-        mixed_precision="no",
-        num_workers=0,
-        validate_every=4,
         stored_crops=2,
     )
-
-
-class InterruptedTrainer(Trainer):
-    """Somebody presses Ctrl-C during the third step."""
-
-    def _train_step(self, *batch):
-        if self.step == 2:
-            raise KeyboardInterrupt
-        return super()._train_step(*batch)
 
 
 class TestRuns:
