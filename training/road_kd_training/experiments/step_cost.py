@@ -34,6 +34,8 @@ def step_costs(steps: Mapping[str, Callable[[], None]], budget: Budget) -> dict[
     """Least cost of each step, in seconds, all of them interleaved after one that is not counted.
 
     The least, because whatever else runs on a machine makes a step dearer and never cheaper, processor time included.
+    Processor time is measured with one thread: of several, those that wait for one that has lost its core count too,
+    and a step has been seen to cost ten times as much.
 
     Args:
         steps: by name; each call makes one optimizer step.
@@ -41,14 +43,19 @@ def step_costs(steps: Mapping[str, Callable[[], None]], budget: Budget) -> dict[
     """
     clock = time.process_time if budget == "cpu" else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(ROUNDS + 1):
-        for name, step in steps.items():
-            start = clock()
-            step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if round_number:
-                times[name].append(clock() - start)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if budget == "cpu" else threads)
+    try:
+        for round_number in range(ROUNDS + 1):
+            for name, step in steps.items():
+                start = clock()
+                step()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                if round_number:
+                    times[name].append(clock() - start)
+    finally:
+        torch.set_num_threads(threads)
     return {name: min(values) for name, values in times.items()}
 
 

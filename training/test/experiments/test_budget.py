@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+import torch
 
 from road_kd_seg.networks import SegmentationNetwork
 from road_kd_training.config import InputConfig
@@ -153,10 +154,25 @@ class TestStoredOutputs:
         assert {key for key, recipe in recipes.items() if "stored_crops" in recipe} == {self.ROW}
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
 class TestStepCosts:
     def test_processor_time_is_told_apart(self):
         cost = step_costs({"slow": lambda: spin(0.02), "fast": lambda: spin(0.005)}, "cpu")
         assert cost["slow"] / cost["fast"] == pytest.approx(4, rel=0.3)
+
+    @pytest.mark.parametrize(("budget", "expected"), [("cpu", 1), ("wall", 2)])
+    def test_processor_time_is_that_of_one_thread_and_the_threads_come_back(self, budget, expected, two_threads):
+        seen = []
+        step_costs({"step": lambda: seen.append(torch.get_num_threads())}, budget)
+        assert set(seen) == {expected}
+        assert torch.get_num_threads() == two_threads
 
 
 @pytest.mark.parametrize("name", ["overview/real_roads", "overview/few_labels"])
