@@ -36,8 +36,10 @@ def resize_color(color: Tensor, size: tuple[int, int]) -> Tensor:
         size: (h, w).
 
     Returns:
-        (B, C, h, w).
+        (B, C, h, w); `color` itself where nothing changes, as in training on windows.
     """
+    if color.shape[2:] == size:
+        return color
     if not _shrinks(color.shape[2:], size):
         return F.interpolate(color, size, mode="bilinear", align_corners=False)
     if color.shape[2] % size[0] == 0 and color.shape[3] % size[1] == 0:
@@ -99,8 +101,10 @@ def resize_depth(depth_m: Tensor, size: tuple[int, int], *, smooth: bool = False
             whereas the uneven steps of sampling would make slopes uneven: what normals need.
 
     Returns:
-        (B, h, w); where no pixel is valid, whichever lies in the middle.
+        (B, h, w); where no pixel is valid, whichever lies in the middle. `depth_m` itself where nothing changes.
     """
+    if depth_m.shape[1:] == size:
+        return depth_m
     rows, columns = _footprint_tensors(depth_m.shape[1], depth_m.shape[2], size, depth_m.device)
     candidates = depth_m[:, rows, columns]  # (B, candidates, h, w)
     nearest = is_valid(candidates).byte().max(dim=1, keepdim=True).indices  # the first of equals
