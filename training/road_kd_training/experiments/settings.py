@@ -65,7 +65,7 @@ def _loss(config: TrainConfig) -> str:
     terms = [f"cross entropy x {config.cross_entropy:g}"]
     terms += [f"auxiliary head x {config.auxiliary_weight:g}"] if config.auxiliary_weight else []
     weights = config.class_weights
-    return ", ".join(terms) + ("" if weights is None else f", classes weighted {sorted(set(weights))}")
+    return ", ".join(terms) + ("" if weights is None else f", classes weighted {', '.join(f'{x:g}' for x in weights)}")
 
 
 _ASPECTS: Mapping[str, Callable[[TrainConfig], str]] = {
