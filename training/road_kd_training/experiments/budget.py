@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,29 @@ CURVE, CURVE_SEEDS = "Baselines with longer schedules", 3
 
 def with_learning_curve(experiment: Experiment) -> Experiment:
     """The table with longer schedules of every baseline that gains are measured against, at its end: they cost most."""
-    compared = {baseline.key for row in experiment.rows if (baseline := experiment.baseline_of(row)) is not None}
-    known = {row.key for row in experiment.rows}
+    rows = experiment.rows
+    baselines = [baseline for row in rows if (baseline := experiment.baseline_of(row)) is not None]
+    compared = {_shortest(rows, baseline).key for baseline in baselines if baseline.role == "baseline"}
+    known = {row.key for row in rows}
     curve = [
         dataclasses.replace(longer(row, factor), group=CURVE)
-        for row in experiment.rows
+        for row in rows
         for factor in LONGER
-        if row.key in compared and row.role == "baseline" and longer_key(row, factor) not in known
+        if row.key in compared and longer_key(row, factor) not in known
     ]
-    return dataclasses.replace(experiment, rows=(*experiment.rows, *curve))
+    return dataclasses.replace(experiment, rows=(*rows, *curve))
+
+
+def longer_schedules(rows: Sequence[Row], baseline: Row) -> list[Row]:
+    """The rows that train a baseline's student for longer than it, the shortest first."""
+    keys = {longer_key(_shortest(rows, baseline), factor) for factor in LONGER}
+    found = [row for row in rows if row.key in keys and row.schedule > baseline.schedule]
+    return sorted(found, key=lambda row: row.schedule)
+
+
+def _shortest(rows: Sequence[Row], baseline: Row) -> Row:
+    """The row that a baseline is a longer schedule of; itself, if of none."""
+    return next((row for row in rows for factor in LONGER if longer_key(row, factor) == baseline.key), baseline)
 
 
 def longer_key(baseline: Row, factor: int) -> str:

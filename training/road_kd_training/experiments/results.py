@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from road_kd_training.experiments.alignment import Alignment
 from road_kd_training.experiments.base import Metric, Row
-from road_kd_training.experiments.budget import LONGER, longer_key
+from road_kd_training.experiments.budget import longer_schedules
 from road_kd_training.experiments.ledger import Verdict, judge
 from road_kd_training.experiments.plan import Plan, Run
 from road_kd_training.experiments.records import Record
@@ -136,11 +136,10 @@ def _over_longest(
     if baseline is None or plan.scale == "smoke":
         return None
     trained = {key for key, _ in records}
-    curve = [key for key in (longer_key(baseline, factor) for factor in LONGER) if key in trained]
+    curve = [longer for longer in longer_schedules(plan.experiment.rows, baseline) if longer.key in trained]
     if not curve:
         return None
-    longest = plan.experiment.row(curve[-1])
-    return Result(None, _gain(row, longest, plan.experiment.metrics[0], done, records).reproduced)
+    return Result(None, _gain(row, curve[-1], plan.experiment.metrics[0], done, records).reproduced)
 
 
 def _verdict(plan: Plan, gain: Result | None) -> Verdict | None:

@@ -10,7 +10,13 @@ from road_kd_seg.networks import SegmentationNetwork
 from road_kd_training.config import InputConfig
 from road_kd_training.errors import TrainingError
 from road_kd_training.experiments import EXPERIMENTS, budget, find_experiment
-from road_kd_training.experiments.budget import COSTS, fair_steps, loaded_costs, with_learning_curve
+from road_kd_training.experiments.budget import (
+    COSTS,
+    fair_steps,
+    loaded_costs,
+    longer_schedules,
+    with_learning_curve,
+)
 from road_kd_training.experiments.plan import make_plan, portable
 from road_kd_training.experiments.step_cost import step_costs, step_of, storing_of
 
@@ -42,6 +48,13 @@ class TestLearningCurve:
         baseline = next(row.key for row in experiment.rows if row.role == "baseline")
         assert steps[f"{baseline}_x4"] == 4 * steps[baseline]
         assert not experiment.row(f"{baseline}_x4").paper
+
+    def test_a_baseline_that_is_a_longer_schedule_itself_shares_the_curve_of_the_shortest(self):
+        rows = with_learning_curve(find_experiment("overview/real_roads")).rows
+        curve = {row.key: row for row in rows if row.key.startswith("baseline")}
+        assert list(curve) == ["baseline", "baseline_x2", "baseline_x4"]
+        above = {key: [longer.key for longer in longer_schedules(rows, row)] for key, row in curve.items()}
+        assert above == {"baseline": ["baseline_x2", "baseline_x4"], "baseline_x2": ["baseline_x4"], "baseline_x4": []}
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
     def test_it_fits_every_table(self, experiment):
