@@ -44,6 +44,8 @@ from road_kd_training.experiments.scales import TEST_SEED
 STORED_CROPS = 2
 SECOND_SEEDS, THIRD_SEEDS = (30, 31, 32, 33, 34), (40, 41, 42, 43, 44)
 CLASS_WEIGHTS = (1.0, 1.0, 3.0, 6.0, 10.0)
+MILDER_CLASS_WEIGHTS = (1.0, 1.0, 2.0, 3.0, 4.0)
+"""Those of the shipped road_student_rgb."""
 BY_HAND = ("background", "road", "negative_obstacle", "positive_obstacle")
 OTHER_CAMERA, SCENES = "stereo_pothole", "synthetic scenes"
 STUDENT: Mapping[str, Any] = {"network": "roadlite", "options": {"size": "s", "depth_channels": 0}}
@@ -117,6 +119,14 @@ REAL_ROADS = Experiment(
         Row("teacher", "Teacher: EfficientNet-Lite0", "teacher", network="lite0_fpn", pretrained=True),
         BASELINE,
         replace(longer(BASELINE, 2), max_seeds=None),
+        replace(
+            BASELINE,
+            key="baseline_x2_mild",
+            label="Student: RoadLite s, 2 times the steps, milder class weights",
+            schedule=2.0,
+            full={"class_weights": list(MILDER_CLASS_WEIGHTS)},
+            note="tells how much of a gain is that of weighing classes otherwise",
+        ),
         _distilled("kd_cwd", "+ KD + CWD (primary)", KD, CWD_LOGITS),
         _distilled(
             "kd_cwd_stored",
