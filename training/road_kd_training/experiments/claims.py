@@ -30,9 +30,11 @@ def resolution(plan: Plan, lines: Sequence[Line]) -> str:
 
 def rules(plan: Plan) -> str:
     """How claims are judged, and what the rows have alike."""
-    claim, relevant = ("A claim", "half of the reported gain") if plan.experiment.dataset else ("A gain", "0")
+    reported = bool(plan.experiment.dataset)
+    claim = "A claim" if reported else "A gain"
+    below = "below half of the reported gain" if reported else "on the wrong side of 0"
     return (
-        f"{claim} *holds* if the 95 % interval of the paired gain excludes 0, *vanishes* if it lies below {relevant}."
+        f"{claim} *holds* if the 95 % interval of the paired gain excludes 0, *vanishes* if it lies {below}."
         f" {_EQUAL[plan.budget]}"
     )
 

@@ -62,6 +62,14 @@ WET = Experiment(
     rows=(
         Row("teacher", "Teacher", "teacher", **_WET_NETWORK),
         Row("student_s", "Student-s", "baseline", **_WET_NETWORK),
+        Row(
+            "student_s_half",
+            "Student-s, half of the steps",
+            "baseline",
+            schedule=0.5,
+            note="tells whether few false positives are more than obstacles that were not learned yet",
+            **_WET_NETWORK,
+        ),
         _wet_student("student_c", "Student-c", cross_entropy=0.0),
         _wet_student(
             "student_c_labels",

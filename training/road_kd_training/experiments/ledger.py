@@ -43,20 +43,21 @@ class Verdict:
         return f"cannot tell ({self.more_seeds} more seeds)" if self.more_seeds < MAX_SEEDS else "cannot tell"
 
 
-def judge(gains: Sequence[float], claimed: float | None) -> Verdict:
+def judge(gains: Sequence[float], claimed: float | None, *, lower_is_better: bool = False) -> Verdict:
     """Judge a claim.
 
     Args:
         gains: of each seed over the baseline of the same seed.
         claimed: the paper's gain; negative where lower is better or where it reports a loss. None: that there is one.
+        lower_is_better: which way a gain lies that is claimed without a number.
 
     Returns:
-        `holds` if the whole interval has the claim's sign; `vanishes` if it lies below half of the claim (below 0
-        without one); else `cannot tell`. A gain that is smaller than claimed, and surely one, holds.
+        `holds` if the whole interval has the claim's sign; `vanishes` if it lies below half of the claim (on the wrong
+        side of 0 without one); else `cannot tell`. A gain that is smaller than claimed, and surely one, holds.
     """
     if claimed == 0:
         return Verdict("cannot tell", more_seeds=MAX_SEEDS)
-    sign = math.copysign(1.0, 1.0 if claimed is None else claimed)
+    sign = math.copysign(1.0, (-1.0 if lower_is_better else 1.0) if claimed is None else claimed)
     towards = [sign * gain for gain in gains]
     if len(towards) < 2:
         return Verdict("cannot tell", more_seeds=2 - len(towards))

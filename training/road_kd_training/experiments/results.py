@@ -146,7 +146,7 @@ def _verdict(plan: Plan, gain: Result | None) -> Verdict | None:
     if plan.scale == "smoke" or gain is None:
         return None
     if not plan.experiment.dataset:  # ours: each row claims to help
-        return judge(gain.reproduced, None)
+        return judge(gain.reproduced, None, lower_is_better=plan.experiment.metrics[0].lower_is_better)
     return judge(gain.reproduced, gain.reported) if gain.reported else None
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a table says of its baseline, from planted runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,13 +33,17 @@ EXPERIMENT = with_learning_curve(
 def lines_of(tmp_path, hits):
     """A plan, and its lines if its rows scored `hits` percent, by seed."""
     plan = make_plan(EXPERIMENT, "reduced", out=tmp_path, data_root=tmp_path, budget="cpu")
+    return plan, gather(plan, records_of(plan, hits), {})
+
+
+def records_of(plan, hits):
     records = {}
     for run in plan.runs:
         if run.row.key in hits:
             count = hits[run.row.key][run.seed]
             score = SetScore(np.array([[0, 0], [100 - count, count]]), ("road", "hole"))
             records[run.row.key, run.seed] = Record(Outcome({"test": score}, 1), run.folder, 1, 1, 1.0, {})
-    return plan, gather(plan, records, {})
+    return records
 
 
 def text_of(tmp_path, hits):
@@ -65,6 +71,14 @@ def test_a_row_is_also_compared_with_the_longest_baseline(tmp_path):
     del hits["baseline_x4"]
     good = next(line for line in lines_of(tmp_path, hits)[1] if line.row.key == "good")
     assert good.over_longest.reproduced == pytest.approx([9, 10, 11])
+
+
+def test_where_lower_is_better_a_row_that_falls_is_said_to_hold(tmp_path):
+    fewer = replace(EXPERIMENT, metrics=(replace(EXPERIMENT.metrics[0], lower_is_better=True),), dataset="")
+    plan = make_plan(fewer, "reduced", out=tmp_path, data_root=tmp_path, budget="cpu")
+    hits = {"baseline": [50, 51, 52], "good": [40, 41, 43]}
+    good = next(line for line in gather(plan, records_of(plan, hits), {}) if line.row.key == "good")
+    assert good.verdict.outcome == "holds"
 
 
 def test_the_head_says_what_can_be_told_apart(tmp_path):

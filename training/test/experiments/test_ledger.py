@@ -71,6 +71,11 @@ class TestJudge:
         assert judge([-1.0, -1.1, -1.2], None).outcome == "vanishes"
         assert judge([-1.0, 0.1, 1.2], None).outcome == "cannot tell"
 
+    def test_where_lower_is_better_it_is_that_something_falls(self):
+        assert judge([-1.0, -1.1, -1.2], None, lower_is_better=True).outcome == "holds"
+        assert judge([1.0, 1.1, 1.2], None, lower_is_better=True).outcome == "vanishes"
+        assert judge([-1.0, -1.1, -1.2], -1.0).outcome == "holds"
+
     def test_no_claim_cannot_be_judged(self):
         assert judge([1.0, 1.1], 0.0).more_seeds == MAX_SEEDS
 
