@@ -51,7 +51,7 @@ class TestLearningCurve:
 
     def test_a_baseline_that_is_a_longer_schedule_itself_shares_the_curve_of_the_shortest(self):
         rows = with_learning_curve(find_experiment("overview/real_roads")).rows
-        curve = {row.key: row for row in rows if row.key in ("baseline", "baseline_x2", "baseline_x4", "baseline_x2_x2")}
+        curve = {row.key: row for row in rows if row.key.startswith("baseline") and "mild" not in row.key}
         assert list(curve) == ["baseline", "baseline_x2", "baseline_x4"]
         above = {key: [longer.key for longer in longer_schedules(rows, row)] for key, row in curve.items()}
         assert above == {"baseline": ["baseline_x2", "baseline_x4"], "baseline_x2": ["baseline_x4"], "baseline_x4": []}
