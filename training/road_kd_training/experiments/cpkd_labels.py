@@ -13,22 +13,21 @@ from road_kd_training.experiments.base import WET_ROAD, Experiment, Method, Metr
 from road_kd_training.experiments.cpkd import FULL, MEANS, OBSTACLE, REAL, STUDENT_S_REPORTED
 from road_kd_training.experiments.few_labels import REDUCED as FEW
 from road_kd_training.experiments.metrics import false_positives, of_all, of_class
-from road_kd_training.experiments.scales import TEST_SEED, TRAIN_SEED
+from road_kd_training.experiments.scales import TEST_SEED, TRAIN_SEED, synthetic_scenes
 
 _WET_NETWORK: Mapping[str, Any] = {"network": "roadlite", "options": {"size": "s", "depth_channels": 0}}
 """Of teacher and students: what differs is then whom they learn from, and a CPU can train it. Without depth, which
 contradicts a wet patch that is labeled as a pothole, there is something to unlearn."""
 
 
-def _scenes(count: int, first_seed: int, **options: Any) -> DataConfig:
-    return DataConfig("synthetic", {"num_scenes": count, "first_seed": first_seed, **options})
-
-
 _WET_REDUCED = dataclasses.replace(
     FEW,
-    train=(_scenes(400, TRAIN_SEED, wrong_wet=1.0),),
+    train=(synthetic_scenes(400, TRAIN_SEED, wrong_wet=1.0),),
     unlabeled=(),
-    tests={"synthetic scenes": _scenes(100, TEST_SEED), WET_ROAD: _scenes(100, TEST_SEED, only_wet=True)},
+    tests={
+        "synthetic scenes": synthetic_scenes(100, TEST_SEED),
+        WET_ROAD: synthetic_scenes(100, TEST_SEED, only_wet=True),
+    },
     summary="900 steps of 8 on 400 synthetic scenes at 128x256, AdamW; tested on 100 other scenes with the averaged"
     " weights of the last step",
     deviations=("no ImageNet weights",),

@@ -29,7 +29,7 @@ from road_kd_training.experiments.five_methods import (
     rows_of_the_papers,
 )
 from road_kd_training.experiments.metrics import of_all, of_class
-from road_kd_training.experiments.scales import TEST_SEED, TRAIN_SEED, VALIDATION_SEED
+from road_kd_training.experiments.scales import TEST_SEED, TRAIN_SEED, VALIDATION_SEED, synthetic_scenes
 
 LABELED, SCENES = 8, 400
 CLASS_WEIGHTS = (1.0, 1.0, 3.0, 5.0, 15.0)
@@ -52,15 +52,11 @@ def _distilled(key: str, label: str, *methods: Method, teacher: str = "teacher",
     return Row(key, label, "distilled", methods=methods, teachers=(teacher,), unlabeled=True, full=full, **STUDENT)
 
 
-def _scenes(count: int, first_seed: int) -> DataConfig:
-    return DataConfig("synthetic", {"num_scenes": count, "first_seed": first_seed})
-
-
 REDUCED = Protocol(
-    train=(_scenes(LABELED, TRAIN_SEED),),
-    unlabeled=(_scenes(SCENES - LABELED, TRAIN_SEED + LABELED),),
-    validation=(_scenes(10, VALIDATION_SEED),),
-    tests={"synthetic scenes": _scenes(100, TEST_SEED)},
+    train=(synthetic_scenes(LABELED, TRAIN_SEED),),
+    unlabeled=(synthetic_scenes(SCENES - LABELED, TRAIN_SEED + LABELED),),
+    validation=(synthetic_scenes(10, VALIDATION_SEED),),
+    tests={"synthetic scenes": synthetic_scenes(100, TEST_SEED)},
     summary=f"900 steps of 8 on {LABELED} labeled scenes, of 4 and 4 with {SCENES - LABELED} unlabeled ones, at"
     " 128x256, AdamW; scored on 100 other scenes with the averaged weights of the last step",
     settings={

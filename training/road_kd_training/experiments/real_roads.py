@@ -120,10 +120,10 @@ REAL_ROADS = Experiment(
         BASELINE,
         replace(longer(BASELINE, 2), max_seeds=None),
         replace(
-            BASELINE,
+            longer(BASELINE, 2),
             key="baseline_x2_mild",
             label="Student: RoadLite s, 2 times the steps, milder class weights",
-            schedule=2.0,
+            max_seeds=None,
             full={"class_weights": list(MILDER_CLASS_WEIGHTS)},
             note="tells how much of a gain is that of weighing classes otherwise",
         ),

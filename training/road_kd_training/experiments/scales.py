@@ -168,11 +168,11 @@ def meaning_of(scale: str) -> str:
 
 def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bool) -> Protocol:
     labeled = max(1, round(experiment.labeled_share * scale.train_scenes))
-    test = _scenes(scale.test_scenes, TEST_SEED)
+    test = synthetic_scenes(scale.test_scenes, TEST_SEED)
     tests = {"synthetic scenes": test}
-    train = [_scenes(labeled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]
+    train = [synthetic_scenes(labeled, TRAIN_SEED, wrong_wet=experiment.wrong_wet)]
     if experiment.wrong_wet:
-        tests[WET_ROAD] = _scenes(scale.test_scenes, TEST_SEED, only_wet=True)
+        tests[WET_ROAD] = synthetic_scenes(scale.test_scenes, TEST_SEED, only_wet=True)
     if real_frames:
         train = [
             DataConfig(train[0].dataset, train[0].options, 1 - REAL_SHARE),
@@ -182,8 +182,8 @@ def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bo
     unlabeled = scale.train_scenes - labeled
     return Protocol(
         train=tuple(train),
-        unlabeled=(_scenes(unlabeled, TRAIN_SEED + labeled),) if unlabeled else (),
-        validation=(_scenes(scale.validation_scenes, VALIDATION_SEED),),
+        unlabeled=(synthetic_scenes(unlabeled, TRAIN_SEED + labeled),) if unlabeled else (),
+        validation=(synthetic_scenes(scale.validation_scenes, VALIDATION_SEED),),
         tests=tests,
         summary=_summary(scale, labeled, unlabeled, real_frames=real_frames),
         settings={**scale.settings, **(DETECTORS_SETTINGS if experiment.task == "detection" else {})},
@@ -195,7 +195,8 @@ def _synthetic(experiment: Experiment, scale: SyntheticScale, *, real_frames: bo
     )
 
 
-def _scenes(count: int, first_seed: int, **options: Any) -> DataConfig:
+def synthetic_scenes(count: int, first_seed: int, **options: Any) -> DataConfig:
+    """Scenes of consecutive seeds, with those of the data set's options that are not 0 or False."""
     given = {name: value for name, value in options.items() if value}
     return DataConfig("synthetic", {"num_scenes": count, "first_seed": first_seed, **given})
 
