@@ -74,6 +74,18 @@ def longer(baseline: Row, factor: int) -> Row:
     )
 
 
+def halved(baseline: Row, note: str) -> Row:
+    """The same student after half of the steps: what a row with dear steps is to be compared with besides."""
+    return dataclasses.replace(
+        baseline,
+        key=f"{baseline.key}_half",
+        label=f"{baseline.label}, half of the steps",
+        paper={},
+        schedule=baseline.schedule / 2,
+        note=note,
+    )
+
+
 def fair_steps(plan: Plan) -> dict[str, int]:
     """Steps of each distilled row that cost what its baseline's steps cost, by key.
 

@@ -10,6 +10,7 @@ from typing import Any
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig
 from road_kd_training.experiments.base import WET_ROAD, Experiment, Method, Metric, Reported, Row
+from road_kd_training.experiments.budget import halved
 from road_kd_training.experiments.cpkd import FULL, MEANS, OBSTACLE, REAL, STUDENT_S_REPORTED
 from road_kd_training.experiments.few_labels import REDUCED as FEW
 from road_kd_training.experiments.metrics import false_positives, of_all, of_class
@@ -49,6 +50,8 @@ def _wet_student(key: str, label: str, *, cross_entropy: float, note: str = "") 
     )
 
 
+_STUDENT_S = Row("student_s", "Student-s", "baseline", **_WET_NETWORK)
+
 WET = Experiment(
     id="cpkd/wet",
     title="CPKD, Section V-C: does the student escape the teacher's wrong labels of wet areas?",
@@ -60,15 +63,8 @@ WET = Experiment(
     ),
     rows=(
         Row("teacher", "Teacher", "teacher", **_WET_NETWORK),
-        Row("student_s", "Student-s", "baseline", **_WET_NETWORK),
-        Row(
-            "student_s_half",
-            "Student-s, half of the steps",
-            "baseline",
-            schedule=0.5,
-            note="tells whether few false positives are more than obstacles that were not learned yet",
-            **_WET_NETWORK,
-        ),
+        _STUDENT_S,
+        halved(_STUDENT_S, "tells whether few false positives are more than obstacles that were not learned yet"),
         _wet_student("student_c", "Student-c", cross_entropy=0.0),
         _wet_student(
             "student_c_labels",

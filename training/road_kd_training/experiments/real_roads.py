@@ -31,7 +31,7 @@ from typing import Any
 from road_kd_seg import metrics
 from road_kd_training.config import AugmentConfig, DataConfig, InputConfig
 from road_kd_training.experiments.base import Experiment, Method, Metric, Protocol, Row
-from road_kd_training.experiments.budget import longer
+from road_kd_training.experiments.budget import halved, longer
 from road_kd_training.experiments.five_methods import (
     CWD_LOGITS,
     EQUAL_SHARE,
@@ -118,6 +118,7 @@ REAL_ROADS = Experiment(
     rows=(
         Row("teacher", "Teacher: EfficientNet-Lite0", "teacher", network="lite0_fpn", pretrained=True),
         BASELINE,
+        halved(BASELINE, "tells what of a loss is that of the steps that a teacher in every step costs"),
         replace(longer(BASELINE, 2), max_seeds=None),
         replace(
             longer(BASELINE, 2),

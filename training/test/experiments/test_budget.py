@@ -51,10 +51,16 @@ class TestLearningCurve:
 
     def test_a_baseline_that_is_a_longer_schedule_itself_shares_the_curve_of_the_shortest(self):
         rows = with_learning_curve(find_experiment("overview/real_roads")).rows
-        curve = {row.key: row for row in rows if row.key.startswith("baseline") and "mild" not in row.key}
+        curve = {row.key: row for row in rows if row.key in ("baseline", "baseline_x2", "baseline_x4")}
         assert list(curve) == ["baseline", "baseline_x2", "baseline_x4"]
         above = {key: [longer.key for longer in longer_schedules(rows, row)] for key, row in curve.items()}
         assert above == {"baseline": ["baseline_x2", "baseline_x4"], "baseline_x2": ["baseline_x4"], "baseline_x4": []}
+
+    def test_half_of_a_baseline_has_half_of_its_steps_and_no_curve_of_its_own(self, tmp_path):
+        experiment = with_learning_curve(find_experiment("overview/real_roads"))
+        plan = make_plan(experiment, "reduced", out=tmp_path, data_root=tmp_path, rows=["baseline", "baseline_half"])
+        assert {run.row.key: run.config.steps for run in plan.runs} == {"baseline": 1200, "baseline_half": 600}
+        assert not [row.key for row in experiment.rows if row.key.startswith("baseline_half_")]
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
     def test_it_fits_every_table(self, experiment):
