@@ -181,7 +181,8 @@ class TrainConfig:
     max_grad_norm: float = 5.0
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.99
-    """Decay per step of the averaged weights that are validated and shipped; 0 ships the raw ones."""
+    """Decay per step of the averaged weights that are validated and shipped, less in the beginning; 0 ships the raw
+    ones."""
     mixup: float = 0.0
     """Probability of a step on mixtures of two images each, which have no labels: for teachers and methods that do
     without."""

@@ -41,7 +41,7 @@ from road_kd_training.schedules import learning_rate
 from road_kd_training.storing import store_outputs
 from road_kd_training.teachers import frozen_outputs, resized
 from road_kd_training.terminal import plain_console
-from road_kd_training.weight_average import move_weights
+from road_kd_training.weight_average import move_weights, newest_share
 
 SNAPSHOTS = "snapshots"
 """Folder of a run's copies of the student, by step."""
@@ -243,7 +243,7 @@ class Trainer:
                 f" crop, or use mixed precision; {self._last_good()}"
             ) from error
         for index, network in learner.networks.items():
-            move_weights(self.averages[index], network, 1 - config.ema_decay)
+            move_weights(self.averages[index], network, newest_share(config.ema_decay, self.step + 1))
         return values
 
     def _measure_shares(self, terms: Mapping[str, Tensor]) -> None:

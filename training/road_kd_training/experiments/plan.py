@@ -290,6 +290,8 @@ def portable(config: TrainConfig) -> dict[str, Any]:
         del data[name]
     if not data["stored_crops"]:
         del data["stored_crops"]  # so that runs older than this field are found
+    if data["ema_decay"]:
+        data["averages"] = "newest_share"  # runs older than this function kept their random first weights for longer
     for source in (*data["train"], *data["validation"], *data["unlabeled"]):
         source["options"].pop("root", None)
     data["init_from"] = data["init_from"] and "trained"
