@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from road_kd_seg.taxonomy import Taxonomy
 from road_kd_training.config import DataConfig
@@ -43,27 +44,29 @@ class SampleCache:
         return len(self.source)
 
     def __getitem__(self, index: int) -> RgbdSample:
-        path = self.folder / f"{index:06d}.npz"
+        path = self.folder / f"{index:06d}.safetensors"
         if not path.is_file():
             self._write(path, self.source[index])
-        with np.load(path) as stored:
+        with safe_open(path, framework="numpy") as stored:
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
             return RgbdSample(
-                stored["rgb"],
-                stored.get("depth_m"),
-                stored.get("label"),
-                str(stored["id"]),
-                {ROAD_PLANE: stored[ROAD_PLANE]},
+                arrays["rgb"],
+                arrays.get("depth_m"),
+                arrays.get("label"),
+                stored.metadata()["id"],
+                {ROAD_PLANE: arrays[ROAD_PLANE]},
             )
 
     def _write(self, path: Path, sample: RgbdSample) -> None:
-        arrays: dict[str, Any] = {"rgb": sample.rgb, "id": np.array(sample.id), ROAD_PLANE: sample_plane(sample)}
+        arrays = {"rgb": sample.rgb, ROAD_PLANE: sample_plane(sample)}
         arrays |= {} if sample.depth_m is None else {"depth_m": sample.depth_m}
         arrays |= {} if sample.label is None else {"label": sample.label}
+        # Not npz: its checksums and headers cost as much again as reading the pixels.
+        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"id": sample.id})
         partial = path.with_suffix(f".{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)
+            partial.write_bytes(data)
             os.replace(partial, path)
         except OSError as error:
             raise DatasetError(

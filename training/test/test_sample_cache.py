@@ -63,5 +63,5 @@ def test_other_options_are_another_cache(source, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(source, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match=r"000000.npz cannot be written: .*leave sample_cache out"):
+    with pytest.raises(DatasetError, match=r"000000.safetensors cannot be written: .*leave sample_cache out"):
         _ = cache(source, tmp_path / "file")[0]
