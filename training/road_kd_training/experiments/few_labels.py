@@ -9,7 +9,7 @@ scenes, written down before the protocol's seeds ran:
   whose outputs are stored.
 
 Seeds 20 to 34 ran before the averaged weights of short runs forgot their random first weights (`newest_share`), which
-took up to 30 points from rows whose budget is few steps: they decide nothing any more.
+took up to 30 points from rows whose budget is few steps: what they said of the shorter budget is withdrawn.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ With two, an image has four views, mirror images counted, each of them seen 2.7 
 same as two whose outputs are averaged with those of their mirror images.
 
 Seeds 20 to 44 ran before the averaged weights of short runs forgot their random first weights (`newest_share`), which
-took up to 30 points from rows whose budget is few steps: they decide nothing any more.
+took up to 30 points from rows whose budget is few steps: what they said of the shorter budget is withdrawn.
 """
 
 from __future__ import annotations
